@@ -1,0 +1,60 @@
+"""pacl-bench: benchmark and analysis of patch-level vision-language alignment, built on PACL (CVPR 2023).
+
+The names below are imported when they are first used, so that `import pacl_bench` stays free of torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pacl_bench.encoders import load_encoder, load_text_encoder
+    from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder
+    from pacl_bench.metrics.coherence import Roc, pairwise_roc
+    from pacl_bench.metrics.segmentation import confusion_matrix, iou_per_class, miou
+    from pacl_bench.model.aligned import AlignedModel, load_aligned
+    from pacl_bench.model.compatibility import compatibility, patch_similarity
+    from pacl_bench.model.embedder import VisionEmbedder
+    from pacl_bench.model.loss import info_nce
+
+_HOMES = {
+    "load_encoder": "encoders",
+    "load_text_encoder": "encoders",
+    "PatchFeatures": "encoders.base",
+    "TextEncoder": "encoders.base",
+    "VisionEncoder": "encoders.base",
+    "Roc": "metrics.coherence",
+    "pairwise_roc": "metrics.coherence",
+    "confusion_matrix": "metrics.segmentation",
+    "iou_per_class": "metrics.segmentation",
+    "miou": "metrics.segmentation",
+    "AlignedModel": "model.aligned",
+    "load_aligned": "model.aligned",
+    "compatibility": "model.compatibility",
+    "patch_similarity": "model.compatibility",
+    "VisionEmbedder": "model.embedder",
+    "info_nce": "model.loss",
+}
+__all__ = [
+    "AlignedModel",
+    "PatchFeatures",
+    "Roc",
+    "TextEncoder",
+    "VisionEmbedder",
+    "VisionEncoder",
+    "compatibility",
+    "confusion_matrix",
+    "info_nce",
+    "iou_per_class",
+    "load_aligned",
+    "load_encoder",
+    "load_text_encoder",
+    "miou",
+    "pairwise_roc",
+    "patch_similarity",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pacl_bench' has no attribute {name!r}")
+    return getattr(import_module(f"pacl_bench.{_HOMES[name]}"), name)

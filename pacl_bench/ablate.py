@@ -1,0 +1,87 @@
+"""A grid of encoders x training sets: a head is trained and measured in each cell (PACL, Table 3)."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pacl_bench.data.pairs import load_pairs
+from pacl_bench.encoders import load_encoder
+from pacl_bench.encoders.spec import parse_spec
+from pacl_bench.errors import UsageError
+from pacl_bench.model.checkpoint import CARD, read_card
+from pacl_bench.records import Record
+from pacl_bench.runner import Rerun, run_study
+from pacl_bench.study import Study
+from pacl_bench.train import CHECKPOINT, Recipe, TrainConfig, train
+
+TEXT_OF_THE_TEXTLESS = "clip-b16"  # what the paper pairs DINO with
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is varied, and what all cells share."""
+
+    encoders: list[str]
+    pairs: list[str]
+    text: str  # empty: the encoder's own
+    recipe: Recipe
+    dataset: str = "voc20"
+    seed: int = 0
+
+
+def ablate(grid: Grid, heads: Path, results: Path, rerun: Rerun = "missing", device: str = "cpu") -> list[Record]:
+    """Trains and measures cell by cell; a trained head is used again, a half trained one goes on.
+
+    Args:
+        heads: the folder that gets a folder for each head.
+
+    Raises:
+        UsageError: before any training, where an encoder or a training set cannot be had.
+    """
+    if rerun != "never":
+        _require_everything(grid)
+    found = []
+    for pairs in grid.pairs:
+        for encoder in grid.encoders:
+            folder = heads / head_name(encoder, pairs, grid)
+            if rerun != "never":
+                _train_cell(folder, encoder, pairs, grid, device)
+            if (folder / CARD).is_file():
+                study = Study("ablate", "segment", heads=[str(folder)], datasets=[grid.dataset])
+                found += run_study(study, results, rerun, device)
+    return found
+
+
+def head_name(encoder: str, pairs: str, grid: Grid) -> str:
+    """What a cell's head is called: pacl-clip-b16.cc12m+yfcc15m, with the seed where it is not 0."""
+    sets = "+".join(Path(name).stem for name in pairs.split("+"))
+    seed = f".seed{grid.seed}" if grid.seed else ""
+    return f"pacl-{parse_spec(encoder).name}.{sets}{seed}".replace("/", "-").replace(":", "-")
+
+
+def _require_everything(grid: Grid) -> None:
+    for pairs in grid.pairs:
+        load_pairs(pairs)
+    for encoder in grid.encoders:
+        load_encoder(encoder)
+
+
+def _train_cell(folder: Path, encoder: str, pairs: str, grid: Grid, device: str) -> None:
+    config = TrainConfig(encoder, grid.text or _own_text(encoder), pairs, grid.recipe, grid.seed)
+    if (folder / CARD).is_file():
+        _require_same(folder, config)
+        return
+    train(config, folder, resume=(folder / CHECKPOINT).is_file(), device=device)
+
+
+def _require_same(folder: Path, config: TrainConfig) -> None:
+    """A finished head is used again only if it was trained as this grid says."""
+    trained = read_card(folder).train
+    wanted = {**json.loads(json.dumps(asdict(config.recipe))), "seed": config.seed}
+    changed = [name for name, value in wanted.items() if trained.get(name) != value]
+    if changed:
+        raise UsageError(f"{folder} was trained with another {', '.join(changed)}. Choose another --out.")
+
+
+def _own_text(encoder: str) -> str:
+    return encoder if load_encoder(encoder).projection_dim is not None else TEXT_OF_THE_TEXTLESS

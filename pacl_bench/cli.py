@@ -1,0 +1,390 @@
+"""The command line. A command parses and calls one function; torch is imported only where it works."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pacl_bench.errors import RunError, UsageError
+
+app = typer.Typer(
+    name="pacl-bench",
+    help="Benchmark and analysis of patch-level vision-language alignment, built on PACL (CVPR 2023).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Rerun = Literal["missing", "always", "never"]
+Scope = Literal["across", "within", "all"]
+
+
+def main() -> None:
+    """Runs a command. Exit code 0: done, 1: failed, 2: wrong usage; every error is one line on stderr."""
+    try:
+        code = app(standalone_mode=False)
+    except UsageError as error:
+        code = _complain(str(error), 2)
+    except RunError as error:
+        code = _complain(str(error), 1)
+    except KeyboardInterrupt:
+        code = _complain("Stopped. What was finished is kept; the same command goes on from there.", 1)
+    except BrokenPipeError:  # `pacl-bench list encoders | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        # what Typer's parser raises; newer versions carry their own copy of click, so it is known by what it can do
+        if not hasattr(error, "format_message"):
+            raise
+        code = _complain(error.format_message(), 2)  # type: ignore[attr-defined]
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"pacl-bench: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _sets(variable: str) -> Callable[[Path | None], Path | None]:
+    """An option that stands for a variable of the environment."""
+
+    def keep(value: Path | None) -> Path | None:
+        if value is not None:
+            os.environ[variable] = str(value)
+        return value
+
+    return keep
+
+
+def _folder_option(name: str, variable: str, what: str) -> Any:
+    return typer.Option(
+        name, callback=_sets(variable), help=f"{what} [dim](or {variable})[/dim]", rich_help_panel="Folders"
+    )
+
+
+DataRoot = Annotated[Path | None, _folder_option("--data-root", "PACL_DATA", "Data sets, under their official names.")]
+WeightsRoot = Annotated[Path | None, _folder_option("--weights-root", "PACL_WEIGHTS", "<encoder name>.safetensors ...")]
+ResultsRoot = Annotated[Path | None, _folder_option("--results", "PACL_RESULTS", "Where records and report go.")]
+CacheRoot = Annotated[Path | None, _folder_option("--cache-root", "PACL_CACHE", "Patch tokens, encoded once.")]
+Encoders = Annotated[
+    str, typer.Option(help="Encoders, comma-separated: names or \\[ALIAS=]LIBRARY:MODEL\\[@FILE]\\[?block=..].")
+]
+Heads = Annotated[str, typer.Option(help="Folders of trained heads, comma-separated.")]
+Datasets = Annotated[str, typer.Option(help="Data sets, comma-separated.")]
+Templates = Annotated[str, typer.Option(help="Prompt templates: paper7, simple, openai80 or a file.")]
+Size = Annotated[int | None, typer.Option(help="Short side of the images in pixels; default the encoder's own.")]
+Purity = Annotated[float, typer.Option(min=0, max=1, help="Share of a patch's pixels that must have its label.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
+RerunOption = Annotated[Rerun, typer.Option(help="What to measure: what has no record, everything, nothing.")]
+StudyName = Annotated[
+    str | None, typer.Option("--study", help="Name the records are filed under; default the command's.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def train(
+    encoder: Annotated[str, typer.Option(help="Frozen vision encoder.")],
+    text: Annotated[str, typer.Option(help="Frozen text encoder: a CLIP or transformers:FOLDER.")],
+    pairs: Annotated[
+        str, typer.Option(help="Training pairs, comma-separated: names or csv files (filepath, caption).")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder of the head; default heads/pacl-<encoder>.")] = None,
+    recipe: Annotated[
+        str, typer.Option(help="paper or small; the options below change single values of it.")
+    ] = "small",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    steps: Annotated[int | None, typer.Option(min=0, help="Training steps; 0 writes the untrained head.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2)] = None,
+    lr: Annotated[float | None, typer.Option(min=0)] = None,
+    weight_decay: Annotated[float | None, typer.Option(min=0)] = None,
+    warmup_steps: Annotated[int | None, typer.Option(min=0)] = None,
+    patch_scale: Annotated[
+        float | None, typer.Option(help="Sharpness of the softmax over patches; 1 in the paper.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(min=1e-4, help="Of the contrastive loss.")] = None,
+    learn_temperature: Annotated[bool | None, typer.Option(help="Train the temperature too.")] = None,
+    noun_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="How often a noun replaces its caption.")
+    ] = None,
+    same_text_is_negative: Annotated[
+        bool | None, typer.Option(help="Count equal texts in a batch as negatives.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    cache_root: CacheRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a PACL head on image-caption pairs; both encoders stay frozen."""
+    changes = {
+        "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay, "warmup_steps": warmup_steps,
+        "patch_scale": patch_scale, "temperature": temperature, "learn_temperature": learn_temperature,
+        "noun_share": noun_share, "same_text_is_negative": same_text_is_negative, "steps": steps, "epochs": epochs,
+    }  # fmt: skip
+    from pacl_bench.encoders.spec import parse_spec
+    from pacl_bench.train import TrainConfig, make_recipe
+    from pacl_bench.train import train as run
+
+    out = out or Path("heads", f"pacl-{parse_spec(encoder).name}")
+    config = TrainConfig(encoder, text, "+".join(_listed(pairs)), make_recipe(recipe, changes), seed)
+    card = run(config, out, resume, _device(device))
+    row = {
+        "head": str(out), "steps": card.step, "images": card.train["images"], "captions": card.train["captions"],
+        "skipped": card.train["skipped"], "temperature": round(card.temperature, 4),
+        "seconds": card.provenance["seconds"],
+    }  # fmt: skip
+    show([row], "Trained head", as_json)
+
+
+@app.command()
+def patches(
+    encoders: Encoders = "",
+    heads: Heads = "",
+    datasets: Datasets = "voc20",
+    purity: Purity = 0.8,
+    templates: Templates = "paper7",
+    size: Size = None,
+    study: StudyName = None,
+    rerun: RerunOption = "missing",
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    results: ResultsRoot = None,
+    cache_root: CacheRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Patch classification before (--encoders) and after (--heads) alignment: Table 1."""
+    settings = {"purity": purity, "templates": templates, "size": size}
+    _measure("patches", study, encoders, heads, datasets, settings, rerun, device, as_json)
+
+
+@app.command()
+def coherence(
+    encoders: Encoders = "",
+    heads: Heads = "",
+    datasets: Datasets = "voc20",
+    scope: Annotated[Scope, typer.Option(help="Pairs of patches of two images, of one, or both.")] = "across",
+    purity: Purity = 0.8,
+    keep_background: Annotated[bool, typer.Option("--keep-background", help="Count background as a class.")] = False,
+    size: Size = None,
+    study: StudyName = None,
+    rerun: RerunOption = "missing",
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    results: ResultsRoot = None,
+    cache_root: CacheRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Semantic coherence of patch tokens, as a ROC over pairs of patches: Figure 3."""
+    settings = {"scope": scope, "purity": purity, "keep_background": keep_background, "size": size}
+    _measure("coherence", study, encoders, heads, datasets, settings, rerun, device, as_json)
+
+
+@app.command()
+def segment(
+    encoders: Encoders = "",
+    heads: Heads = "",
+    datasets: Datasets = "voc20",
+    templates: Templates = "paper7",
+    size: Size = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Of the patch convolution: the stride trick. The paper: 4.")
+    ] = None,
+    study: StudyName = None,
+    rerun: RerunOption = "missing",
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    results: ResultsRoot = None,
+    cache_root: CacheRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Zero-shot segmentation before (--encoders) and after (--heads) alignment: Table 2."""
+    settings = {"templates": templates, "size": size, "stride": stride}
+    _measure("segment", study, encoders, heads, datasets, settings, rerun, device, as_json)
+
+
+@app.command()
+def classify(
+    encoders: Encoders = "",
+    heads: Heads = "",
+    datasets: Datasets = "cifar10,caltech101,dtd",
+    templates: Templates = "paper7",
+    study: StudyName = None,
+    rerun: RerunOption = "missing",
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    results: ResultsRoot = None,
+    cache_root: CacheRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Zero-shot image classification before (--encoders) and after (--heads) alignment: Figure 8."""
+    _measure("classify", study, encoders, heads, datasets, {"templates": templates}, rerun, device, as_json)
+
+
+@app.command()
+def ablate(
+    encoders: Encoders = "clip-b16,clip-l14,dino-b16",
+    pairs: Annotated[
+        str, typer.Option(help="Training sets, comma-separated; a set may be a sum: cc12m+yfcc15m.")
+    ] = "cc12m,cc12m+yfcc15m,cc3m+cc12m+yfcc15m",
+    text: Annotated[
+        str, typer.Option(help="Text encoder; default the encoder's own, clip-b16 for those without.")
+    ] = "",
+    recipe: Annotated[str, typer.Option(help="paper or small.")] = "paper",
+    steps: Annotated[int | None, typer.Option(min=0, help="Training steps a cell, instead of the recipe's.")] = None,
+    dataset: Annotated[str, typer.Option(help="Segmentation set each head is measured on.")] = "voc20",
+    out: Annotated[Path, typer.Option(help="Folder that holds a folder for each head.")] = Path("heads"),
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    rerun: RerunOption = "missing",
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    results: ResultsRoot = None,
+    cache_root: CacheRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train and measure a grid of encoders x training sets: Table 3. Every cell can be stopped and resumed."""
+    from pacl_bench.ablate import Grid, ablate
+    from pacl_bench.paths import results_root
+    from pacl_bench.train import make_recipe
+
+    grid = Grid(_listed(encoders), _listed(pairs), text, make_recipe(recipe, {"steps": steps}), dataset, seed)
+    _show_records(ablate(grid, out, results_root(), rerun, _device(device)), as_json)
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="A study file (TOML), or the name of a shipped one.")],
+    rerun: RerunOption = "missing",
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    results: ResultsRoot = None,
+    cache_root: CacheRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a study from its file."""
+    from pacl_bench.paths import results_root
+    from pacl_bench.runner import run_study
+    from pacl_bench.study import load_study
+
+    _show_records(run_study(load_study(study), results_root(), rerun, _device(device)), as_json)
+
+
+@app.command()
+def report(results: ResultsRoot = None) -> None:
+    """Write the paper's tables and figures from the records there are, measured beside published."""
+    from pacl_bench.paths import results_root
+    from pacl_bench.report import write_report
+
+    print(write_report(results_root()))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Literal["encoders", "datasets", "pairs", "studies"], typer.Argument()],
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what has a name: encoders, datasets, pairs, studies."""
+    from pacl_bench import listing
+
+    show(getattr(listing, what)(), f"pacl-bench {what}", as_json)
+
+
+def show(rows: Sequence[dict[str, Any]], title: str, as_json: bool) -> None:
+    """Rows as a table, or as JSON for other programs."""
+    if as_json:
+        print(json.dumps(list(rows), indent=1, allow_nan=False))
+        return
+    console = Console()
+    if not console.is_terminal:  # in a pipe, lines are as long as they are
+        console = Console(width=10_000)
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    for column, value in (rows[0] if rows else {}).items():
+        table.add_column(column, justify="right" if isinstance(value, int | float) else "left", overflow="fold")
+    for row in rows:
+        table.add_row(
+            *("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row.values())
+        )
+    console.print(table)
+
+
+def _measure(
+    evaluator: str,
+    study: str | None,
+    encoders: str,
+    heads: str,
+    datasets: str,
+    settings: dict[str, Any],
+    rerun: Rerun,
+    device: str,
+    as_json: bool,
+) -> None:
+    from pacl_bench.paths import results_root
+    from pacl_bench.runner import run_study
+    from pacl_bench.study import Study
+
+    made = Study(study or evaluator, evaluator, _listed(encoders), _listed(heads), _listed(datasets), settings)
+    _show_records(run_study(made, results_root(), rerun, _device(device)), as_json)
+
+
+def _show_records(found: Sequence[Any], as_json: bool) -> None:
+    """The headline numbers of records, or all of them as JSON."""
+    from pacl_bench.records import tidy_rows
+
+    rows = [row for record in found for row in tidy_rows(record)]
+    if as_json:
+        show(rows, "", as_json)
+        return
+    shown = [
+        {
+            "model": row["model"],
+            "dataset": row["dataset"],
+            "variant": row["variant"],
+            "protocol": row["protocol"],
+            "metric": row["metric"],
+            "value": f"{row['value']:.4f}",
+            "95 % interval": "" if row["ci_low"] is None else f"{row['ci_low']:.4f} to {row['ci_high']:.4f}",
+            "chance": "" if row["chance"] is None else f"{row['chance']:.4f}",
+            "n": row["n"],
+        }
+        for row in rows
+        if not row["class_name"]
+    ]
+    show(shown, "Records", as_json)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _device(name: str) -> str:
+    """The torch device a name stands for; a UsageError where this machine has none such."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):
+        raise UsageError(f"--device {name}: not on this machine. Use cpu or auto.") from None
+    return name
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Opening image files, and what every set of images offers."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from PIL import Image, ImageFile, ImageOps
+
+from pacl_bench.errors import UsageError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"}
+
+
+class BrokenImage(Exception):
+    """A file that does not decode to an image. `file` names it, the message says why."""
+
+    def __init__(self, file: Path | str, cause: str):
+        super().__init__(f"{file}: {cause}")
+        self.file, self.cause = str(file), cause
+
+
+@runtime_checkable
+class ImageSet(Protocol):
+    """Images in a fixed order, each decoded when asked for."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> Image.Image:
+        """An RGB image; BrokenImage where the file does not decode."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when an image is added, removed or replaced."""
+        ...
+
+
+def open_image(file: Path) -> Image.Image:
+    """Decodes a file to RGB, turned upright as its EXIF orientation says.
+
+    Raises:
+        BrokenImage: not an image, truncated, missing, or so large that it must be a trap (over 178 million pixels).
+    """
+    try:
+        with Image.open(file) as image:
+            upright = ImageOps.exif_transpose(image)
+            return upright.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        cause = "no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0].split(": '")[0]
+        raise BrokenImage(file, cause) from None
+
+
+# A truncated photo would otherwise be filled up with grey without a word, if another library switched this on.
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def files_fingerprint(root: Path, files: Iterable[Path]) -> str:
+    """sha256 over the names and sizes of files, independent of where the root lies."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(root).as_posix()} {file.stat().st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def require_folder(folder: Path, name: str, way_out: str) -> Path:
+    """The folder, or one line that says what was looked for."""
+    if not folder.is_dir():
+        raise UsageError(f"{name}: {folder} not found. {way_out}")
+    return folder

@@ -1,0 +1,188 @@
+"""Image-caption pairs to train on: csv files, Flickr8k, COCO captions."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from pacl_bench.data.images import open_image, require_folder
+from pacl_bench.data.vocabulary import text_hash
+from pacl_bench.errors import UsageError
+from pacl_bench.paths import data_root
+from pacl_bench.registry import unknown_name
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A pair that cannot be trained on."""
+
+    cause: str  # "empty caption", "missing image", "broken image"
+    where: str  # file, and line where there is one
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images with one or more captions each."""
+
+    name: str
+    files: list[Path]
+    captions: list[list[str]]  # of each image
+    skipped: list[Skipped]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def image(self, index: int) -> Image.Image:
+        """RGB; BrokenImage where the file does not decode."""
+        return open_image(self.files[index])
+
+    @property
+    def num_captions(self) -> int:
+        return sum(map(len, self.captions))
+
+    @property
+    def fingerprint(self) -> str:
+        """Over the images' names and sizes; where they lie does not matter."""
+        return text_hash([f"{file.name} {file.stat().st_size}" for file in self.files])
+
+    @property
+    def captions_fingerprint(self) -> str:
+        """Over all captions, image by image."""
+        return text_hash(["\t".join(captions) for captions in self.captions])
+
+    def subset(self, kept: Iterable[int], skipped: list[Skipped]) -> "Pairs":
+        """The images at the indices `kept`; what else was skipped is added to the list."""
+        kept = list(kept)
+        files, captions = [self.files[i] for i in kept], [self.captions[i] for i in kept]
+        return Pairs(self.name, files, captions, self.skipped + skipped)
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """A training set with a name, in its official layout below the data root."""
+
+    name: str
+    title: str
+    read: Callable[[Path], Pairs]
+    folder: str
+    source: str
+    licence: str
+
+    def load(self) -> Pairs:
+        root = require_folder(
+            data_root() / self.folder,
+            self.name,
+            f"Get it from {self.source}, or say where it lies with --data-root or PACL_DATA.",
+        )
+        return self.read(root)
+
+
+def read_csv(file: Path) -> Pairs:
+    """A csv (or .tsv) with the columns filepath and caption; a relative filepath starts at the csv's folder."""
+    if not file.is_file():
+        raise UsageError(f"{file} not found. --pairs takes a csv file with the columns filepath and caption.")
+    with file.open(newline="", encoding="utf-8-sig") as handle:
+        reader = csv.DictReader(handle, delimiter="\t" if file.suffix == ".tsv" else ",")
+        missing = {"filepath", "caption"} - set(reader.fieldnames or ())
+        if missing:
+            raise UsageError(
+                f"{file}: the column {sorted(missing)[0]!r} is missing; columns filepath and caption are wanted."
+            )
+        rows = [
+            (f"{file}:{reader.line_num}", file.parent / (row["filepath"] or ""), row["caption"] or "") for row in reader
+        ]
+    return _grouped(file.stem, rows)
+
+
+def read_flickr(root: Path) -> Pairs:
+    """Flickr8k: Flickr8k_text/Flickr8k.token.txt (`photo.jpg#0<tab>caption`) and Flicker8k_Dataset/ (spelt so)."""
+    listed = root / "Flickr8k_text" / "Flickr8k.token.txt"
+    if not listed.is_file():
+        raise UsageError(f"flickr8k: Flickr8k_text/Flickr8k.token.txt not found under {root}.")
+    rows = []
+    for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), start=1):
+        photo, tab, caption = line.partition("\t")
+        if tab:
+            rows.append((f"{listed}:{number}", root / "Flicker8k_Dataset" / photo.split("#")[0], caption))
+    return _grouped("flickr8k", rows)
+
+
+def read_coco(root: Path, split: str) -> Pairs:
+    """COCO captions: annotations/captions_<split>.json and the folder <split>/."""
+    listed = root / "annotations" / f"captions_{split}.json"
+    if not listed.is_file():
+        raise UsageError(f"coco-{split}: annotations/captions_{split}.json not found under {root}.")
+    content = json.loads(listed.read_text())
+    files = {image["id"]: root / split / image["file_name"] for image in content["images"]}
+    rows = [(f"{listed} id {row['id']}", files[row["image_id"]], row["caption"]) for row in content["annotations"]]
+    return _grouped(f"coco-{split}", rows)
+
+
+PAIR_SOURCES: dict[str, PairSource] = {
+    entry.name: entry
+    for entry in (
+        PairSource(
+            "flickr8k", "Flickr8k, 8,091 photos, 5 captions each", read_flickr, "flickr8k",
+            "its authors' request form or a mirror of Flickr8k_Dataset.zip", "Flickr terms, research",
+        ),
+        PairSource(
+            "coco-train2017", "COCO captions, 118,287 photos", lambda root: read_coco(root, "train2017"), "coco",
+            "cocodataset.org", "Flickr terms; captions CC BY 4.0",
+        ),
+        PairSource(
+            "coco-val2017", "COCO captions, 5,000 photos", lambda root: read_coco(root, "val2017"), "coco",
+            "cocodataset.org", "Flickr terms; captions CC BY 4.0",
+        ),
+    )
+}  # fmt: skip
+
+
+def load_pairs(names: str) -> Pairs:
+    """Pairs by name or csv file; several, joined by "+", become one set."""
+    parts = [_load_one(name) for name in names.split("+")]
+    return Pairs(
+        "+".join(part.name for part in parts),
+        [file for part in parts for file in part.files],
+        [captions for part in parts for captions in part.captions],
+        [skip for part in parts for skip in part.skipped],
+    )
+
+
+def _load_one(name: str) -> Pairs:
+    if name in PAIR_SOURCES:
+        pairs = PAIR_SOURCES[name].load()
+    elif Path(name).suffix in (".csv", ".tsv"):
+        pairs = read_csv(Path(name))
+    else:
+        raise UsageError(f"{unknown_name(name, PAIR_SOURCES, 'set of pairs')} Or give a csv file.")
+    if not pairs.files:
+        raise UsageError(f"{name}: no usable pair ({count_skipped(pairs.skipped)}).")
+    return pairs
+
+
+def _grouped(name: str, rows: list[tuple[str, Path, str]]) -> Pairs:
+    """Rows (where, file, caption) to images with their captions; what is empty or not there is skipped and named."""
+    captions: dict[Path, list[str]] = {}
+    skipped = []
+    there: dict[Path, bool] = {}
+    for where, file, caption in rows:
+        caption = " ".join(caption.split())
+        if not caption:
+            skipped.append(Skipped("empty caption", where))
+        elif not there.setdefault(file, file.is_file()):
+            skipped.append(Skipped("missing image", str(file)))
+        else:
+            captions.setdefault(file, []).append(caption)
+    return Pairs(name, list(captions), list(captions.values()), list(dict.fromkeys(skipped)))
+
+
+def count_skipped(skipped: list[Skipped]) -> str:
+    """ "2 broken image, 1 empty caption (first: photo.jpg)"; "nothing skipped" where that is so."""
+    if not skipped:
+        return "nothing skipped"
+    counts = Counter(skip.cause for skip in skipped)
+    return f"{', '.join(f'{count} {cause}' for cause, count in counts.items())} (first: {skipped[0].where})"

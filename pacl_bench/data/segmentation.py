@@ -1,0 +1,140 @@
+"""Segmentation sets: a table of declarations and one reader."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from pacl_bench.data.images import BrokenImage, files_fingerprint, open_image
+from pacl_bench.data.vocabulary import shipped_names
+from pacl_bench.errors import UsageError
+from pacl_bench.paths import data_root
+from pacl_bench.registry import lookup
+
+IGNORE_LABEL = 255
+
+
+@dataclass(frozen=True)
+class SegmentationSet:
+    """A set in its official layout. Files are below the first of `folders` that exists under the data root."""
+
+    name: str
+    title: str
+    folders: tuple[str, ...]
+    split: str  # the list of image ids, one a line
+    image: str  # where the image of an id lies
+    label_map: str  # where its label map lies: a PNG of raw labels
+    first_label: int  # the raw label of class 0; lower ones (0: background, other) and 255 are ignored
+    num_images: int  # officially
+    source: str
+    licence: str
+
+    @property
+    def classnames(self) -> list[str]:
+        """In the order of the label maps that the reader gives."""
+        return shipped_names(self.name)
+
+    def read(self) -> "SegmentationImages":
+        """The set as it lies under the data root."""
+        return SegmentationImages(self, self._root())
+
+    def _root(self) -> Path:
+        candidates = [data_root() / folder for folder in self.folders]
+        for root in candidates:
+            if root.is_dir():
+                return root
+        raise UsageError(
+            f"{self.name}: {' or '.join(map(str, candidates))} not found. Get it from {self.source}, "
+            "or say where it lies with --data-root or PACL_DATA."
+        )
+
+
+VOC = {
+    "folders": ("VOCdevkit/VOC2012", "VOC2012"),
+    "split": "ImageSets/Segmentation/val.txt",
+    "image": "JPEGImages/{}.jpg",
+    "label_map": "SegmentationClass/{}.png",
+    "num_images": 1449,
+    "source": "host.robots.ox.ac.uk/pascal/VOC/voc2012",
+    "licence": "Flickr terms, research",
+}
+
+SEGMENTATION_SETS: dict[str, SegmentationSet] = {
+    entry.name: entry
+    for entry in (
+        SegmentationSet("voc20", "PASCAL VOC 2012, 20 classes, background ignored", first_label=1, **VOC),
+        SegmentationSet("voc21", "PASCAL VOC 2012, 20 classes and background", first_label=0, **VOC),
+    )
+}
+
+
+class SegmentationImages:
+    """The images of a set with their label maps."""
+
+    def __init__(self, declaration: SegmentationSet, root: Path):
+        self.declaration, self.root = declaration, root
+        self.name = declaration.name
+        self.classnames = declaration.classnames
+        self.official_images = declaration.num_images
+        listed = root / declaration.split
+        if not listed.is_file():
+            raise UsageError(f"{self.name}: {declaration.split} not found under {root}.")
+        self.ids = listed.read_text().split()
+        if not self.ids:
+            raise UsageError(f"{self.name}: {listed} lists no images.")
+        missing = next((file for file in self._files() if not file.is_file()), None)
+        if missing is not None:
+            raise UsageError(
+                f"{self.name}: {missing.relative_to(root)}, listed in {declaration.split}, not found under {root}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def image(self, index: int) -> Image.Image:
+        """RGB."""
+        return open_image(self.root / self.declaration.image.format(self.ids[index]))
+
+    def label_map(self, index: int) -> UInt8[np.ndarray, "height width_px"]:
+        """Class indices from 0 in the order of `classnames`; IGNORE_LABEL where nothing counts.
+
+        Raises:
+            BrokenImage: not an image of single numbers, or a label beyond the last class.
+        """
+        file = self.root / self.declaration.label_map.format(self.ids[index])
+        try:
+            with Image.open(file) as image:
+                raw = np.asarray(image)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise BrokenImage(file, str(error).splitlines()[0]) from None
+        if raw.ndim != 2:
+            raise BrokenImage(file, "a label map must hold one number a pixel, this holds colours")
+        return self._class_indices(raw, file)
+
+    def _class_indices(self, raw: np.ndarray, file: Path) -> UInt8[np.ndarray, "height width_px"]:
+        indices = raw.astype(np.int64) - self.declaration.first_label
+        ignored = (indices < 0) | (raw == IGNORE_LABEL)
+        indices[ignored] = IGNORE_LABEL
+        beyond = (indices >= len(self.classnames)) & ~ignored
+        if beyond.any():
+            raise BrokenImage(
+                file, f"label {int(raw[beyond][0])} is beyond the {len(self.classnames)} classes of {self.name}"
+            )
+        return indices.astype(np.uint8)
+
+    @property
+    def fingerprint(self) -> str:
+        """Over names and sizes of all images and label maps."""
+        return files_fingerprint(self.root, self._files())
+
+    def _files(self) -> Iterator[Path]:
+        for pattern in (self.declaration.image, self.declaration.label_map):
+            yield from (self.root / pattern.format(name) for name in self.ids)
+
+
+def load_segmentation(name: str) -> SegmentationImages:
+    """A segmentation set by name, from the data root."""
+    return lookup(SEGMENTATION_SETS, name, "segmentation set").read()

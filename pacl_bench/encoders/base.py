@@ -1,0 +1,225 @@
+"""What every frozen encoder offers, whatever library it comes from. Nothing downstream knows open_clip from timm."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from pacl_bench.errors import NoTextSpace, UsageError
+from pacl_bench.progress import track
+
+Tap = Literal["pre-norm", "post-norm"]
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class PatchFeatures(NamedTuple):
+    """What a vision encoder makes of a batch of images."""
+
+    cls_token: Float[Tensor, "image width"] | None  # None where the model has no CLS token
+    patch_tokens: Float[Tensor, "image patch width"]  # row by row: patch = row * cols + col
+    grid: tuple[int, int]  # (rows, cols)
+
+    def to(self, device: torch.device | str) -> "PatchFeatures":
+        """The same on a device."""
+        cls_token = None if self.cls_token is None else self.cls_token.to(device)
+        return PatchFeatures(cls_token, self.patch_tokens.to(device), self.grid)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """A model's own way from a photo to its input: resize, crop or not, scale to its mean and spread."""
+
+    image_size: int
+    patch_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bicubic"
+
+    def __call__(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
+        """The centre square: the short side becomes `image_size` pixels, what is over of the long side is cut off."""
+        height, width = self._short_side_to(self.image_size, image)
+        top, left = round((height - self.image_size) / 2), round((width - self.image_size) / 2)
+        square = (left, top, left + self.image_size, top + self.image_size)
+        return self._normalised(self._resize(image, height, width).crop(square))
+
+    def whole(self, image: Image.Image, short_side: int | None = None) -> Float[Tensor, "3 height width_px"]:
+        """The whole image, nothing cut off: the short side becomes `short_side` pixels (default `image_size`).
+
+        Both sides are then rounded to multiples of the patch size, so that patches tile the image exactly; the
+        aspect ratio changes by less than half a patch.
+        """
+        height, width = self._short_side_to(short_side or self.image_size, image)
+        return self._normalised(self._resize(image, self._tiled(height), self._tiled(width)))
+
+    def _short_side_to(self, short_side: int, image: Image.Image) -> tuple[int, int]:
+        width, height = image.size
+        # the long side is rounded down, as torchvision's Resize does, which the models were trained with
+        return short_side * height // min(image.size), short_side * width // min(image.size)
+
+    def _tiled(self, side: int) -> int:
+        return max(1, round(side / self.patch_size)) * self.patch_size
+
+    def _resize(self, image: Image.Image, height: int, width: int) -> Image.Image:
+        return image.convert("RGB").resize((width, height), Image.Resampling[self.interpolation.upper()])
+
+    def _normalised(self, image: Image.Image) -> Float[Tensor, "3 height width_px"]:
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+        return (pixels - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+
+
+class VisionEncoder(nn.Module):
+    """A frozen vision transformer. An adapter sets the attributes and gives `encode` and maybe `project`.
+
+    Attributes:
+        name: what the user calls it. spec: the full text it was loaded by.
+        patch_size: side of a patch in pixels. width: of a token. image_size: side of the square it was made for, in
+            pixels. num_blocks: transformer blocks.
+        block: the block (0 is the first) whose tokens are taken. tap: "pre-norm" as the block gives them, or
+            "post-norm" after the model's final norm.
+        projection_dim: of the text space the model's own projection leads to; None where the model has no text.
+    """
+
+    name: str
+    spec: str
+    patch_size: int
+    width: int
+    image_size: int
+    num_blocks: int
+    block: int
+    tap: Tap
+    projection_dim: int | None = None
+    preprocess: Preprocess
+
+    @torch.no_grad()  # not inference_mode: a head is trained on these tensors, and autograd refuses inference tensors
+    def forward(self, images: Float[Tensor, "image 3 height width_px"], stride: int | None = None) -> PatchFeatures:
+        """CLS and patch tokens of images of any size of at least one patch.
+
+        Args:
+            stride: of the patch convolution, in pixels. A stride below the patch size gives overlapping patches and a
+                denser grid: PACL's "stride trick" for inference. None is the patch size. Pixels right and below of
+                the last whole patch are not seen.
+        """
+        stride = stride or self.patch_size
+        grid = self.grid_of(images.shape[-2:], stride)
+        rows, cols = ((side - 1) * stride + self.patch_size for side in grid)
+        cls_token, patch_tokens = self.encode(images[..., :rows, :cols], stride, grid)
+        return PatchFeatures(cls_token, patch_tokens, grid)
+
+    def grid_of(self, image_shape: tuple[int, ...], stride: int | None = None) -> tuple[int, int]:
+        """(rows, cols) of the patches of an image of (height, width) pixels."""
+        height, width = image_shape
+        stride = stride or self.patch_size
+        if not 1 <= stride <= self.patch_size:
+            raise UsageError(
+                f"--stride {stride}: must lie between 1 and the patch size of {self.name}, {self.patch_size}."
+            )
+        if min(height, width) < self.patch_size:
+            raise UsageError(
+                f"An image of {height} x {width} pixels is smaller than one patch of {self.name} "
+                f"({self.patch_size} pixels). Resize it first (encoder.preprocess does)."
+            )
+        return (height - self.patch_size) // stride + 1, (width - self.patch_size) // stride + 1
+
+    def encode(
+        self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int]
+    ) -> tuple[Float[Tensor, "image width"] | None, Float[Tensor, "image patch width"]]:
+        """The adapter's part of `forward`: images are tiled exactly by `grid`."""
+        raise NotImplementedError
+
+    def project(self, tokens: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch dim"]:
+        """Tokens through the model's own projection into its text space: "before alignment".
+
+        With the last block, the CLS token's projection is the model's own image embedding (before unit norm).
+        """
+        raise NoTextSpace(f"{self.name} has no text space of its own; give a head trained on it (--heads).")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the weights, whatever file they came from."""
+        return state_sha256(self)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """All that decides which tokens come out, besides the weights and the stride."""
+        return {"block": self.block, "tap": self.tap, "preprocess": vars(self.preprocess)}
+
+    def describe(self) -> dict[str, object]:
+        """What a record says of a bare vision encoder as the model."""
+        return {"encoder": {"name": self.name, "sha256": self.fingerprint, **self.settings}, "text": None, "head": None}
+
+
+class TextEncoder(nn.Module):
+    """A frozen text encoder with its own projection: `dim` is the width of what it gives."""
+
+    name: str
+    spec: str
+    dim: int
+    BATCH = 256  # texts per forward pass: bounds memory for long lists
+
+    def forward(self, texts: list[str]) -> Float[Tensor, "text dim"]:
+        """Text embeddings of unit norm, in float32, on the CPU."""
+        embeddings = torch.empty(len(texts), self.dim)
+        by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # a batch is padded to its longest
+        for start in track(range(0, len(texts), self.BATCH), f"encoding texts with {self.name}"):
+            batch = by_length[start : start + self.BATCH]
+            embeddings[batch] = self._unit_norm([texts[index] for index in batch])
+        return embeddings
+
+    @torch.no_grad()
+    def _unit_norm(self, texts: list[str]) -> Float[Tensor, "text dim"]:
+        return nn.functional.normalize(self.encode(texts).float(), dim=-1).cpu()
+
+    def encode(self, texts: list[str]) -> Float[Tensor, "text dim"]:
+        """The adapter's part of `forward`: embeddings of any norm."""
+        raise NotImplementedError
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the weights, whatever file they came from."""
+        return state_sha256(self)
+
+    def describe(self) -> dict[str, object]:
+        """What a record says of the text encoder."""
+        return {"name": self.name, "sha256": self.fingerprint}
+
+
+def state_sha256(module: nn.Module) -> str:
+    """sha256 over the names and values of all weights of a module."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        # as bytes, since numpy has no bfloat16
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def frozen(module: Module) -> Module:
+    """The module in evaluation mode, none of its weights open to training."""
+    return module.requires_grad_(False).eval()
+
+
+@contextmanager
+def patch_stride(convolution: nn.Conv2d, stride: int) -> Iterator[None]:
+    """Within the block the patch convolution steps by `stride` pixels."""
+    own = convolution.stride
+    convolution.stride = (stride, stride)
+    try:
+        yield
+    finally:
+        convolution.stride = own
+
+
+def resolve_block(block: int | None, num_blocks: int, name: str) -> int:
+    """The index of a block from 0; None is the last, negative ones count from the end."""
+    index = num_blocks - 1 if block is None else block + num_blocks if block < 0 else block
+    if not 0 <= index < num_blocks:
+        raise UsageError(f"{name}: block={block} does not exist; its blocks are 0 to {num_blocks - 1}.")
+    return index

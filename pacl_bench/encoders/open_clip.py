@@ -1,0 +1,189 @@
+"""OpenAI's CLIP and every other model of open_clip: vision and text towers that share a space."""
+
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from jaxtyping import Float
+from open_clip.convert import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
+from timm.layers.pos_embed import resample_abs_pos_embed
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from pacl_bench.encoders.base import Preprocess, Tap, TextEncoder, VisionEncoder, frozen, patch_stride, resolve_block
+from pacl_bench.encoders.hub import hub_access
+from pacl_bench.encoders.timm import TimmVisionEncoder
+from pacl_bench.encoders.weights import find_weights, load_strictly, missing_weights, read_state_dict
+from pacl_bench.errors import UsageError
+from pacl_bench.registry import lookup, unknown_name
+
+
+class OpenClipVisionEncoder(VisionEncoder):
+    """The vision transformer of an open_clip model."""
+
+    def __init__(
+        self,
+        name: str,
+        visual: Any,  # a VisionTransformer of open_clip; pyright cannot know its attributes
+        preprocess: Preprocess,
+        block: int | None = None,
+        tap: Tap = "pre-norm",
+    ):
+        super().__init__()
+        self.name = self.spec = name
+        self.tapped = _Tapped(frozen(visual))
+        self.preprocess = preprocess
+        self.patch_size = visual.patch_size[0]
+        self.image_size = preprocess.image_size
+        self.width = visual.class_embedding.shape[0]
+        self.num_blocks = len(visual.transformer.resblocks)
+        self.block = resolve_block(block, self.num_blocks, name)
+        self.tap = tap
+        if visual.attn_pool is None and visual.proj is not None:  # CoCa's pooler leaves patch tokens unprojected
+            self.projection_dim = visual.proj.shape[1]
+
+    @property
+    def visual(self) -> Any:
+        return self.tapped.visual
+
+    def encode(
+        self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int]
+    ) -> tuple[Float[Tensor, "image width"], Float[Tensor, "image patch width"]]:
+        # open_clip adds its positional embedding as it is; for another grid it is interpolated and put in its place
+        position = resample_abs_pos_embed(
+            self.visual.positional_embedding[None], list(grid), list(self.visual.grid_size), num_prefix_tokens=1
+        )[0]
+        with patch_stride(self.visual.conv1, stride):
+            return functional_call(
+                self.tapped,
+                {"visual.positional_embedding": position},
+                (images,),
+                {"block": self.block, "normed": self.tap == "post-norm"},
+            )
+
+    def project(self, tokens: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch dim"]:
+        if self.projection_dim is None:
+            return super().project(tokens)
+        if self.tap == "pre-norm":
+            tokens = self.visual.ln_post(tokens)
+        return tokens @ self.visual.proj
+
+
+class _Tapped(nn.Module):
+    """A vision transformer whose `forward` is its `forward_intermediates`, since functional_call calls `forward`."""
+
+    def __init__(self, visual: VisionTransformer):
+        super().__init__()
+        self.visual = visual
+
+    def forward(
+        self, images: Float[Tensor, "image 3 height width_px"], block: int, normed: bool
+    ) -> tuple[Float[Tensor, "image width"], Float[Tensor, "image patch width"]]:
+        out = self.visual.forward_intermediates(
+            images,
+            indices=[block],
+            stop_early=True,
+            normalize_intermediates=normed,
+            intermediates_only=True,
+            output_fmt="NLC",
+            output_extra_tokens=True,
+        )
+        return out["image_intermediates_prefix"][0][:, 0], out["image_intermediates"][0]
+
+
+class OpenClipTextEncoder(TextEncoder):
+    """The text tower of an open_clip model with its own tokenizer and projection."""
+
+    BATCH = 64  # 77 tokens each, however short the text
+
+    def __init__(self, name: str, clip: Any, tokenizer: Callable[[list[str]], Tensor]):
+        super().__init__()
+        self.name = self.spec = name
+        self.clip = frozen(clip)
+        self.tokenizer = tokenizer
+        self.dim = self.encode(["a"]).shape[1]
+
+    @torch.no_grad()
+    def encode(self, texts: list[str]) -> Float[Tensor, "text dim"]:
+        device = next(self.clip.parameters()).device
+        return self.clip.encode_text(self.tokenizer(texts).to(device))
+
+
+def load_open_clip_vision(
+    name: str, arch: str, tag: str | None, file: Path | None, block: int | None, tap: Tap, size: int | None
+) -> VisionEncoder:
+    """The vision tower of `arch` with the weights of a file, of PACL_WEIGHTS, or of the hub's `tag`."""
+    visual = load_clip(name, arch, tag, find_weights(name, file)).visual
+    own, timms = isinstance(visual, VisionTransformer), isinstance(visual, TimmModel)
+    if own:
+        return OpenClipVisionEncoder(name, visual, _preprocess(visual, visual.patch_size[0], size), block, tap)
+    if timms and hasattr(visual.trunk, "patch_embed"):
+        preprocess = _preprocess(visual, visual.trunk.patch_embed.patch_size[0], size)
+        return TimmVisionEncoder(name, visual.trunk, preprocess, block, tap, projection=visual.head)
+    raise UsageError(f"{name}: {arch} is no vision transformer, so it has no patch tokens. Choose a ViT.")
+
+
+def load_open_clip_text(name: str, arch: str, tag: str | None, file: Path | None) -> TextEncoder:
+    """The text tower that belongs to the same weights."""
+    clip = load_clip(name, arch, tag, find_weights(name, file))
+    with hub_access():
+        try:
+            tokenizer = open_clip.get_tokenizer(arch)
+        except OSError as error:  # some models keep their tokenizer on the hub
+            raise missing_weights(name, f"the tokenizer of {arch}", error) from None
+    return OpenClipTextEncoder(name, clip, tokenizer)
+
+
+@lru_cache(maxsize=1)  # the two towers of one model are asked for one after the other
+def load_clip(name: str, arch: str, tag: str | None, weights: Path | None) -> Any:
+    """An open_clip model with its weights; in float32, as all that is measured here."""
+    if open_clip.get_model_config(arch) is None:
+        raise UsageError(f"{name}: {unknown_name(arch, open_clip.list_models(), 'open_clip architecture')}")
+    return _from_file(arch, tag, weights) if weights else _from_hub(name, arch, tag)
+
+
+def _from_file(arch: str, tag: str | None, weights: Path) -> Any:
+    clip: Any = open_clip.create_model(
+        arch, load_weights=False, pretrained_text=False, force_quick_gelu=_quick_gelu(arch, tag)
+    )
+    state = convert_state_dict(clip, read_state_dict(weights))
+    if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    for scalar in ("logit_scale", "logit_bias"):  # saved with one axis by some versions and none by others
+        if scalar in state and getattr(clip, scalar) is not None:
+            state[scalar] = state[scalar].reshape(getattr(clip, scalar).shape)
+    load_strictly(clip, state, weights)
+    return clip
+
+
+def _from_hub(name: str, arch: str, tag: str | None) -> Any:
+    if tag is None:
+        raise UsageError(f"{name}: no weights. Give open_clip:{arch}/TAG or open_clip:{arch}@FILE.")
+    lookup(dict.fromkeys(open_clip.list_pretrained_tags_by_model(arch)), tag, f"pretrained tag of {arch}")
+    with hub_access(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return open_clip.create_model(arch, pretrained=tag, force_quick_gelu=_quick_gelu(arch, tag))
+        except (RuntimeError, OSError) as error:
+            raise missing_weights(name, f"{arch}/{tag}", error) from None
+
+
+def _quick_gelu(arch: str, tag: str | None) -> bool:
+    """Whether the weights were trained with QuickGELU: OpenAI's were, and run without it they are subtly wrong."""
+    config = open_clip.get_pretrained_cfg(arch, tag) if tag else {}
+    return bool(config.get("quick_gelu", False))
+
+
+def _preprocess(visual: Any, patch_size: int, size: int | None) -> Preprocess:
+    config = visual.preprocess_cfg
+    own_size = config["size"] if isinstance(config["size"], int) else config["size"][0]
+    return Preprocess(
+        size or own_size, patch_size, tuple(config["mean"]), tuple(config["std"]), config["interpolation"]
+    )

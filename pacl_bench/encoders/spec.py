@@ -1,0 +1,78 @@
+"""How an encoder is named on the command line: `[ALIAS=]NAME[@FILE][?option=value&...]`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from pacl_bench.errors import UsageError
+from pacl_bench.registry import unknown_name
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """A name taken apart. `library` and `model` are empty and the name for an entry of the table."""
+
+    text: str  # as written, without the alias
+    alias: str | None
+    library: str  # "open_clip", "timm", "transformers", or "" for an entry of the table
+    model: str  # what the library calls it
+    file: Path | None  # a local checkpoint named after "@"
+    options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What tables and records call the encoder."""
+        return self.alias or self.text
+
+    def option_choice(self, option: str, default: str, choices: tuple[str, ...]) -> str:
+        """An option that takes one of a few words."""
+        value = self.options.get(option, default)
+        if value not in choices:
+            raise UsageError(f"{self.name}: {option}={value} must be one of {', '.join(choices)}.")
+        return value
+
+    def option_int(self, option: str) -> int | None:
+        """An option that takes a whole number."""
+        value = self.options.get(option)
+        try:
+            return None if value is None else int(value)
+        except ValueError:
+            raise UsageError(f"{self.name}: {option}={value} must be a whole number.") from None
+
+    def refuse_options_but(self, *known: str) -> None:
+        """A misspelt option is an error, never ignored."""
+        for option in self.options:
+            if option not in known:
+                raise UsageError(f"{self.name}: {unknown_name(option, known, 'option')}")
+
+
+def parse_spec(text: str) -> EncoderSpec:
+    """Takes `vits14=timm:vit_small_patch14_dinov2@weights.safetensors?block=10` apart."""
+    alias, body = _split_alias(text)
+    body, _, query = body.partition("?")
+    name, _, file = body.partition("@")
+    library, colon, model = name.partition(":")
+    if not colon:
+        library, model = "", name
+    if not model:
+        raise UsageError(f"{text!r} names no encoder. See `pacl-bench list encoders`.")
+    try:
+        options = dict(parse_qsl(query, strict_parsing=True)) if query else {}
+    except ValueError:
+        raise UsageError(f"{text!r}: options are written ?name=value&name=value.") from None
+    return EncoderSpec(
+        text[len(alias) + 1 :] if alias else text, alias, library, model, Path(file) if file else None, options
+    )
+
+
+def with_alias(name: str, spec: str) -> str:
+    """The text that loads `spec` under `name` again."""
+    return spec if name == spec else f"{name}={spec}"
+
+
+def _split_alias(text: str) -> tuple[str | None, str]:
+    """ALIAS=NAME apart. An "=" behind one of ":@?/" belongs to the name."""
+    head, equals, rest = text.partition("=")
+    if equals and head and not set(head) & set(":@?/"):
+        return head, rest
+    return None, text

@@ -1,0 +1,66 @@
+"""Evaluators: each measures one model on one data set. They know no paths, no command line, no records on disk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pacl_bench.data.classification import CLASSIFICATION_SETS, load_classification
+from pacl_bench.data.segmentation import SEGMENTATION_SETS, load_segmentation
+from pacl_bench.encoders.base import VisionEncoder
+from pacl_bench.evaluators.classification import ClassificationSettings, evaluate_classification
+from pacl_bench.evaluators.coherence import CoherenceSettings, evaluate_coherence
+from pacl_bench.evaluators.patches import PatchSettings, evaluate_patches
+from pacl_bench.evaluators.segmentation import SegmentationSettings, evaluate_segmentation
+from pacl_bench.model.aligned import AlignedModel
+from pacl_bench.records import Measurement
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluator found: numbers, and curves where there are some (name -> axis -> points)."""
+
+    measurements: list[Measurement]
+    curves: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """One of the four studies."""
+
+    settings: type  # its dataclass of settings
+    datasets: dict[str, Any]  # the declarations it can be run on
+    load_dataset: Callable[[str], Any]
+    evaluate: Callable[[Any, Any, Any], Result]
+    needs_text: bool  # measures an aligned model; else a bare vision encoder will do
+
+
+def _coherence(model: VisionEncoder | AlignedModel, images: Any, settings: CoherenceSettings) -> Result:
+    measurements, roc = evaluate_coherence(model, images, settings)
+    points = {axis: [round(float(value), 6) for value in getattr(roc, axis)] for axis in ("fpr", "tpr")}
+    return Result(measurements, {"roc": points})
+
+
+EVALUATORS: dict[str, Evaluator] = {
+    "patches": Evaluator(
+        PatchSettings,
+        SEGMENTATION_SETS,
+        load_segmentation,
+        lambda *given: Result(evaluate_patches(*given)),
+        needs_text=True,
+    ),
+    "coherence": Evaluator(CoherenceSettings, SEGMENTATION_SETS, load_segmentation, _coherence, needs_text=False),
+    "segment": Evaluator(
+        SegmentationSettings,
+        SEGMENTATION_SETS,
+        load_segmentation,
+        lambda *given: Result(evaluate_segmentation(*given)),
+        needs_text=True,
+    ),
+    "classify": Evaluator(
+        ClassificationSettings,
+        CLASSIFICATION_SETS,
+        load_classification,
+        lambda *given: Result(evaluate_classification(*given)),
+        needs_text=True,
+    ),
+}

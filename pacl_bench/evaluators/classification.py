@@ -1,0 +1,66 @@
+"""Zero-shot image classification (PACL, Fig. 8): the class whose prompts the image fits best."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pacl_bench.data.classification import ClassFolders
+from pacl_bench.data.vocabulary import load_templates
+from pacl_bench.features import View, encoded
+from pacl_bench.metrics.bootstrap import bootstrap_interval
+from pacl_bench.metrics.classification import mean_per_class_recall, recall_per_class, top1
+from pacl_bench.model.aligned import AlignedModel
+from pacl_bench.records import Measurement
+
+PROTOCOL = "zero-shot"
+
+
+@dataclass(frozen=True)
+class ClassificationSettings:
+    """What changes the numbers."""
+
+    templates: str = "paper7"
+
+
+def evaluate_classification(
+    model: AlignedModel, images: ClassFolders, settings: ClassificationSettings
+) -> list[Measurement]:
+    """Top-1 accuracy, mean per-class recall, and the recall of each class."""
+    classes = model.class_embeddings(images.classnames, load_templates(settings.templates))
+    scores = [
+        model.image_text_similarity(features.to(classes.device), classes)
+        for _, features in encoded(model.vision, images, View(whole=False))
+    ]
+    predicted, labels = torch.cat(scores).argmax(1).cpu(), torch.tensor(images.labels)
+    return _measurements(predicted, labels, images.classnames)
+
+
+def _measurements(predicted: torch.Tensor, labels: torch.Tensor, classnames: list[str]) -> list[Measurement]:
+    num_classes = len(classnames)
+    # per image: is it right, and which class is it of
+    of_class = np.eye(num_classes)[labels.numpy()]
+    right = of_class * (predicted == labels).numpy()[:, None]
+    low, high = bootstrap_interval(np.concatenate([right, of_class], axis=1), _summaries)
+    recall = recall_per_class(predicted, labels, num_classes)
+    values = {
+        "top1": top1(predicted, labels),
+        "mean_per_class_recall": mean_per_class_recall(predicted, labels, num_classes),
+    }
+    return [
+        *(
+            Measurement(metric, value, PROTOCOL, len(labels), "", float(low[at]), float(high[at]), 1 / num_classes)
+            for at, (metric, value) in enumerate(values.items())
+        ),
+        *(
+            Measurement("recall", float(recall[label]), PROTOCOL, int((labels == label).sum()), name)
+            for label, name in enumerate(classnames)
+            if not recall[label].isnan()
+        ),
+    ]
+
+
+def _summaries(sums: np.ndarray) -> np.ndarray:
+    """(top-1, mean per-class recall) of each resample."""
+    right, of_class = np.split(sums, 2, axis=1)
+    return np.stack([right.sum(1) / of_class.sum(1), np.nanmean(right / of_class, axis=1)], axis=1)

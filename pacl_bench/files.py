@@ -1,0 +1,19 @@
+"""Files that are whole or not there."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_text(file: Path, text: str) -> None:
+    """Writes to a temporary name beside the file and renames: a reader never sees half of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    temporary.write_text(text)
+    temporary.replace(file)
+
+
+def write_json(file: Path, content: Any) -> None:
+    """As `write_text`; NaN and infinity, which JSON does not know, are refused with a ValueError."""
+    write_text(file, json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,68 @@
+"""What `pacl-bench list` prints: one row a name, and whether it is found on this machine."""
+
+from pathlib import Path
+from typing import Any
+
+from pacl_bench.data.classification import CLASSIFICATION_SETS
+from pacl_bench.data.pairs import PAIR_SOURCES
+from pacl_bench.data.segmentation import SEGMENTATION_SETS
+from pacl_bench.encoders import ENCODERS
+from pacl_bench.paths import data_root, weights_root
+from pacl_bench.study import shipped_studies
+
+Rows = list[dict[str, Any]]
+
+
+def encoders() -> Rows:
+    """The table ENCODERS; "local" says which have a file under PACL_WEIGHTS (the others are downloaded)."""
+    root = weights_root()
+    return [
+        {
+            "name": name,
+            "what": entry.note,
+            "loads as": f"{entry.library}:{entry.model}" + (f"/{entry.tag}" if entry.tag else ""),
+            "text": "yes" if entry.library == "open_clip" else "no",
+            "local": "yes" if root and any(root.glob(f"{name}.*")) else "no",
+        }
+        for name, entry in ENCODERS.items()
+    ]
+
+
+def datasets() -> Rows:
+    """Segmentation and classification sets."""
+    segmentation = [
+        _row(entry.name, "segmentation", entry.title, entry.num_images, len(entry.classnames), _first(entry.folders))
+        for entry in SEGMENTATION_SETS.values()
+    ]
+    classification = [
+        _row(
+            entry.name, "classification", entry.title, entry.num_images, len(entry.classnames), _first((entry.folder,))
+        )
+        for entry in CLASSIFICATION_SETS.values()
+    ]
+    return segmentation + classification
+
+
+def pairs() -> Rows:
+    """Training sets that have a name; any csv file with the columns filepath and caption is one too."""
+    return [
+        {"name": entry.name, "what": entry.title, "found": _first((entry.folder,)) or "no", "source": entry.source}
+        for entry in PAIR_SOURCES.values()
+    ]
+
+
+def studies() -> Rows:
+    """The shipped study files, with the sentence that says what each is."""
+    return [
+        {"name": name, "what": file.read_text().splitlines()[1].lstrip("# "), "file": str(file)}
+        for name, file in shipped_studies().items()
+    ]
+
+
+def _row(name: str, kind: str, what: str, images: int, classes: int, found: str | None) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "what": what, "images": images, "classes": classes, "found": found or "no"}
+
+
+def _first(folders: tuple[str, ...]) -> str | None:
+    found = (Path(data_root(), folder) for folder in folders)
+    return next((str(folder) for folder in found if folder.is_dir()), None)

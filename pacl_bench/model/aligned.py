@@ -1,0 +1,103 @@
+"""A vision encoder, a text encoder and what joins them: the model that every evaluator measures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pacl_bench.encoders import load_encoder, load_text_encoder
+from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder, frozen, state_sha256
+from pacl_bench.encoders.spec import with_alias
+from pacl_bench.errors import UsageError
+from pacl_bench.model.checkpoint import FrozenPart, HeadCard, load_embedder, read_card
+from pacl_bench.model.compatibility import compatibility
+from pacl_bench.model.embedder import VisionEmbedder
+
+
+@dataclass
+class AlignedModel:
+    """Before alignment (`head` is None) the model's own projection leads patches to the text space; after, the head."""
+
+    name: str
+    vision: VisionEncoder
+    text: TextEncoder
+    head: VisionEmbedder | None = None
+    patch_scale: float = 1.0
+    card: HeadCard | None = None  # of the head, where it was read from a folder
+
+    @torch.no_grad()
+    def patch_embeddings(self, patch_tokens: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch dim"]:
+        """Patch tokens in the text space, not normalised."""
+        return self.head(patch_tokens) if self.head is not None else self.vision.project(patch_tokens)
+
+    @torch.no_grad()
+    def image_text_similarity(
+        self, features: PatchFeatures, text_embeddings: Float[Tensor, "text dim"]
+    ) -> Float[Tensor, "image text"]:
+        """How well images fit texts: phi with a head, CLIP's own cosine of CLS and text without."""
+        if self.head is not None:
+            return compatibility(self.patch_embeddings(features.patch_tokens), text_embeddings, self.patch_scale)
+        if features.cls_token is None:
+            raise UsageError(f"{self.name} has no CLS token to classify images by; give a trained head (--heads).")
+        return normalize(self.vision.project(features.cls_token), dim=-1) @ normalize(text_embeddings, dim=-1).T
+
+    @torch.no_grad()
+    def class_embeddings(self, classnames: list[str], templates: list[str]) -> Float[Tensor, "class dim"]:
+        """One vector of unit norm a class: the mean of its prompts' embeddings (CLIP's prompt ensemble)."""
+        prompts = [template.format(name) for name in classnames for template in templates]
+        per_prompt = self.text(prompts).reshape(len(classnames), len(templates), -1)
+        return normalize(per_prompt.mean(1), dim=-1)
+
+    def to(self, device: str) -> "AlignedModel":
+        """The model with all its parts on a device."""
+        for part in (self.vision, self.text, self.head):
+            if part is not None:
+                part.to(device)
+        return self
+
+    def describe(self) -> dict[str, object]:
+        """What a record says of the model. Nothing in it depends on the machine."""
+        return {**self.vision.describe(), "text": self.text.describe(), "head": self._describe_head()}
+
+    def _describe_head(self) -> dict[str, object] | None:
+        if self.head is None:
+            return None
+        trained = {"step": self.card.step, "train": self.card.train} if self.card else {}
+        return {"sha256": state_sha256(self.head), "patch_scale": self.patch_scale, **trained}
+
+
+def load_before(encoder: VisionEncoder) -> AlignedModel:
+    """The model before alignment: a vision encoder that has a text space of its own."""
+    if encoder.projection_dim is None:
+        encoder.project(torch.empty(0, encoder.width))  # says in one line that there is none
+    return AlignedModel(encoder.name, encoder, load_text_encoder(with_alias(encoder.name, encoder.spec)))
+
+
+def load_aligned(folder: Path, vision: VisionEncoder | None = None) -> AlignedModel:
+    """The model of a trained head with the frozen encoders it was trained on.
+
+    Args:
+        vision: the head's vision encoder, where it is loaded already.
+
+    Raises:
+        UsageError: also where an encoder's weights are not those the head was trained on.
+    """
+    card = read_card(folder)
+    vision = vision or load_encoder(card.encoder.loadable)
+    text = load_text_encoder(card.text.loadable)
+    _verify(folder, card.encoder, vision)
+    _verify(folder, card.text, text)
+    head = load_embedder(folder, card)
+    frozen(head)
+    return AlignedModel(card.name, vision, text, head, card.patch_scale, card)
+
+
+def _verify(folder: Path, expected: FrozenPart, loaded: VisionEncoder | TextEncoder) -> None:
+    if loaded.fingerprint != expected.sha256:
+        raise UsageError(
+            f"{folder} was trained on other weights of {expected.name} (sha256 {expected.sha256[:12]}, "
+            f"found {loaded.fingerprint[:12]}). Give the file it was trained on."
+        )

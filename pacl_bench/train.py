@@ -1,0 +1,400 @@
+"""Training a PACL head on image-caption pairs. Read `train` top to bottom."""
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from pacl_bench.data.captions import noun_prompts
+from pacl_bench.data.pairs import Pairs, Skipped, count_skipped, load_pairs
+from pacl_bench.encoders import load_encoder, load_text_encoder
+from pacl_bench.encoders.base import TextEncoder, VisionEncoder, state_sha256
+from pacl_bench.errors import RunError, UsageError
+from pacl_bench.features import CachedTokens, OnlineTokens, View, cached_texts, cached_tokens, fits_cache
+from pacl_bench.files import write_text
+from pacl_bench.model.checkpoint import CARD, FrozenPart, HeadCard, save_head
+from pacl_bench.model.compatibility import compatibility
+from pacl_bench.model.embedder import VisionEmbedder
+from pacl_bench.model.loss import info_nce
+from pacl_bench.progress import bar, console
+from pacl_bench.provenance import Stopwatch
+from pacl_bench.registry import lookup
+
+CHECKPOINT, LOG, SKIPPED = "checkpoint.pt", "log.jsonl", "skipped.jsonl"
+TRAINING_VIEW = View(whole=False)  # the encoder's own centre square; the paper does not say
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that changes the trained weights, besides encoders, pairs and seed."""
+
+    batch_size: int
+    epochs: int | None  # either epochs or steps
+    steps: int | None
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    weight_decay: float = 0.2
+    warmup_steps: int = 0
+    patch_scale: float = 1.0  # the paper's equations have none
+    temperature: float = 0.07
+    learn_temperature: bool = False
+    noun_share: float = 0.5  # how often a noun of the caption in a template stands in for the caption
+    same_text_is_negative: bool = False  # two pairs of a batch may share a text: "a photo of the large dog."
+
+
+RECIPES: dict[str, Recipe] = {
+    # The paper's (PAPER.md): AdamW 5e-4, cosine to zero, 10 epochs of 30M pairs at batch 4096. Its temperature is
+    # fixed at an unknown value, its patch scale unknown, its share of nouns unknown.
+    "paper": Recipe(batch_size=4096, epochs=10, steps=None, lr=5e-4),
+    # For thousands of pairs and a laptop.
+    "small": Recipe(
+        batch_size=96, epochs=None, steps=400, lr=2e-3, patch_scale=10.0, learn_temperature=True, warmup_steps=20
+    ),
+}
+
+
+def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
+    """A recipe by name with single values changed; a change that is None is none.
+
+    Steps replace the recipe's epochs, and epochs its steps.
+    """
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if "steps" in changes and "epochs" in changes:
+        raise UsageError("--steps and --epochs both say how long to train. Give one.")
+    for key, other in (("steps", "epochs"), ("epochs", "steps")):
+        if key in changes:
+            changes[other] = None
+    return replace(lookup(RECIPES, name, "recipe"), **changes)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train on what. Two runs with the same config on the same files give the same weights."""
+
+    encoder: str
+    text: str
+    pairs: str
+    recipe: Recipe
+    seed: int = 0
+
+
+def train(
+    config: TrainConfig, out: Path, resume: bool = False, device: str = "cpu", checkpoint_every: int = 100
+) -> HeadCard:
+    """Trains a head and writes it to the folder `out`, with its log and the list of skipped pairs.
+
+    Args:
+        resume: go on from the last checkpoint in `out`; the weights become those of an uninterrupted run.
+        checkpoint_every: steps between checkpoints.
+
+    Raises:
+        UsageError: `out` holds another run. RunError: the loss became NaN, or Ctrl-C; the last good state is kept.
+    """
+    _refuse_to_overwrite(out, resume)
+    stopwatch = Stopwatch()
+    vision = load_encoder(config.encoder).to(device)
+    text = load_text_encoder(config.text).to(device)
+    _require_frozen(vision, text)
+    pairs = load_pairs(config.pairs)
+
+    torch.manual_seed(config.seed)
+    embedder = VisionEmbedder(vision.width, text.dim).to(device)
+    state = TrainState(embedder, config.recipe, _identity(config, vision, text, pairs))
+    total_steps = _total_steps(config.recipe, len(pairs))
+    if resume:
+        state.load(out / CHECKPOINT)
+    if state.step < total_steps:
+        images = TrainingImages(vision, pairs)
+        pairs = images.readable_pairs()
+        _report_skipped(pairs, out)
+        _run(state, images, TrainingTexts(pairs, text), config, total_steps, out, device, checkpoint_every)
+
+    _require_frozen(vision, text)
+    card = _card(config, state, vision, text, pairs, stopwatch.provenance(device), out)
+    save_head(out, embedder, card)
+    return card
+
+
+def _run(
+    state: "TrainState",
+    images: "TrainingImages",
+    texts: "TrainingTexts",
+    config: TrainConfig,
+    total_steps: int,
+    out: Path,
+    device: str,
+    checkpoint_every: int,
+) -> None:
+    """The loop. Whatever ends it, the last good state is in the checkpoint."""
+    recipe = config.recipe
+    batch_size = min(recipe.batch_size, len(texts))
+    log = Log(out / LOG, state.step)
+    try:
+        with bar("loss", "rate") as progress:
+            task = progress.add_task("training", total=total_steps, completed=state.step, loss="", rate="")
+            for step in range(state.step, total_steps):
+                started = time.monotonic()
+                batch = shuffled(len(texts), batch_size, step, config.seed)
+                chosen = texts.draw(batch, recipe.noun_share, np.random.default_rng([config.seed, step, 1]))
+                loss = state.update(
+                    images.patch_tokens(batch).to(device),
+                    texts.embeddings[chosen].to(device),
+                    None if recipe.same_text_is_negative else same_text(chosen).to(device),
+                    learning_rate(recipe, step, total_steps),
+                )
+                rate = batch_size / (time.monotonic() - started)
+                log.write(
+                    step=step, loss=loss, lr=state.lr, temperature=state.temperature.item(), pairs_per_second=rate
+                )
+                progress.update(task, advance=1, loss=f"loss {loss:.3f}", rate=f"{rate:.0f} pairs/s")
+                if state.step % checkpoint_every == 0:
+                    state.save(out / CHECKPOINT)
+    except KeyboardInterrupt:
+        raise RunError(f"Stopped at step {state.step} of {total_steps}. Go on with --resume --out {out}.") from None
+    finally:
+        state.save(out / CHECKPOINT)
+        log.close()
+
+
+class TrainState:
+    """What changes while training: the head, the temperature, the optimizer, the step."""
+
+    def __init__(self, embedder: VisionEmbedder, recipe: Recipe, identity: dict[str, Any]):
+        self.embedder, self.recipe, self.identity = embedder, recipe, identity
+        device = next(embedder.parameters()).device
+        # learnt as a logarithm, like CLIP's logit scale
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(recipe.temperature), device=device))
+        groups: list[dict[str, Any]] = [{"params": list(embedder.parameters()), "weight_decay": recipe.weight_decay}]
+        if recipe.learn_temperature:
+            groups.append({"params": [self.log_temperature], "weight_decay": 0.0})
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
+        self.step = 0
+
+    @property
+    def temperature(self) -> Float[Tensor, ""]:
+        return self.log_temperature.exp()
+
+    @property
+    def lr(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
+    def update(
+        self,
+        patch_tokens: Float[Tensor, "pair patch width"],
+        text_embeddings: Float[Tensor, "pair dim"],
+        same: Bool[Tensor, "pair pair"] | None,
+        lr: float,
+    ) -> float:
+        """One step of the optimizer; the loss before it, in nats."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        phi = compatibility(self.embedder(patch_tokens), text_embeddings, self.recipe.patch_scale)
+        loss = info_nce(phi, self.temperature, same)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self._require_finite(loss)
+        self.optimizer.step()
+        self.step += 1
+        return loss.item()
+
+    def _require_finite(self, loss: Float[Tensor, ""]) -> None:
+        """Before the weights are touched: a NaN never gets into them."""
+        gradients = [parameter.grad for parameter in self.embedder.parameters() if parameter.grad is not None]
+        if not all(bool(value.isfinite().all()) for value in (loss, *gradients)):
+            raise RunError(
+                f"The loss became {loss.item()} at step {self.step}; the state before it is kept. "
+                "Lower --lr or raise --temperature."
+            )
+
+    def save(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{file.name}.partial")
+        content = {
+            "identity": json.dumps(self.identity, sort_keys=True),
+            "step": self.step,
+            "embedder": self.embedder.state_dict(),
+            "log_temperature": self.log_temperature.detach(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(content, temporary)
+        temporary.replace(file)
+
+    def load(self, file: Path) -> None:
+        """Takes up the state in a checkpoint; a UsageError where it is of another run."""
+        if not file.is_file():
+            raise UsageError(f"--resume: {file} not found. Leave --resume out to start anew.")
+        content = torch.load(file, map_location=self.log_temperature.device, weights_only=True)
+        theirs = json.loads(content["identity"])
+        changed = [key for key in self.identity if json.loads(json.dumps(self.identity[key])) != theirs.get(key)]
+        if changed:
+            raise UsageError(
+                f"--resume: {file.parent} was trained with another {', '.join(changed)}. Choose another --out."
+            )
+        self.embedder.load_state_dict(content["embedder"])
+        self.log_temperature.data.copy_(content["log_temperature"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.step = content["step"]
+
+
+class TrainingImages:
+    """The patch tokens of the images that decode: from the cache where they fit, else encoded batch by batch."""
+
+    def __init__(self, vision: VisionEncoder, pairs: Pairs):
+        self.pairs = pairs
+        source = cached_tokens if fits_cache(vision, pairs, TRAINING_VIEW) else OnlineTokens
+        self.source: CachedTokens | OnlineTokens = source(vision, pairs, TRAINING_VIEW)
+        self.readable = [index for index in range(len(pairs)) if index not in self.source.broken]
+
+    def readable_pairs(self) -> Pairs:
+        """The pairs whose images decode, in the order of `patch_tokens`; the others are among its skipped."""
+        return self.pairs.subset(
+            self.readable, [Skipped("broken image", cause) for cause in self.source.broken.values()]
+        )
+
+    def patch_tokens(self, images: list[int]) -> Float[Tensor, "image patch width"]:
+        return self.source.batch([self.readable[image] for image in images])
+
+
+class TrainingTexts:
+    """The captions of all images and the noun prompts made of them, each text embedded once."""
+
+    def __init__(self, pairs: Pairs, encoder: TextEncoder):
+        numbers: dict[str, int] = {}
+        self.captions = [[numbers.setdefault(c, len(numbers)) for c in captions] for captions in pairs.captions]
+        self.prompts = [
+            [[numbers.setdefault(prompt, len(numbers)) for prompt in noun_prompts(c)] for c in captions]
+            for captions in pairs.captions
+        ]
+        self.texts = list(numbers)
+        self.embeddings = cached_texts(encoder, self.texts)
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def draw(self, images: list[int], noun_share: float, random: np.random.Generator) -> list[int]:
+        """One text for each image: one of its captions, or a noun of that caption in a template."""
+        return [self._draw_one(image, noun_share, random) for image in images]
+
+    def _draw_one(self, image: int, noun_share: float, random: np.random.Generator) -> int:
+        caption = random.integers(len(self.captions[image]))
+        prompts = self.prompts[image][caption]
+        if prompts and random.random() < noun_share:
+            return prompts[random.integers(len(prompts))]
+        return self.captions[image][caption]
+
+
+class Log:
+    """JSON lines, one a step; a resumed run first takes back what the checkpoint had not seen."""
+
+    def __init__(self, file: Path, first_step: int):
+        lines = file.read_text().splitlines() if file.is_file() else []
+        write_text(file, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] < first_step))
+        self.handle = file.open("a", buffering=1)
+
+    def write(self, **values: float) -> None:
+        self.handle.write(json.dumps({key: round(value, 8) for key, value in values.items()}) + "\n")
+
+    def close(self) -> None:
+        self.handle.close()
+
+
+def shuffled(num_images: int, batch_size: int, step: int, seed: int) -> list[int]:
+    """The images of a step: every epoch is a new permutation, its incomplete last batch left out.
+
+    It depends on nothing but its arguments, so a resumed run sees what the uninterrupted one would have seen.
+    """
+    epoch, position = divmod(step, num_images // batch_size)
+    order = np.random.default_rng([seed, epoch]).permutation(num_images)
+    return order[position * batch_size : (position + 1) * batch_size].tolist()
+
+
+def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:
+    """Linear warm-up, then a cosine to zero."""
+    if step < recipe.warmup_steps:
+        return recipe.lr * (step + 1) / recipe.warmup_steps
+    progress = (step - recipe.warmup_steps) / max(1, total_steps - recipe.warmup_steps)
+    return recipe.lr * (1 + math.cos(math.pi * progress)) / 2
+
+
+def same_text(chosen: list[int]) -> Bool[Tensor, "pair pair"]:
+    """Where two pairs of a batch have the same text."""
+    numbers = torch.tensor(chosen)
+    return numbers[:, None] == numbers[None]
+
+
+def _total_steps(recipe: Recipe, num_images: int) -> int:
+    if recipe.steps is not None:
+        return recipe.steps
+    return (recipe.epochs or 0) * (num_images // min(recipe.batch_size, num_images))
+
+
+def _refuse_to_overwrite(out: Path, resume: bool) -> None:
+    if not resume and any((out / name).exists() for name in (CARD, CHECKPOINT)):
+        raise UsageError(f"--out {out} already holds a head or a run. Add --resume to go on, or choose another folder.")
+
+
+def _require_frozen(*encoders: VisionEncoder | TextEncoder) -> None:
+    """PACL trains e_v alone. Weights cannot change unnoticed: they are hashed again and compared."""
+    for encoder in encoders:
+        open_weights = [name for name, weight in encoder.named_parameters() if weight.requires_grad]
+        if open_weights or encoder.training or state_sha256(encoder) != encoder.fingerprint:
+            raise RunError(f"{encoder.name} is not frozen ({open_weights[:1] or 'its weights or mode changed'}).")
+
+
+def _identity(config: TrainConfig, vision: VisionEncoder, text: TextEncoder, pairs: Pairs) -> dict[str, Any]:
+    """What must be the same for a run to be resumed."""
+    return {
+        "encoder": {"sha256": vision.fingerprint, **vision.settings},
+        "text": text.fingerprint,
+        "pairs": [pairs.name, pairs.fingerprint, pairs.captions_fingerprint],
+        **asdict(config.recipe),
+        "seed": config.seed,
+    }
+
+
+def _report_skipped(pairs: Pairs, out: Path) -> None:
+    write_text(out / SKIPPED, "".join(json.dumps(asdict(skip)) + "\n" for skip in pairs.skipped))
+    if pairs.skipped:
+        console.print(
+            f"{pairs.name}: {len(pairs):,} images; skipped {count_skipped(pairs.skipped)}; all in {out / SKIPPED}"
+        )
+
+
+def _card(
+    config: TrainConfig,
+    state: TrainState,
+    vision: VisionEncoder,
+    text: TextEncoder,
+    pairs: Pairs,
+    provenance: dict[str, Any],
+    out: Path,
+) -> HeadCard:
+    return HeadCard(
+        name=out.resolve().name,
+        encoder=FrozenPart(vision.name, vision.spec, vision.fingerprint),
+        text=FrozenPart(text.name, text.spec, text.fingerprint),
+        width=vision.width,
+        dim=text.dim,
+        patch_scale=config.recipe.patch_scale,
+        temperature=state.temperature.item(),
+        step=state.step,
+        sha256=state_sha256(state.embedder),
+        train={
+            "pairs": pairs.name,
+            "images": len(pairs),
+            "captions": pairs.num_captions,
+            "skipped": len(pairs.skipped),
+            "pairs_fingerprint": pairs.fingerprint,
+            "seed": config.seed,
+            **asdict(config.recipe),
+        },
+        provenance=provenance,
+    )

@@ -1,0 +1,90 @@
+"""Names, files and options that are wrong get one line that says the way out."""
+
+from pathlib import Path
+
+import pytest
+
+from pacl_bench import load_encoder, load_text_encoder
+from pacl_bench.encoders import ENCODERS
+from pacl_bench.encoders.spec import parse_spec
+from pacl_bench.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "library", "model", "file", "options"),
+    [
+        ("clip-b16", "clip-b16", "", "clip-b16", None, {}),
+        ("clip-b16@w.pt?tap=post-norm", "clip-b16@w.pt?tap=post-norm", "", "clip-b16", "w.pt", {"tap": "post-norm"}),
+        ("mine=timm:vit@a/b=c.pt?block=3&size=64", "mine", "timm", "vit", "a/b=c.pt", {"block": "3", "size": "64"}),
+        ("open_clip:ViT-B-16/laion2b", "open_clip:ViT-B-16/laion2b", "open_clip", "ViT-B-16/laion2b", None, {}),
+        ("transformers:/a/b", "transformers:/a/b", "transformers", "/a/b", None, {}),
+    ],
+)
+def test_specs(text: str, name: str, library: str, model: str, file: str | None, options: dict) -> None:
+    spec = parse_spec(text)
+    assert (spec.name, spec.library, spec.model, spec.options) == (name, library, model, options)
+    assert spec.file == (Path(file) if file else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("clip-b61", "Unknown encoder 'clip-b61'. Did you mean 'clip-b16'?"),
+        ("CLIP-B16", "Did you mean 'clip-b16'?"),
+        ("nonsense-of-a-name", "Unknown encoder 'nonsense-of-a-name'. Known: clip-b32"),
+        ("timn:vit_base_patch16_224", "Unknown encoder library 'timn'. Did you mean 'timm'?"),
+        ("timm:vit_bas_patch16_224", "Unknown timm model 'vit_bas_patch16_224'. Did you mean 'vit_base_patch16_224'?"),
+        ("timm:resnet18", "no vision transformer"),
+        ("open_clip:ViT-B-61/openai", "Unknown open_clip architecture 'ViT-B-61'. Did you mean 'ViT-B-16'?"),
+        ("open_clip:ViT-B-16/opnai", "Unknown pretrained tag of ViT-B-16 'opnai'. Did you mean 'openai'?"),
+        ("open_clip:ViT-B-16", "Give open_clip:ViT-B-16/TAG or open_clip:ViT-B-16@FILE"),
+        ("clip-b16@/nowhere/w.pt", "the weights file /nowhere/w.pt does not exist"),
+        ("clip-b16?blok=3", "Unknown option 'blok'. Did you mean 'block'?"),
+        ("clip-b16?block=three", "block=three must be a whole number"),
+        ("clip-b16?tap=postnorm", "tap=postnorm must be one of pre-norm, post-norm"),
+        ("transformers:bert-base-uncased", "is a text encoder"),
+        ("", "names no encoder"),
+    ],
+)
+def test_wrong_vision_encoders(name: str, line: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_encoder(name)
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("dino-b16", "has no text encoder"),
+        ("transformers:/nowhere/at/all", "the folder /nowhere/at/all does not exist"),
+        ("transformers:some/model?pool=max", "pool=max must be one of mean, cls"),
+    ],
+)
+def test_wrong_text_encoders(name: str, line: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_text_encoder(name)
+    assert line in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["clip-b16", "dino-b16"])
+def test_missing_weights_say_where_they_were_looked_for(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("PACL_WEIGHTS", str(tmp_path))
+    with pytest.raises(UsageError) as error:
+        load_encoder(name)
+    assert f"{tmp_path}/{name}{{.safetensors,.pt,.pth,.bin}}" in str(error.value)
+    assert f"{name}@FILE" in str(error.value)
+
+
+def test_every_entry_names_a_real_model() -> None:
+    import open_clip
+    import timm
+
+    for name, entry in ENCODERS.items():
+        if entry.library == "timm":
+            assert timm.is_model_pretrained(entry.model), name
+        else:
+            assert entry.tag in open_clip.list_pretrained_tags_by_model(entry.model), name

@@ -1,0 +1,152 @@
+"""The open_clip adapter, on small checkpoints saved in the official formats."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from safetensors.torch import save_file
+
+from pacl_bench import load_encoder, load_text_encoder
+from pacl_bench.encoders.weights import read_state_dict
+from pacl_bench.errors import UsageError
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("tap", ["pre-norm", "post-norm"])
+def test_cls_embedding_is_open_clips_own(small_clip, clip_spec: str, tap: str, images: torch.Tensor) -> None:
+    encoder = load_encoder(f"{clip_spec}?tap={tap}")
+    features = encoder(images)
+    assert features.cls_token is not None
+    with torch.no_grad():
+        expected = small_clip.encode_image(images)
+    torch.testing.assert_close(encoder.project(features.cls_token), expected, rtol=1e-5, atol=1e-5)
+    assert features.grid == (4, 4)
+    assert features.patch_tokens.shape == (3, 16, 32)
+    assert (encoder.patch_size, encoder.width, encoder.image_size, encoder.projection_dim) == (16, 32, 64, 24)
+
+
+def test_patch_tokens_are_those_of_the_block_named(small_clip, clip_spec: str, images: torch.Tensor) -> None:
+    states = {}
+    for number, block in enumerate(small_clip.visual.transformer.resblocks):
+        block.register_forward_hook(lambda _module, _given, out, number=number: states.__setitem__(number, out))
+    with torch.no_grad():
+        small_clip.encode_image(images)
+    for block in (0, 1):
+        tokens = load_encoder(f"{clip_spec}?block={block}")(images).patch_tokens
+        torch.testing.assert_close(tokens, states[block][:, 1:], rtol=1e-5, atol=1e-5)
+    normed = load_encoder(f"{clip_spec}?block=-1&tap=post-norm")(images).patch_tokens
+    torch.testing.assert_close(normed, small_clip.visual.ln_post(states[1][:, 1:]), rtol=1e-5, atol=1e-5)
+
+
+def test_text_embeddings_are_open_clips_own_of_unit_norm(small_clip, clip_spec: str) -> None:
+    encoder = load_text_encoder(clip_spec)
+    texts = ["a photo of a cat.", "two dogs on a long, long sofa", "grass"]
+    with torch.no_grad():
+        expected = small_clip.encode_text(open_clip.get_tokenizer("small-test-vit")(texts), normalize=True)
+    torch.testing.assert_close(encoder(texts), expected, rtol=1e-5, atol=1e-5)
+    assert encoder.dim == 24
+    assert encoder([]).shape == (0, 24)
+
+
+def test_preprocessing_is_open_clips_own(small_clip, clip_spec: str) -> None:
+    random = np.random.default_rng(0)
+    photo = Image.fromarray(random.integers(0, 256, (75, 131, 3), dtype=np.uint8))
+    config = PreprocessCfg(**small_clip.visual.preprocess_cfg)
+    theirs = image_transform_v2(config, is_train=False)
+    torch.testing.assert_close(load_encoder(clip_spec).preprocess(photo), theirs(photo))
+
+
+@pytest.mark.parametrize("shape", [(37, 500), (64, 64), (16, 16), (150, 33)])
+def test_images_of_any_shape(clip_spec: str, shape: tuple[int, int]) -> None:
+    features = load_encoder(clip_spec)(torch.randn(2, 3, *shape))
+    assert features.grid == (shape[0] // 16, shape[1] // 16)
+    assert features.patch_tokens.shape == (2, features.grid[0] * features.grid[1], 32)
+
+
+def test_the_whole_of_a_long_photo_is_shown(clip_spec: str) -> None:
+    encoder = load_encoder(clip_spec)
+    pixels = encoder.preprocess.whole(Image.new("RGB", (500, 37)))
+    assert pixels.shape == (3, 64, 864)  # 64 * 500 / 37 = 864.9, tiled by patches of 16
+    assert encoder.preprocess(Image.new("RGB", (500, 37))).shape == (3, 64, 64)
+
+
+def test_a_stride_of_the_patch_size_changes_nothing(clip_spec: str, images: torch.Tensor) -> None:
+    encoder = load_encoder(clip_spec)
+    assert torch.equal(encoder(images, stride=16).patch_tokens, encoder(images).patch_tokens)
+
+
+def test_the_stride_trick_makes_the_grid_denser(clip_spec: str, images: torch.Tensor) -> None:
+    encoder = load_encoder(clip_spec)
+    features = encoder(images, stride=4)
+    assert features.grid == (13, 13)
+    assert features.patch_tokens.shape == (3, 169, 32)
+    assert encoder.grid_of((224, 224), 4) == (53, 53)  # 2,809 tokens, the paper's number for B/16 at 224
+    assert torch.equal(encoder(images).patch_tokens, load_encoder(clip_spec)(images).patch_tokens)  # and is undone
+    with pytest.raises(UsageError, match="--stride 17"):
+        encoder(images, stride=17)
+
+
+def test_rows_and_columns_are_not_swapped(clip_spec: str) -> None:
+    """Changing the top right corner changes most the token of the top right patch."""
+    encoder = load_encoder(f"{clip_spec}?block=0")
+    image = torch.randn(1, 3, 48, 96)
+    changed = image.clone()
+    changed[..., :16, -16:] += 3
+    difference = (encoder(changed).patch_tokens - encoder(image).patch_tokens).norm(dim=-1)[0]
+    assert difference.argmax().item() == 5  # row 0, col 5 of 3 x 6
+
+
+def test_weights_are_frozen(clip_spec: str) -> None:
+    for encoder in (load_encoder(clip_spec), load_text_encoder(clip_spec)):
+        assert not encoder.training
+        assert not any(weight.requires_grad for weight in encoder.parameters())
+
+
+@pytest.mark.slow
+def test_openai_weights_run_with_quick_gelu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """clip-b32 from a local file, in the layout of OpenAI's TorchScript archives: the real architecture, random weights."""
+    clip = open_clip.create_model("ViT-B-32", force_quick_gelu=True).eval()
+    save_file(clip.state_dict(), tmp_path / "clip-b32.safetensors")
+    monkeypatch.setenv("PACL_WEIGHTS", str(tmp_path))
+    image = torch.randn(1, 3, 224, 224)
+    encoder = load_encoder("clip-b32")
+    with torch.no_grad():
+        expected = clip.encode_image(image)
+    torch.testing.assert_close(encoder.project(encoder(image).cls_token), expected, rtol=1e-4, atol=1e-4)
+    without = load_encoder(f"open_clip:ViT-B-32@{tmp_path / 'clip-b32.safetensors'}")
+    assert not torch.allclose(without.project(without(image).cls_token), expected, rtol=1e-3, atol=1e-3)
+    assert encoder.preprocess.mean == open_clip.OPENAI_DATASET_MEAN
+    assert encoder.grid_of((224, 224)) == (7, 7)
+
+
+def test_torchscript_archives_are_read(small_clip, tmp_path: Path, images: torch.Tensor) -> None:
+    """OpenAI's own .pt files are TorchScript archives."""
+    archive = tmp_path / "small.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(small_clip.visual, images[:1], check_trace=False), archive)
+    state = read_state_dict(archive)
+    own = small_clip.visual.state_dict()
+    assert state.keys() == own.keys()
+    assert all(torch.equal(state[name], own[name]) for name in own)
+
+
+def test_a_file_that_does_not_fit_is_refused(clip_file: Path) -> None:
+    with pytest.raises(UsageError, match="does not fit this architecture"):
+        load_encoder(f"open_clip:ViT-B-32@{clip_file}")
+
+
+def test_a_convolutional_clip_has_no_patch_tokens(tmp_path: Path) -> None:
+    weights = tmp_path / "rn50.safetensors"
+    save_file(open_clip.create_model("RN50").state_dict(), weights)
+    with pytest.raises(UsageError, match="no vision transformer"):
+        load_encoder(f"open_clip:RN50@{weights}")

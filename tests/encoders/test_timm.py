@@ -1,0 +1,145 @@
+"""The timm adapter: prefix tokens of any number, any image shape, the stride trick, files in official formats."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from pacl_bench import load_encoder
+from pacl_bench.encoders.base import Preprocess
+from pacl_bench.encoders.timm import TimmVisionEncoder
+from pacl_bench.errors import NoTextSpace, UsageError
+
+
+def small_vit(**options) -> torch.nn.Module:
+    torch.manual_seed(0)
+    size = {"img_size": 64, "patch_size": 16, "embed_dim": 32, "depth": 3, "num_heads": 2, "num_classes": 0}
+    return timm.models.VisionTransformer(**{**size, "dynamic_img_size": True, **options}).eval()
+
+
+def encoder_of(trunk: torch.nn.Module, **options) -> TimmVisionEncoder:
+    return TimmVisionEncoder("small", trunk, Preprocess(64, 16, (0.5,) * 3, (0.5,) * 3), **options)
+
+
+@pytest.mark.parametrize("registers", [0, 4])
+@pytest.mark.parametrize("no_embed_class", [False, True])
+def test_prefix_tokens_are_dropped_and_cls_is_kept(registers: int, no_embed_class: bool) -> None:
+    trunk = small_vit(reg_tokens=registers, no_embed_class=no_embed_class)
+    images = torch.randn(2, 3, 64, 64)
+    features = encoder_of(trunk)(images)
+    with torch.no_grad():
+        tokens = trunk.forward_features(images)
+    torch.testing.assert_close(features.patch_tokens, tokens[:, 1 + registers :])
+    torch.testing.assert_close(features.cls_token, tokens[:, 0])
+
+
+def test_a_model_without_cls_token() -> None:
+    trunk = small_vit(class_token=False, global_pool="avg")
+    features = encoder_of(trunk)(torch.randn(2, 3, 64, 80))
+    assert features.cls_token is None
+    assert features.patch_tokens.shape == (2, 20, 32)
+
+
+@pytest.mark.parametrize("shape", [(37, 500), (64, 64), (16, 16), (150, 33)])
+@pytest.mark.parametrize("stride", [None, 16, 8, 5])
+def test_images_of_any_shape_at_any_stride(shape: tuple[int, int], stride: int | None) -> None:
+    encoder = encoder_of(small_vit(reg_tokens=4))
+    features = encoder(torch.randn(1, 3, *shape), stride)
+    step = stride or 16
+    assert features.grid == ((shape[0] - 16) // step + 1, (shape[1] - 16) // step + 1)
+    assert features.patch_tokens.shape == (1, features.grid[0] * features.grid[1], 32)
+
+
+def test_a_stride_of_the_patch_size_changes_nothing() -> None:
+    encoder = encoder_of(small_vit())
+    images = torch.randn(1, 3, 64, 96)
+    assert torch.equal(encoder(images, 16).patch_tokens, encoder(images).patch_tokens)
+    encoder(images, 4)
+    assert torch.equal(encoder(images, 16).patch_tokens, encoder(images).patch_tokens)
+
+
+def test_block_and_tap() -> None:
+    trunk = small_vit()
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = trunk.forward_intermediates(
+            images, indices=[1], norm=False, output_fmt="NLC", intermediates_only=True
+        )
+    tokens = encoder_of(trunk, block=1, tap="pre-norm")(images).patch_tokens
+    torch.testing.assert_close(tokens, expected[0])
+    assert encoder_of(trunk, block=-2).block == 1
+    with pytest.raises(UsageError, match="blocks are 0 to 2"):
+        encoder_of(trunk, block=3)
+
+
+def test_an_image_smaller_than_a_patch_is_an_error() -> None:
+    with pytest.raises(UsageError, match="smaller than one patch"):
+        encoder_of(small_vit())(torch.randn(1, 3, 15, 64))
+
+
+def test_a_file_is_loaded_strictly(vit_file: Path, tmp_path: Path) -> None:
+    encoder = load_encoder(f"timm:vit_tiny_patch16_224@{vit_file}")
+    own = timm.create_model("vit_tiny_patch16_224").eval()
+    from safetensors.torch import load_file
+
+    own.load_state_dict(load_file(vit_file))
+    images = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(images).patch_tokens, own.forward_features(images)[:, 1:])
+    with pytest.raises(UsageError, match="does not fit timm's vit_small"):
+        load_encoder(f"timm:vit_small_patch16_224@{vit_file}")
+    other = tmp_path / "other.safetensors"
+    save_file({"something.else": torch.zeros(3)}, other)
+    with pytest.raises(UsageError, match="does not fit timm's vit_tiny"):
+        load_encoder(f"timm:vit_tiny_patch16_224@{other}")
+
+
+def test_dinov2s_first_release_is_converted(tmp_path: Path) -> None:
+    """Meta's own .pth: names of its repository, a mask token, registers apart; timm's conversion takes it."""
+    trunk = timm.create_model("vit_small_patch14_reg4_dinov2.lvd142m", pretrained=False)
+    state = {"mask_token": torch.zeros(1, 384)}
+    for name, value in trunk.state_dict().items():
+        if name == "pos_embed":  # Meta's has an entry for CLS, timm keeps it in the CLS token
+            state[name] = torch.cat([torch.zeros(1, 1, 384), value], dim=1)
+        elif name == "reg_token":
+            state["register_tokens"] = value
+        else:
+            state[name] = value
+    file = tmp_path / "dinov2_vits14_reg4_pretrain.pth"
+    torch.save(state, file)
+    encoder = load_encoder(f"dinov2-s14-reg@{file}")
+    assert encoder.image_size == 224
+    features = encoder(torch.randn(1, 3, 28, 42))
+    assert features.grid == (2, 3)
+    assert features.patch_tokens.shape == (1, 6, 384)
+
+
+def test_a_pickle_with_code_is_not_run(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self):
+            return (Path(tmp_path / "sprung").touch, ())
+
+    file = tmp_path / "trap.pt"
+    torch.save({"model": Trap()}, file)
+    with pytest.raises(UsageError, match="holds more than weights"):
+        load_encoder(f"timm:vit_tiny_patch16_224@{file}")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_no_text_space(vit_file: Path) -> None:
+    encoder = load_encoder(f"timm:vit_tiny_patch16_224@{vit_file}")
+    with pytest.raises(NoTextSpace, match="no text space"):
+        encoder.project(torch.zeros(1, 192))
+
+
+@pytest.mark.shared
+def test_real_weights(request: pytest.FixtureRequest) -> None:
+    """The ViT-S/14 of ../shared by FILE: a DINOv2 architecture in half precision."""
+    file = Path(__file__).parents[3] / "shared" / "weights" / "vits14-saliency.safetensors"
+    encoder = load_encoder(f"vits14=timm:vit_small_patch14_dinov2.lvd142m@{file}?block=10&size=224")
+    assert (encoder.name, encoder.block, encoder.num_blocks, encoder.image_size) == ("vits14", 10, 12, 224)
+    features = encoder(torch.randn(1, 3, 28, 70))
+    assert features.grid == (2, 5)
+    assert bool(features.patch_tokens.isfinite().all())

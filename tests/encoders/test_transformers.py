@@ -1,0 +1,55 @@
+"""Text encoders of the transformers library, from a folder saved by the library itself."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pacl_bench import load_text_encoder
+from pacl_bench.encoders.transformers import mean_over_tokens
+from pacl_bench.errors import UsageError
+
+transformers = pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of width 16 with a word-piece vocabulary of its own."""
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "photo", "of", "cat", "dog", "##s", "."]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.BertConfig(vocab_size=len(words), max_position_embeddings=12, **size)
+    transformers.BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_padding_does_not_count(folder: Path) -> None:
+    encoder = load_text_encoder(f"transformers:{folder}")
+    texts = ["a cat", "a photo of a dog .", "dogs"]
+    together, alone = encoder(texts), torch.cat([encoder([text]) for text in texts])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(together.norm(dim=-1), torch.ones(3))
+    assert encoder.dim == 16
+
+
+def test_pooling_is_chosen_by_name(folder: Path) -> None:
+    mean, cls = (load_text_encoder(f"transformers:{folder}?pool={pool}")(["a cat"]) for pool in ("mean", "cls"))
+    assert not torch.allclose(mean, cls)
+
+
+def test_a_text_longer_than_the_model_is_cut(folder: Path) -> None:
+    encoder = load_text_encoder(f"transformers:{folder}")
+    assert bool(encoder(["a photo of a cat " * 20]).isfinite().all())
+
+
+def test_mean_over_tokens() -> None:
+    states = torch.tensor([[[1.0], [3.0], [99.0]]])
+    assert mean_over_tokens(states, torch.tensor([[1, 1, 0]])).item() == 2.0
+
+
+def test_a_folder_without_a_model(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no text encoder"):
+        load_text_encoder(f"transformers:{tmp_path}")

@@ -1,0 +1,65 @@
+"""Against scikit-learn, on random label maps with ignored pixels and absent classes."""
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+
+from pacl_bench.metrics.segmentation import confusion_matrix, iou_per_class, mean_accuracy, miou, pixel_accuracy
+
+IGNORED = 255
+
+
+def random_maps(seed: int, num_classes: int, absent: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    random = np.random.default_rng(seed)
+    present = np.array([label for label in range(num_classes) if label not in absent])
+    labels = random.choice(np.append(present, IGNORED), size=(37, 53))
+    predictions = np.where(random.random((37, 53)) < 0.6, labels, random.choice(present, size=(37, 53)))
+    predictions[labels == IGNORED] = random.choice(present, size=int((labels == IGNORED).sum()))
+    return torch.from_numpy(predictions), torch.from_numpy(labels)
+
+
+@pytest.mark.parametrize(("num_classes", "absent"), [(2, ()), (5, (3,)), (21, (0, 7, 20))])
+def test_against_scikit_learn(num_classes: int, absent: tuple[int, ...]) -> None:
+    predictions, labels = random_maps(num_classes, num_classes, absent)
+    confusion = confusion_matrix(predictions, labels, num_classes, IGNORED)
+    kept = labels != IGNORED
+    theirs = (labels[kept].numpy(), predictions[kept].numpy())
+    every = list(range(num_classes))
+    assert confusion.tolist() == sklearn.metrics.confusion_matrix(*theirs, labels=every).tolist()
+
+    present = [label for label in every if label not in absent]
+    jaccard = sklearn.metrics.jaccard_score(*theirs, labels=present, average=None)
+    ious = iou_per_class(confusion)
+    np.testing.assert_allclose(ious[present], jaccard)
+    assert ious[list(absent)].isnan().all()
+    assert miou(confusion) == pytest.approx(np.mean(jaccard))
+    assert pixel_accuracy(confusion) == pytest.approx(sklearn.metrics.accuracy_score(*theirs))
+    assert mean_accuracy(confusion) == pytest.approx(sklearn.metrics.balanced_accuracy_score(*theirs))
+
+
+def test_a_class_only_predicted_counts_as_wrong() -> None:
+    confusion = confusion_matrix(torch.tensor([0, 1]), torch.tensor([0, 0]), 3, IGNORED)
+    assert iou_per_class(confusion).tolist()[:2] == [0.5, 0.0]
+    assert miou(confusion) == 0.25
+
+
+def test_one_matrix_over_the_set_is_not_the_mean_over_images() -> None:
+    """The mistake PAPER.md names: a mean over images and classes is another number."""
+    first = confusion_matrix(torch.zeros(100).long(), torch.zeros(100).long(), 2)
+    second = confusion_matrix(torch.tensor([0, 0]), torch.tensor([0, 1]), 2)
+    assert miou(first + second) == pytest.approx((101 / 102 + 0) / 2)
+    assert np.mean([miou(first), miou(second)]) == pytest.approx((1 + 0.25) / 2)
+
+
+def test_nothing_predicted_is_wrong_for_its_class() -> None:
+    confusion = confusion_matrix(torch.tensor([0, 255, 1]), torch.tensor([0, 0, 1]), 2, IGNORED)
+    assert confusion.tolist() == [[1, 0, 1], [0, 1, 0]]
+    assert iou_per_class(confusion).tolist() == [0.5, 1.0]
+
+
+def test_a_label_beyond_the_classes_is_an_error() -> None:
+    with pytest.raises(ValueError, match="found 7"):
+        confusion_matrix(torch.tensor([0]), torch.tensor([7]), 2)
+    with pytest.raises(ValueError, match="differ in shape"):
+        confusion_matrix(torch.zeros(2, 3).long(), torch.zeros(3, 2).long(), 2)
