@@ -1,7 +1,6 @@
 """A grid of encoders x training sets: a head is trained and measured in each cell (PACL, Table 3)."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pacl_bench.data.pairs import load_pairs
@@ -77,7 +76,7 @@ def _train_cell(folder: Path, encoder: str, pairs: str, grid: Grid, device: str)
 def _require_same(folder: Path, config: TrainConfig) -> None:
     """A finished head is used again only if it was trained as this grid says."""
     trained = read_card(folder).train
-    wanted = {**json.loads(json.dumps(asdict(config.recipe))), "seed": config.seed}
+    wanted = {**config.recipe.describe(), "seed": config.seed}
     changed = [name for name, value in wanted.items() if trained.get(name) != value]
     if changed:
         raise UsageError(f"{folder} was trained with another {', '.join(changed)}. Choose another --out.")

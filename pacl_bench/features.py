@@ -181,7 +181,7 @@ def _key(encoder: VisionEncoder, images: ImageSet, view: View) -> str:
         "images": images.fingerprint,
         "view": asdict(view),
     }
-    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=list).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _write(folder: Path, encoder: VisionEncoder, images: ImageSet, view: View) -> None:

@@ -1,6 +1,5 @@
 """From a study to records: its cells, what is recorded already, one evaluator call for each that is not."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import cache
@@ -140,7 +139,7 @@ def _measure(
     config = {
         "evaluator": evaluator,
         "settings": _settings_config(settings),
-        "model": json.loads(json.dumps(model.describe())),
+        "model": model.describe(),
         "dataset": {
             "name": dataset.name,
             "images": len(dataset),

@@ -49,6 +49,10 @@ class Recipe:
     noun_share: float = 0.5  # how often a noun of the caption in a template stands in for the caption
     same_text_is_negative: bool = False  # two pairs of a batch may share a text: "a photo of the large dog."
 
+    def describe(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return {**asdict(self), "betas": list(self.betas)}
+
 
 RECIPES: dict[str, Recipe] = {
     # The paper's (PAPER.md): AdamW 5e-4, cosine to zero, 10 epochs of 30M pairs at batch 4096. Its temperature is
@@ -69,9 +73,10 @@ def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
     changes = {key: value for key, value in changes.items() if value is not None}
     if "steps" in changes and "epochs" in changes:
         raise UsageError("--steps and --epochs both say how long to train. Give one.")
-    for key, other in (("steps", "epochs"), ("epochs", "steps")):
-        if key in changes:
-            changes[other] = None
+    if "steps" in changes:
+        changes["epochs"] = None
+    elif "epochs" in changes:
+        changes["steps"] = None
     return replace(lookup(RECIPES, name, "recipe"), **changes)
 
 
@@ -233,7 +238,7 @@ class TrainState:
             raise UsageError(f"--resume: {file} not found. Leave --resume out to start anew.")
         content = torch.load(file, map_location=self.log_temperature.device, weights_only=True)
         theirs = json.loads(content["identity"])
-        changed = [key for key in self.identity if json.loads(json.dumps(self.identity[key])) != theirs.get(key)]
+        changed = [key for key in self.identity if self.identity[key] != theirs.get(key)]
         if changed:
             raise UsageError(
                 f"--resume: {file.parent} was trained with another {', '.join(changed)}. Choose another --out."
@@ -299,7 +304,7 @@ class Log:
         write_text(file, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] < first_step))
         self.handle = file.open("a", buffering=1)
 
-    def write(self, **values: float) -> None:
+    def write(self, **values: float | int) -> None:
         self.handle.write(json.dumps({key: round(value, 8) for key, value in values.items()}) + "\n")
 
     def close(self) -> None:
@@ -355,7 +360,7 @@ def _identity(config: TrainConfig, vision: VisionEncoder, text: TextEncoder, pai
         "encoder": {"sha256": vision.fingerprint, **vision.settings},
         "text": text.fingerprint,
         "pairs": [pairs.name, pairs.fingerprint, pairs.captions_fingerprint],
-        **asdict(config.recipe),
+        **config.recipe.describe(),
         "seed": config.seed,
     }
 
@@ -394,7 +399,7 @@ def _card(
             "skipped": len(pairs.skipped),
             "pairs_fingerprint": pairs.fingerprint,
             "seed": config.seed,
-            **asdict(config.recipe),
+            **config.recipe.describe(),
         },
         provenance=provenance,
     )

@@ -73,7 +73,7 @@ def vit_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def voc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """VOC2012 in its official layout: 6 images of odd sizes, left half cat (8), right half dog (12), a border of 255."""
+    """VOC2012 in its official layout: 6 images of odd sizes, cat (8) left, dog (12) right, 255 above, 0 below."""
     root = tmp_path / "data" / "VOCdevkit" / "VOC2012"
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)

@@ -148,8 +148,11 @@ class VisionEncoder(nn.Module):
 
     @property
     def settings(self) -> dict[str, object]:
-        """All that decides which tokens come out, besides the weights and the stride."""
-        return {"block": self.block, "tap": self.tap, "preprocess": vars(self.preprocess)}
+        """All that decides which tokens come out, besides the weights and the stride; as it stands in JSON."""
+        preprocess = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in vars(self.preprocess).items()
+        }
+        return {"block": self.block, "tap": self.tap, "preprocess": preprocess}
 
     def describe(self) -> dict[str, object]:
         """What a record says of a bare vision encoder as the model."""

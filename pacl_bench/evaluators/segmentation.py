@@ -92,8 +92,8 @@ def predict(
 ) -> Int[Tensor, "height width_px"]:
     """The best class of each pixel of an image of (height, width): scores interpolated bilinearly between patches.
 
-    The patches' true centres are used, so that overlapping patches (a stride below the patch size) fall where they were seen;
-    beyond the outermost centres the nearest patch decides. At stride = patch size this is
+    The patches' true centres are used, so that overlapping patches (a stride below the patch size) fall where they
+    were seen; beyond the outermost centres the nearest patch decides. At stride = patch size this is
     `interpolate(mode="bilinear", align_corners=False)`. Rows are done a tile at a time: the full scores are never held.
     """
     down = interpolation_weights(shape[0], placing.centres(0))

@@ -113,7 +113,7 @@ def test_weights_are_frozen(clip_spec: str) -> None:
 
 @pytest.mark.slow
 def test_openai_weights_run_with_quick_gelu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """clip-b32 from a local file, in the layout of OpenAI's TorchScript archives: the real architecture, random weights."""
+    """clip-b32 from a local file: the real architecture, random weights."""
     clip = open_clip.create_model("ViT-B-32", force_quick_gelu=True).eval()
     save_file(clip.state_dict(), tmp_path / "clip-b32.safetensors")
     monkeypatch.setenv("PACL_WEIGHTS", str(tmp_path))

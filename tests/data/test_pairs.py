@@ -1,0 +1,134 @@
+"""Pairs in the three layouts; what cannot be trained on is skipped, counted and named."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pacl_bench.data.captions import noun_prompts, nouns
+from pacl_bench.data.images import BrokenImage, open_image
+from pacl_bench.data.pairs import count_skipped, load_pairs
+from pacl_bench.data.vocabulary import load_templates
+from pacl_bench.errors import UsageError
+
+
+def test_csv(pairs_csv: Path) -> None:
+    pairs = load_pairs(str(pairs_csv))
+    assert len(pairs) == 11
+    assert pairs.captions[0] == ["a dog and a cat number 0 on the grass"]
+    assert [(skip.cause, Path(skip.where).name) for skip in pairs.skipped] == [
+        ("empty caption", "pairs.csv:7"),
+        ("missing image", "gone.jpg"),
+    ]
+    assert count_skipped(pairs.skipped).startswith("1 empty caption, 1 missing image (first: ")
+
+
+def test_flickr8k(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "flickr8k"
+    (root / "Flickr8k_text").mkdir(parents=True)
+    (root / "Flicker8k_Dataset").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (8, 8)).save(root / "Flicker8k_Dataset" / name)
+    lines = ["a.jpg#0\tA dog runs .", "a.jpg#1\tThe dog is running .", "b.jpg#0\tA cat", "c.jpg#0\tNobody", "b.jpg#1\t"]
+    (root / "Flickr8k_text" / "Flickr8k.token.txt").write_text("\n".join(lines))
+    monkeypatch.setenv("PACL_DATA", str(tmp_path))
+    pairs = load_pairs("flickr8k")
+    assert pairs.captions == [["A dog runs .", "The dog is running ."], ["A cat"]]
+    assert [skip.cause for skip in pairs.skipped] == ["missing image", "empty caption"]
+
+
+def test_coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "coco"
+    (root / "annotations").mkdir(parents=True)
+    (root / "val2017").mkdir()
+    Image.new("RGB", (8, 8)).save(root / "val2017" / "000000000007.jpg")
+    content = {
+        "images": [{"id": 7, "file_name": "000000000007.jpg"}],
+        "annotations": [{"id": number, "image_id": 7, "caption": f"caption {number}\n"} for number in range(2)],
+    }
+    (root / "annotations" / "captions_val2017.json").write_text(json.dumps(content))
+    monkeypatch.setenv("PACL_DATA", str(tmp_path))
+    assert load_pairs("coco-val2017").captions == [["caption 0", "caption 1"]]
+
+
+def test_sets_add_up(pairs_csv: Path) -> None:
+    twice = load_pairs(f"{pairs_csv}+{pairs_csv}")
+    assert len(twice) == 22
+    assert twice.name == "pairs+pairs"
+
+
+def test_fingerprints_follow_the_content(pairs_csv: Path) -> None:
+    before = load_pairs(str(pairs_csv))
+    fingerprint = before.fingerprint
+    text = pairs_csv.read_text()
+    pairs_csv.write_text(text.replace("number 0", "number nought"))
+    after = load_pairs(str(pairs_csv))
+    assert fingerprint == after.fingerprint
+    assert before.captions_fingerprint != after.captions_fingerprint
+    Image.new("RGB", (9, 9)).save(pairs_csv.parent / "0.jpg")
+    assert load_pairs(str(pairs_csv)).fingerprint != fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("flickr8", "Did you mean 'flickr8k'?"),
+        ("flickr8k", "flickr8k not found"),
+        ("nowhere.csv", "nowhere.csv not found"),
+    ],
+)
+def test_wrong_names(name: str, line: str) -> None:
+    with pytest.raises(UsageError, match=line.replace("?", r"\?")):
+        load_pairs(name)
+
+
+def test_a_csv_without_captions(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("filepath,text\na.jpg,a dog\n")
+    with pytest.raises(UsageError, match="column 'caption' is missing"):
+        load_pairs(str(tmp_path / "pairs.csv"))
+    (tmp_path / "pairs.csv").write_text("filepath,caption\na.jpg,a dog\n")
+    with pytest.raises(UsageError, match="no usable pair"):
+        load_pairs(str(tmp_path / "pairs.csv"))
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("Two dogs are running on a grassy field .", ["dog", "field"]),
+        ("A child in a pink dress climbs the stairs", ["child", "dress", "stairs"]),
+        ("two women and three men with buses", ["woman", "man", "bus"]),
+        ("a photo of a sheep", ["sheep"]),
+        ("running quickly", []),
+        ("!!!", []),
+    ],
+)
+def test_nouns(caption: str, expected: list[str]) -> None:
+    assert nouns(caption) == expected
+
+
+def test_noun_prompts_are_the_papers_seven() -> None:
+    prompts = noun_prompts("a photo of a cow")
+    assert prompts == [template.format("cow") for template in load_templates("paper7")]
+    assert "itap of a cow." in prompts
+    assert len(prompts) == 7
+
+
+def test_broken_images_say_why(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.jpg"
+    Image.effect_noise((64, 64), 50).save(whole)
+    (tmp_path / "half.jpg").write_bytes(whole.read_bytes()[:600])
+    (tmp_path / "text.jpg").write_text("not a photo")
+    assert open_image(whole).mode == "RGB"
+    for name, cause in (("half.jpg", "truncated"), ("text.jpg", "cannot identify"), ("none.jpg", "no such file")):
+        with pytest.raises(BrokenImage, match=cause) as error:
+            open_image(tmp_path / name)
+        assert name in str(error.value)
+
+
+@pytest.mark.shared
+def test_the_real_sets(shared_data: Path) -> None:
+    pairs = load_pairs(f"flickr8k+coco-train2017+coco-val2017+{shared_data / 'voc_tags' / 'captions.csv'}")
+    assert len(pairs) == 1000 + 80 + 159 + 638
+    assert pairs.num_captions == 5000 + 1195 + 638
+    assert pairs.skipped == []

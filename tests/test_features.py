@@ -1,0 +1,110 @@
+"""The patch-token cache: encoded once, the same numbers ever after."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pacl_bench import features as module
+from pacl_bench import load_encoder
+from pacl_bench.data.pairs import load_pairs
+from pacl_bench.data.segmentation import load_segmentation
+from pacl_bench.errors import RunError, UsageError
+from pacl_bench.features import OnlineTokens, View, cached_texts, cached_tokens, encoded
+from pacl_bench.paths import cache_root
+
+WHOLE, SQUARE = View(whole=True), View(whole=False)
+
+
+@pytest.fixture
+def forward_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each forward pass had."""
+    counted = []
+    original = module._encode
+
+    def counting(encoder, tensors, view):
+        counted.append(len(tensors))
+        return original(encoder, tensors, view)
+
+    monkeypatch.setattr(module, "_encode", counting)
+    return counted
+
+
+def test_the_cache_gives_what_the_encoder_gives(voc: Path, clip_spec: str, forward_passes: list[int]) -> None:
+    encoder, images = load_encoder(clip_spec), load_segmentation("voc20")
+    for index, features in encoded(encoder, images, WHOLE):
+        direct = encoder(encoder.preprocess.whole(images.image(index))[None])
+        assert features.grid == direct.grid
+        assert torch.equal(features.patch_tokens, direct.patch_tokens.half().float())
+        assert features.cls_token is not None
+        assert torch.equal(features.cls_token, direct.cls_token.half().float())
+    assert sum(forward_passes) == 6
+    again = [features for _, features in encoded(encoder, images, WHOLE)]
+    assert sum(forward_passes) == 6
+    assert len(again) == 6
+
+
+def test_numbers_do_not_depend_on_the_cache(voc: Path, clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, images = load_encoder(clip_spec), load_segmentation("voc20")
+    cached = [features for _, features in encoded(encoder, images, WHOLE)]
+    monkeypatch.setenv("PACL_CACHE_LIMIT", "0")
+    direct = [features for _, features in encoded(encoder, images, WHOLE)]
+    for one, other in zip(cached, direct, strict=True):
+        torch.testing.assert_close(one.patch_tokens, other.patch_tokens, rtol=2e-3, atol=1e-4)
+    monkeypatch.setenv("PACL_CACHE_LIMIT", "a lot")
+    with pytest.raises(UsageError, match="PACL_CACHE_LIMIT=A LOT is no size"):
+        next(encoded(encoder, images, WHOLE))
+
+
+def test_anything_that_changes_tokens_changes_the_key(
+    voc: Path, clip_spec: str, vit_file: Path, forward_passes: list[int]
+) -> None:
+    images = load_segmentation("voc20")
+    encoders = [load_encoder(clip_spec + options) for options in ("", "?block=0", "?tap=post-norm", "?size=80")]
+    for encoder in encoders:
+        cached_tokens(encoder, images, WHOLE)
+    for view in (SQUARE, View(whole=True, stride=8), View(whole=True, short_side=96)):
+        cached_tokens(encoders[0], images, view)
+    assert sum(forward_passes) == 7 * 6
+    (voc / "ImageSets/Segmentation/val.txt").write_text("\n".join(images.ids[:3]))
+    assert len(cached_tokens(encoders[0], load_segmentation("voc20"), WHOLE)) == 3
+
+
+def test_a_measurement_never_leaves_out_an_image_in_silence(voc: Path, clip_spec: str, monkeypatch) -> None:
+    images = load_segmentation("voc20")
+    (voc / "JPEGImages" / f"{images.ids[4]}.jpg").write_bytes(b"broken")
+    for limit in ("1GB", "0"):
+        monkeypatch.setenv("PACL_CACHE_LIMIT", limit)
+        with pytest.raises(RunError, match=f"{images.ids[4]}.jpg"):
+            list(encoded(load_encoder(clip_spec), images, WHOLE))
+
+
+def test_broken_images_keep_their_place(pairs_csv: Path, clip_spec: str) -> None:
+    pairs, encoder = load_pairs(str(pairs_csv)), load_encoder(clip_spec)
+    tokens = cached_tokens(encoder, pairs, SQUARE)
+    assert list(tokens.broken) == [3]
+    direct = encoder(encoder.preprocess(pairs.image(7))[None]).patch_tokens
+    torch.testing.assert_close(tokens.batch([2, 7])[1:], direct, rtol=2e-3, atol=1e-4)
+    online = OnlineTokens(encoder, pairs, SQUARE)
+    assert online.broken == tokens.broken
+    torch.testing.assert_close(online.batch([7, 2]), tokens.batch([7, 2]), rtol=2e-3, atol=1e-4)
+
+
+def test_an_interrupted_encoding_leaves_nothing(voc: Path, clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_encode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cached_tokens(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE)
+    assert list((cache_root() / "tokens").iterdir()) == []
+
+
+def test_texts_are_embedded_once(clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pacl_bench import load_text_encoder
+
+    encoder = load_text_encoder(clip_spec)
+    first = cached_texts(encoder, ["a cat", "a dog"])
+    torch.testing.assert_close(first, encoder(["a cat", "a dog"]))
+    monkeypatch.setattr(type(encoder), "forward", None)
+    assert torch.equal(cached_texts(encoder, ["a cat", "a dog"]), first)
