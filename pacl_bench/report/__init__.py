@@ -1,0 +1,99 @@
+"""The report: the paper's tables and figures from the records there are, measured beside published. No torch here."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from matplotlib.figure import Figure
+
+from pacl_bench import records as store
+from pacl_bench.files import write_text
+from pacl_bench.records import Record
+from pacl_bench.report.figures import bar_figure, bar_panels, roc_figure, roc_panels, save
+from pacl_bench.report.page import Section, page
+from pacl_bench.report.provenance import images_used
+from pacl_bench.report.tables import ABLATION, figure3_numbers, figure8_numbers, flat, table1, table2, table3
+
+FIGURE_FORMATS = (".png", ".pdf")
+Panel = TypeVar("Panel")
+
+__all__ = ["sections", "write_report"]
+
+
+def write_report(results: Path) -> Path:
+    """Writes report/ and tidy.csv below `results` from the records below `results`/records; returns report.md.
+
+    Raises:
+        UsageError: a file that is no record, or two numbers for one cell of a table. Nothing is written then.
+    """
+    folder = results / "records"
+    records = list(store.read_all(folder))
+    made = sections(records)
+    curves, bars = roc_panels(records), bar_panels(records)
+    write_text(results / "tidy.csv", store.load(folder).to_csv(index=False))
+    report = results / "report"
+    for name, section in made.items():
+        write_text(report / f"{name}.csv", flat(section.table).to_csv(index=False))
+    _write_figure(report / "figure3", curves, roc_figure)
+    _write_figure(report / "figure8", bars, bar_figure)
+    write_text(report / "report.md", page(records, list(made.values())))
+    return report / "report.md"
+
+
+def sections(records: Sequence[Record]) -> dict[str, Section]:
+    """The tables and figures of the paper, by the name of their files."""
+    ablation = [record for record in records if record.key.study == ABLATION]
+    others = [record for record in records if record.key.study != ABLATION]
+    return {
+        "table1": Section(
+            "Table 1: patch classification before and after alignment",
+            "Patch accuracy, %. The slides name neither the data set, nor which patches and candidate classes count.",
+            "pacl-bench patches --encoders clip-b16 --datasets voc20",
+            table1(records),
+            images_used(records, "patches"),
+        ),
+        "table2": Section(
+            "Table 2: zero-shot segmentation",
+            "mIoU, %, under the protocol named in the row. The paper's names: voc20 = PV-20, context59 = PC-59, "
+            "coco_stuff171 = CS-171, ade150 = A-150.",
+            "pacl-bench segment --encoders clip-b16 --datasets voc20",
+            table2(records),
+            images_used(others, "segment"),
+        ),
+        "table3": Section(
+            "Table 3: training sets × encoders",
+            "mIoU, %. Columns are vision encoder × text encoder. Measured rows come from the study `ablate` alone.",
+            "pacl-bench ablate",
+            table3(records),
+            images_used(ablation, "segment"),
+        ),
+        "figure3": Section(
+            "Figure 3: semantic coherence",
+            "Is the cosine similarity of two patch tokens higher where they are of one class? The paper prints curves "
+            "without numbers, in the order CLIP B/16, CLIP L/14, DINO B/16.",
+            "pacl-bench coherence --encoders clip-b16,dino-b16 --datasets voc20",
+            figure3_numbers(records),
+            images_used(records, "coherence"),
+            figure="figure3",
+            decimals=3,
+        ),
+        "figure8": Section(
+            "Figure 8: zero-shot classification",
+            "Top-1 accuracy and mean per-class recall, %. The paper prints bars for 12 data sets; neither the list nor "
+            "a number is known, so nothing published stands beside.",
+            "pacl-bench classify --encoders clip-b16 --datasets cifar10,caltech101,dtd",
+            figure8_numbers(records),
+            images_used(records, "classify"),
+            figure="figure8",
+        ),
+    }
+
+
+def _write_figure(stem: Path, panels: list[Panel], draw: Callable[[list[Panel]], Figure]) -> None:
+    """PNG and PDF; with nothing to draw, those of an earlier report are taken away."""
+    for ending in FIGURE_FORMATS:
+        file = stem.with_suffix(ending)
+        if panels:
+            save(draw(panels), file)
+        else:
+            file.unlink(missing_ok=True)

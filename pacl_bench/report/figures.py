@@ -1,0 +1,303 @@
+"""The paper's Figures 3 and 8. Computing, holding and drawing are three steps; `ax` may be given to the last.
+
+Sizes are in inches and made for a paper: 3.3 is a column, 6.9 the width of the text.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
+
+from pacl_bench.records import Record
+from pacl_bench.report.measured import AFTER, BEFORE, METHODS, UNTRAINED, Row, in_percent, measured, require_one_a_cell
+
+COLUMN_WIDTH, TEXT_WIDTH = 3.3, 6.9
+# Okabe and Ito's, told apart with every common kind of colour blindness; yellow is too faint for a line
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+VANILLA, RANDOM, INK = "#8C8C8C", "#D9D9D9", "#333333"
+LINES = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))]  # a second round of colours is told apart by dashes
+STYLE: dict[Any, Any] = {
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "legend.title_fontsize": 6.5,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "pdf.fonttype": 42,  # TrueType: publishers refuse matplotlib's default, Type 3
+}
+LEGEND: dict[str, Any] = {
+    "frameon": False,
+    "handlelength": 1.6,
+    "borderaxespad": 0.3,
+    "labelspacing": 0.3,
+    "columnspacing": 1.2,
+}
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """One model's curve, from (0, 0) to (1, 1)."""
+
+    model: str
+    fpr: Sequence[float]
+    tpr: Sequence[float]
+    auroc: float
+    ci: tuple[float, float]  # 95 %; NaN where unknown
+    colour: str = PALETTE[0]
+    line: Any = LINES[0]
+
+    @property
+    def label(self) -> str:
+        """As it stands in the legend."""
+        interval = "" if np.isnan(self.ci[0]) else f" [{self.ci[0]:.3f}, {self.ci[1]:.3f}]"
+        return f"{self.model}  {self.auroc:.3f}{interval}"
+
+
+@dataclass(frozen=True)
+class RocPanel:
+    """The curves of one data set and kind of pairs, the best first."""
+
+    title: str
+    curves: list[RocCurve]
+
+    def draw(self, ax: Axes | None = None) -> Axes:
+        """The curves, the diagonal of guessing, and AUROC in the legend."""
+        ax = _axes(COLUMN_WIDTH, self.height) if ax is None else ax
+        for curve in self.curves:
+            ax.plot(curve.fpr, curve.tpr, color=curve.colour, ls=curve.line, lw=1.2, label=curve.label)
+        ax.plot([0, 1], [0, 1], color=VANILLA, ls=(0, (2, 2)), lw=0.8, label="chance  0.500", zorder=1)
+        ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", anchor="N", title=self.title)
+        ax.set(xlabel="False positive rate (pairs of two classes)", ylabel="True positive rate (pairs of one class)")
+        ax.xaxis.set_major_locator(MultipleLocator(0.2))
+        ax.yaxis.set_major_locator(MultipleLocator(0.2))
+        place = {"loc": "lower right"} if self.fits_inside else {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+        ax.legend(title="AUROC [95 % interval]", **place, **LEGEND)
+        return ax
+
+    @property
+    def fits_inside(self) -> bool:
+        """Whether the legend fits below the curves, in the empty corner."""
+        return len(self.curves) <= 5 and max(len(curve.label) for curve in self.curves) <= 40
+
+    @property
+    def height(self) -> float:
+        """In inches, at the width of a column."""
+        return COLUMN_WIDTH + (0 if self.fits_inside else 0.4 + 0.125 * (len(self.curves) + 2))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value in % with its 95 % interval."""
+
+    value: float
+    ci_low: float
+    ci_high: float
+
+
+@dataclass(frozen=True)
+class BarPanel:
+    """One encoder's top-1 accuracy: for each series (before, untrained, heads) a bar on each data set."""
+
+    title: str
+    datasets: list[str]
+    series: dict[str, list[Bar | None]]  # None is a gap
+    chance: list[float]  # of each data set, in %; NaN where the panel has nothing on it
+    colours: Mapping[str, str]  # of each series
+
+    def draw(self, ax: Axes | None = None) -> Axes:
+        """Bars side by side for each data set, their intervals, and a tick at what guessing scores."""
+        ax = _axes(TEXT_WIDTH, 2.2) if ax is None else ax
+        groups, width = np.arange(len(self.datasets)), 0.8 / len(self.series)
+        for at, name in enumerate(self.series):
+            self._draw_series(ax, name, groups - 0.4 + (at + 0.5) * width, width)
+        ax.hlines(self.chance, groups - 0.44, groups + 0.44, color="black", lw=0.9, ls=(0, (1.5, 1)), label="chance")
+        ax.set_xticks(groups, self.datasets)
+        if len(groups) > 6:
+            ax.set_xticks(groups, self.datasets, rotation=35, ha="right", rotation_mode="anchor")
+        ax.tick_params(axis="x", length=0)
+        ax.set(ylabel="Top-1 accuracy (%)", xlim=(-0.6, len(groups) - 0.4), ylim=(0, 100))
+        ax.set_title(self.title, loc="left")
+        return ax
+
+    def _draw_series(self, ax: Axes, name: str, centres: np.ndarray, width: float) -> None:
+        there = [(centre, bar) for centre, bar in zip(centres, self.series[name], strict=True) if bar is not None]
+        at, values = [centre for centre, _ in there], [bar.value for _, bar in there]
+        drawn = ax.bar(at, values, width * 0.92, color=self.colours[name], label=name, lw=0)
+        if self.colours[name] == RANDOM:
+            # pale and hatched: nobody takes it for a result, in print without colour either
+            for patch in drawn:
+                patch.set(hatch="//////", edgecolor=VANILLA)
+        ax.vlines(at, [bar.ci_low for _, bar in there], [bar.ci_high for _, bar in there], color="black", lw=0.7)
+        for centre in set(centres) - set(at):
+            ax.text(centre, 1, "–", ha="center", va="bottom", color=INK)
+
+
+def roc_panels(records: Iterable[Record]) -> list[RocPanel]:
+    """Figure 3: a panel for each study, variant, data set and kind of pairs."""
+    points = {str(record.key.path): record.curves["roc"] for record in records if "roc" in record.curves}
+    rows = [row for row in measured(records, "coherence", "auroc") if row["file"] in points]
+    require_one_a_cell(rows, ["file", "protocol"])
+    # one colour for a model in all panels; a second round of colours is dashed
+    models = list(dict.fromkeys(row["model"] for row in sorted(rows, key=lambda row: -row["value"])))
+    styles = {
+        model: (PALETTE[at % len(PALETTE)], LINES[at // len(PALETTE) % len(LINES)]) for at, model in enumerate(models)
+    }
+    groups = _grouped(rows, ["dataset", "protocol", "study", "variant"])
+    return [
+        RocPanel(
+            title, sorted((_curve(row, points[row["file"]], styles) for row in group), key=lambda curve: -curve.auroc)
+        )
+        for title, group in groups.items()
+    ]
+
+
+def bar_panels(records: Iterable[Record]) -> list[BarPanel]:
+    """Figure 8: a panel for each encoder (and study and variant); data sets in one order, the easiest first."""
+    rows = in_percent(measured(records, "classify", "top1"))
+    require_one_a_cell(rows, ["file"])
+    rows = [{**row, "series": name} for row, name in zip(rows, _series(rows), strict=True)]
+    order, colours = _easiest_first(rows), series_colours(rows)
+    groups = _grouped(rows, ["encoder", "study", "variant"])
+    return [_bar_panel(title, group, order, colours) for title, group in groups.items()]
+
+
+def roc_figure(panels: Sequence[RocPanel]) -> Figure:
+    """The panels two in a row; a single one is a column wide."""
+    cols = min(2, len(panels))
+    rows = -(-len(panels) // cols)
+    figure = _figure(COLUMN_WIDTH if cols == 1 else TEXT_WIDTH, rows * max(panel.height for panel in panels))
+    with matplotlib.rc_context(STYLE):
+        for at, panel in enumerate(panels, start=1):
+            panel.draw(figure.add_subplot(rows, cols, at))
+    return figure
+
+
+def bar_figure(panels: Sequence[BarPanel]) -> Figure:
+    """The panels below one another on one scale, one legend above them all; as wide as the bars need."""
+    bars = max(len(panel.datasets) * len(panel.series) for panel in panels)
+    figure = _figure(COLUMN_WIDTH if bars <= 12 else TEXT_WIDTH, 0.35 + 1.75 * len(panels))
+    with matplotlib.rc_context(STYLE):
+        axes = [panel.draw(figure.add_subplot(len(panels), 1, at)) for at, panel in enumerate(panels, start=1)]
+        _share_legend(figure, axes)
+    bars_of_all = [bar for panel in panels for bars in panel.series.values() for bar in bars if bar is not None]
+    top = np.nanmax([[bar.value, bar.ci_high] for bar in bars_of_all])
+    for ax in axes:
+        ax.set_ylim(0, min(100, 10 * max(1, np.ceil(top / 10))))
+    return figure
+
+
+def save(figure: Figure, file: Path) -> None:
+    """PDF or PNG (200 dpi) by the file's ending, whole or not at all, the same bytes each time."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    undated: dict[str, Any] = {"CreationDate": None} if file.suffix == ".pdf" else {"Software": None}
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(temporary, format=file.suffix[1:], dpi=200, metadata=undated)
+    temporary.replace(file)
+
+
+def series_colours(rows: Iterable[Row]) -> dict[str, str]:
+    """Grey for what was not trained here, one colour of the palette for each head."""
+    method_of = {row["series"]: row["method"] for row in rows}
+    heads = [series for series, method in method_of.items() if method == AFTER]
+    grey = {series: VANILLA if method == BEFORE else RANDOM for series, method in method_of.items()}
+    return grey | {series: PALETTE[at % len(PALETTE)] for at, series in enumerate(heads)}
+
+
+def _share_legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend above all panels: each label once, in the order of METHODS, chance last."""
+    handles = {}
+    for ax in axes:
+        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    place = {method: at for at, method in enumerate(METHODS)}
+    labels = sorted(handles, key=lambda label: (place.get(label.split(":")[0], len(METHODS)), label))
+    widest = 0.4 + 0.05 * max(map(len, labels))  # inches, about: a handle and 6.5 pt letters
+    cols = max(1, min(len(labels), int(figure.get_figwidth() / widest)))
+    figure.legend([handles[label] for label in labels], labels, loc="outside upper center", ncols=cols, **LEGEND)
+
+
+def _curve(row: Row, points: Mapping[str, list[float]], styles: Mapping[str, tuple[str, Any]]) -> RocCurve:
+    label = f"{row['model']} (untrained head)" if row["method"] == UNTRAINED else row["model"]
+    return RocCurve(
+        label, points["fpr"], points["tpr"], row["value"], (row["ci_low"], row["ci_high"]), *styles[row["model"]]
+    )
+
+
+def _bar_panel(title: str, rows: Sequence[Row], datasets: list[str], colours: Mapping[str, str]) -> BarPanel:
+    bars = {(row["series"], row["dataset"]): Bar(row["value"], row["ci_low"], row["ci_high"]) for row in rows}
+    chance = {row["dataset"]: row["chance"] for row in rows}
+    return BarPanel(
+        title,
+        datasets,
+        {
+            name: [bars.get((name, dataset)) for dataset in datasets]
+            for name in sorted({name for name, _ in bars}, key=_place(rows))
+        },
+        [chance.get(dataset, np.nan) for dataset in datasets],
+        colours,
+    )
+
+
+def _grouped(rows: Iterable[Row], names: Sequence[str]) -> dict[str, list[Row]]:
+    """The rows that agree in `names`, by a title of what they agree in.
+
+    Study and variant stand in the titles only where the rest does not tell two groups apart.
+    """
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    told = [name not in ("study", "variant") for name in names]
+    short = {key: " · ".join(part for part, kept in zip(key, told, strict=True) if kept) for key in groups}
+    clashes = Counter(short.values())
+    return {short[key] if clashes[short[key]] == 1 else " · ".join(key): groups[key] for key in sorted(groups)}
+
+
+def _series(rows: Sequence[Row]) -> list[str]:
+    """What the legend calls each row's bar: the method, and the model too where one encoder has several of them."""
+
+    def group(row: Row) -> tuple[str, ...]:
+        return row["study"], row["variant"], row["encoder"], row["method"]
+
+    models = Counter(key for key, _ in {(group(row), row["model"]) for row in rows})
+    return [row["method"] if models[group(row)] == 1 else f"{row['method']}: {row['model']}" for row in rows]
+
+
+def _place(rows: Sequence[Row]) -> Callable[[str], tuple[int, str]]:
+    """Sorts series: before alignment, untrained heads, trained heads."""
+    method_of = {row["series"]: row["method"] for row in rows}
+    return lambda series: (METHODS.index(method_of[series]), series)
+
+
+def _easiest_first(rows: Sequence[Row]) -> list[str]:
+    """Data sets by the best accuracy of any model on them."""
+    best: dict[str, float] = {}
+    for row in rows:
+        best[row["dataset"]] = max(best.get(row["dataset"], 0.0), row["value"])
+    return sorted(best, key=lambda dataset: (-best[dataset], dataset))
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Sizes in inches. Not pyplot's: nothing is kept open, no display is needed."""
+    with matplotlib.rc_context(STYLE):
+        return Figure(figsize=(width, height), layout="constrained")
+
+
+def _axes(width: float, height: float) -> Axes:
+    return _figure(width, height).add_subplot()
