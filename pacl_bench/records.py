@@ -102,12 +102,13 @@ def load(folder: Path | str) -> "pd.DataFrame":
 def tidy_rows(record: Record, file: str = "") -> list[dict[str, Any]]:
     """One dict a number, with the columns COLUMNS."""
     model, provenance = record.config.get("model", {}), record.provenance
+    encoder, text, head = (model.get(part) or {} for part in ("encoder", "text", "head"))
     shared = {
         **asdict(record.key),
-        "seed": record.config.get("seed"),
-        "encoder": (model.get("encoder") or {}).get("name"),
-        "text": (model.get("text") or {}).get("name"),
-        "head": (model.get("head") or {}).get("sha256"),
+        "seed": head.get("train", {}).get("seed", record.config.get("seed")),
+        "encoder": encoder.get("name"),
+        "text": text.get("name"),
+        "head": head.get("sha256"),
         **{column: provenance.get(column) for column in ("device", "seconds", "commit", "created")},
         "file": file,
     }

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pacl_bench.data.classification import ClassFolders
+from pacl_bench.evaluators.classification import ClassificationSettings, evaluate_classification
+
+from .conftest import CLASSNAMES, COLOURS
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> ClassFolders:
+    """One image of the first class, three of each other."""
+    for label, name in enumerate(CLASSNAMES):
+        (tmp_path / name).mkdir()
+        for number in range(3 if label else 1):
+            colour = tuple(int(value) for value in COLOURS[label])
+            Image.new("RGB", (40 + number, 30), colour).save(tmp_path / name / f"{number}.png")
+    return ClassFolders("coloured", tmp_path, {name: name for name in CLASSNAMES}, 58)
+
+
+def test_a_perfect_model_scores_one(perfect, folders) -> None:
+    rows = evaluate_classification(perfect, folders, ClassificationSettings())
+    assert {m.metric: m.value for m in rows if not m.class_name} == {"top1": 1.0, "mean_per_class_recall": 1.0}
+    assert [m.value for m in rows if m.metric == "recall"] == [1.0] * 20
+    assert rows[0].n == 58
+    assert rows[0].chance == pytest.approx(1 / 20)
+
+
+def test_a_constant_model(constant, folders) -> None:
+    found = {m.metric: m.value for m in evaluate_classification(constant, folders, ClassificationSettings())[:2]}
+    assert found["top1"] == pytest.approx(1 / 58)
+    assert found["mean_per_class_recall"] == pytest.approx(1 / 20)
+
+
+def test_a_head_classifies_by_compatibility(perfect, folders) -> None:
+    """With a head that changes nothing, images of one colour are still told apart."""
+    import torch
+
+    perfect.head = torch.nn.Identity()
+    rows = evaluate_classification(perfect, folders, ClassificationSettings())
+    assert rows[0].value == 1.0
