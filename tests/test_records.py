@@ -44,7 +44,13 @@ def test_tidy_rows(tmp_path: Path) -> None:
     assert list(table.columns) == COLUMNS
     row = table.iloc[0]
     assert (row.study, row.model, row.dataset, row.variant) == ("patches", "pacl-clip-b16", "voc20", "default")
-    assert (row.protocol, row.metric, row.value, row.ci_low, row.ci_high) == ("all-classes", "patch_accuracy", 0.75, 0.7, 0.8)
+    assert (row.protocol, row.metric, row.value, row.ci_low, row.ci_high) == (
+        "all-classes",
+        "patch_accuracy",
+        0.75,
+        0.7,
+        0.8,
+    )
     assert (row.n, row.chance, row.class_name, row.encoder, row["head"]) == (400, 0.05, "", "clip-b16", "cd")
     assert row.seed == 3  # of the training; an untrained model has the bootstrap's
     assert table.iloc[1].class_name == "cat"

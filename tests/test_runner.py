@@ -90,7 +90,9 @@ def test_another_head_or_other_data_is_measured_again(
     assert found.config["dataset"]["images"] == 4
 
 
-def test_a_user_template_that_changed_is_measured_again(voc: Path, clip_spec: str, tmp_path: Path, measured: list) -> None:
+def test_a_user_template_that_changed_is_measured_again(
+    voc: Path, clip_spec: str, tmp_path: Path, measured: list
+) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("a {}\n")
     study = Study("patches", "patches", [clip_spec], datasets=["voc20"], settings={"templates": str(file)})

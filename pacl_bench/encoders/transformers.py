@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pacl_bench.encoders.base import TextEncoder, frozen
 from pacl_bench.encoders.hub import hub_access
-from pacl_bench.encoders.weights import missing_weights
+from pacl_bench.encoders.checkpoints import missing_weights
 from pacl_bench.errors import UsageError
 
 

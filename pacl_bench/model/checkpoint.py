@@ -76,7 +76,7 @@ def read_card(folder: Path) -> HeadCard:
 
 def load_embedder(folder: Path, card: HeadCard) -> "VisionEmbedder":
     """The weights of the head in `folder`."""
-    from pacl_bench.encoders.weights import load_strictly, read_state_dict
+    from pacl_bench.encoders.checkpoints import load_strictly, read_state_dict
     from pacl_bench.model.embedder import VisionEmbedder
 
     file = folder / WEIGHTS

@@ -59,9 +59,7 @@ def test_it_equals_scikit_learn_on_real_predictions(voc, clip_spec) -> None:
         among = present[upsampled.numpy()[present].argmax(0)]
         labels.append(label_map[kept])
         predictions.append(upsampled.argmax(0).numpy()[kept])
-        per_image.append(
-            sklearn.metrics.jaccard_score(label_map[kept], among[kept], labels=present, average="macro")
-        )
+        per_image.append(sklearn.metrics.jaccard_score(label_map[kept], among[kept], labels=present, average="macro"))
     seen = np.union1d(np.concatenate(labels), np.concatenate(predictions))
     expected = sklearn.metrics.jaccard_score(
         np.concatenate(labels), np.concatenate(predictions), labels=seen, average="macro", zero_division=0
@@ -71,7 +69,9 @@ def test_it_equals_scikit_learn_on_real_predictions(voc, clip_spec) -> None:
     assert found["miou", PRESENT].value == pytest.approx(np.mean(per_image), abs=2e-3)
 
 
-@pytest.mark.parametrize(("grid", "shape"), [((4, 7), (64, 112)), ((3, 5), (50, 37)), ((1, 6), (20, 300)), ((2, 2), (3, 2))])
+@pytest.mark.parametrize(
+    ("grid", "shape"), [((4, 7), (64, 112)), ((3, 5), (50, 37)), ((1, 6), (20, 300)), ((2, 2), (3, 2))]
+)
 def test_without_overlap_it_is_torchs_bilinear(grid: tuple[int, int], shape: tuple[int, int]) -> None:
     scores = torch.randn(5, *grid)
     placing = Placing(16, 16, grid)
@@ -100,7 +100,9 @@ def test_a_stride_of_the_patch_size_changes_nothing(perfect, coloured) -> None:
 def test_the_stride_trick_sharpens_the_edges(perfect, coloured) -> None:
     """Fields of 32 pixels shown as 36: edges lie inside patches of 8, and denser patches find them better."""
     coarse, fine = (
-        headline(evaluate_segmentation(perfect, coloured, SegmentationSettings(size=72, stride=stride)))["miou", DATASET]
+        headline(evaluate_segmentation(perfect, coloured, SegmentationSettings(size=72, stride=stride)))[
+            "miou", DATASET
+        ]
         for stride in (8, 2)
     )
     assert coarse.value < fine.value
