@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pacl_bench.encoders.base import Preprocess, Tap, TextEncoder, VisionEncoder, frozen, patch_stride, resolve_block
+from pacl_bench.encoders.checkpoints import find_weights, load_strictly, missing_weights, read_state_dict
 from pacl_bench.encoders.hub import hub_access
 from pacl_bench.encoders.timm import TimmVisionEncoder
-from pacl_bench.encoders.checkpoints import find_weights, load_strictly, missing_weights, read_state_dict
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import lookup, unknown_name
 

@@ -11,8 +11,8 @@ from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 
 from pacl_bench.encoders.base import Preprocess, Tap, VisionEncoder, frozen, patch_stride, resolve_block
-from pacl_bench.encoders.hub import hub_access
 from pacl_bench.encoders.checkpoints import find_weights, missing_weights, read_state_dict
+from pacl_bench.encoders.hub import hub_access
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import unknown_name
 
