@@ -139,8 +139,8 @@ def train(
     config = TrainConfig(encoder, text, "+".join(_listed(pairs)), make_recipe(recipe, changes), seed)
     card = run(config, out, resume, _device(device))
     row = {
-        "head": str(out), "steps": card.step, "images": card.train["images"], "captions": card.train["captions"],
-        "skipped": card.train["skipped"], "temperature": round(card.temperature, 4),
+        "head": str(out), "steps": card.step, "temperature": round(card.temperature, 4),
+        **{key: card.train.get(key) for key in ("pairs", "images", "captions", "skipped")},
         "seconds": card.provenance["seconds"],
     }  # fmt: skip
     show([row], "Trained head", as_json)

@@ -6,6 +6,7 @@ from typing import Any
 from pacl_bench.data.classification import CLASSIFICATION_SETS
 from pacl_bench.data.pairs import PAIR_SOURCES
 from pacl_bench.data.segmentation import SEGMENTATION_SETS
+from pacl_bench.data.world import WORLD_CLASSIFICATION, WORLD_PAIRS, WORLD_SEGMENTATION
 from pacl_bench.encoders import ENCODERS
 from pacl_bench.paths import data_root, weights_root
 from pacl_bench.study import shipped_studies
@@ -21,8 +22,8 @@ def encoders() -> Rows:
             "name": name,
             "what": entry.note,
             "loads as": f"{entry.library}:{entry.model}" + (f"/{entry.tag}" if entry.tag else ""),
-            "text": "yes" if entry.library == "open_clip" else "no",
-            "local": "yes" if root and any(root.glob(f"{name}.*")) else "no",
+            "text": "yes" if entry.library == "open_clip" or name == "tiny-clip" else "no",
+            "local": "yes" if entry.library == "built-in" or (root and any(root.glob(f"{name}.*"))) else "no",
         }
         for name, entry in ENCODERS.items()
     ]
@@ -40,7 +41,13 @@ def datasets() -> Rows:
         )
         for entry in CLASSIFICATION_SETS.values()
     ]
-    return segmentation + classification
+    drawn = {"segmentation": WORLD_SEGMENTATION, "classification": WORLD_CLASSIFICATION}
+    world = [
+        _row(name, kind, entry.why, len(entry), len(entry.classnames), "built in")
+        for kind, entries in drawn.items()
+        for name, entry in entries.items()
+    ]
+    return segmentation + classification + world
 
 
 def pairs() -> Rows:
@@ -48,6 +55,9 @@ def pairs() -> Rows:
     return [
         {"name": entry.name, "what": entry.title, "found": _first((entry.folder,)) or "no", "source": entry.source}
         for entry in PAIR_SOURCES.values()
+    ] + [
+        {"name": name, "what": entry.why, "found": "built in", "source": f"{len(entry):,} scenes of the built-in world"}
+        for name, entry in WORLD_PAIRS.items()
     ]
 
 

@@ -19,6 +19,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.started = time.monotonic()
+        commit()  # of the code that is about to run, not of what the checkout holds when it is done
 
     def provenance(self, device: str) -> dict[str, Any]:
         """What a record or head says of its making."""

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pacl_bench.data.captions import noun_prompts
+from pacl_bench.data.images import ImageSet
 from pacl_bench.data.pairs import Pairs, Skipped, count_skipped, load_pairs
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder, state_sha256
@@ -108,22 +109,22 @@ def train(
     vision = load_encoder(config.encoder).to(device)
     text = load_text_encoder(config.text).to(device)
     _require_frozen(vision, text)
-    pairs = load_pairs(config.pairs)
+    sets = load_pairs(config.pairs)
 
     torch.manual_seed(config.seed)
     embedder = VisionEmbedder(vision.width, text.dim).to(device)
-    state = TrainState(embedder, config.recipe, _identity(config, vision, text, pairs))
-    total_steps = _total_steps(config.recipe, len(pairs))
+    state = TrainState(embedder, config.recipe, _identity(config, vision, text, sets))
     if resume:
         state.load(out / CHECKPOINT)
-    if state.step < total_steps:
-        images = TrainingImages(vision, pairs)
-        pairs = images.readable_pairs()
-        _report_skipped(pairs, out)
-        _run(state, images, TrainingTexts(pairs, text), config, total_steps, out, device, checkpoint_every)
+    trained_on: dict[str, Any] = {"pairs": "+".join(pairs.name for pairs in sets)}
+    if config.recipe.steps != 0:
+        images = TrainingImages(vision, sets)
+        trained_on |= _report_pairs(images, out)
+        texts = TrainingTexts(images.captions, text)
+        _run(state, images, texts, config, _total_steps(config.recipe, len(images)), out, device, checkpoint_every)
 
     _require_frozen(vision, text)
-    card = _card(config, state, vision, text, pairs, stopwatch.provenance(device), out)
+    card = _card(config, state, vision, text, trained_on, stopwatch.provenance(device), out)
     save_head(out, embedder, card)
     return card
 
@@ -250,33 +251,52 @@ class TrainState:
 
 
 class TrainingImages:
-    """The patch tokens of the images that decode: from the cache where they fit, else encoded batch by batch."""
+    """The images of all sets that decode, numbered through: patch tokens from the cache, or encoded batch by batch."""
 
-    def __init__(self, vision: VisionEncoder, pairs: Pairs):
-        self.pairs = pairs
-        source = cached_tokens if fits_cache(vision, pairs, TRAINING_VIEW) else OnlineTokens
-        self.source: CachedTokens | OnlineTokens = source(vision, pairs, TRAINING_VIEW)
-        self.readable = [index for index in range(len(pairs)) if index not in self.source.broken]
+    def __init__(self, vision: VisionEncoder, sets: list[Pairs]):
+        self.sources: list[CachedTokens | OnlineTokens] = []
+        self.places: list[tuple[int, int]] = []  # of each image: which set, which of its images
+        self.captions: list[list[str]] = []
+        self.skipped: list[Skipped] = []
+        for number, pairs in enumerate(sets):
+            source = _token_source(vision, pairs.photos)
+            readable = [index for index in range(len(pairs)) if index not in source.broken]
+            self.sources.append(source)
+            self.places += [(number, index) for index in readable]
+            self.captions += [pairs.captions[index] for index in readable]
+            self.skipped += pairs.skipped + [Skipped("broken image", cause) for cause in source.broken.values()]
 
-    def readable_pairs(self) -> Pairs:
-        """The pairs whose images decode, in the order of `patch_tokens`; the others are among its skipped."""
-        return self.pairs.subset(
-            self.readable, [Skipped("broken image", cause) for cause in self.source.broken.values()]
-        )
+    def __len__(self) -> int:
+        return len(self.places)
 
     def patch_tokens(self, images: list[int]) -> Float[Tensor, "image patch width"]:
-        return self.source.batch([self.readable[image] for image in images])
+        """Of the images of a batch, in its order."""
+        rows_of: dict[int, list[int]] = {}
+        for row, image in enumerate(images):
+            rows_of.setdefault(self.places[image][0], []).append(row)
+        tokens = [
+            self.sources[number].batch([self.places[images[row]][1] for row in rows])
+            for number, rows in rows_of.items()
+        ]
+        order = torch.tensor([row for rows in rows_of.values() for row in rows])
+        return torch.cat(tokens)[order.argsort()]
+
+
+def _token_source(vision: VisionEncoder, photos: ImageSet) -> CachedTokens | OnlineTokens:
+    if fits_cache(vision, photos, TRAINING_VIEW):
+        return cached_tokens(vision, photos, TRAINING_VIEW)
+    return OnlineTokens(vision, photos, TRAINING_VIEW)
 
 
 class TrainingTexts:
     """The captions of all images and the noun prompts made of them, each text embedded once."""
 
-    def __init__(self, pairs: Pairs, encoder: TextEncoder):
+    def __init__(self, captions_of: list[list[str]], encoder: TextEncoder):
         numbers: dict[str, int] = {}
-        self.captions = [[numbers.setdefault(c, len(numbers)) for c in captions] for captions in pairs.captions]
+        self.captions = [[numbers.setdefault(c, len(numbers)) for c in captions] for captions in captions_of]
         self.prompts = [
             [[numbers.setdefault(prompt, len(numbers)) for prompt in noun_prompts(c)] for c in captions]
-            for captions in pairs.captions
+            for captions in captions_of
         ]
         self.texts = list(numbers)
         self.embeddings = cached_texts(encoder, self.texts)
@@ -354,23 +374,23 @@ def _require_frozen(*encoders: VisionEncoder | TextEncoder) -> None:
             raise RunError(f"{encoder.name} is not frozen ({open_weights[:1] or 'its weights or mode changed'}).")
 
 
-def _identity(config: TrainConfig, vision: VisionEncoder, text: TextEncoder, pairs: Pairs) -> dict[str, Any]:
+def _identity(config: TrainConfig, vision: VisionEncoder, text: TextEncoder, sets: list[Pairs]) -> dict[str, Any]:
     """What must be the same for a run to be resumed."""
     return {
         "encoder": {"sha256": vision.fingerprint, **vision.settings},
         "text": text.fingerprint,
-        "pairs": [pairs.name, pairs.fingerprint, pairs.captions_fingerprint],
+        "pairs": [[pairs.name, pairs.photos.fingerprint, pairs.captions_fingerprint] for pairs in sets],
         **config.recipe.describe(),
         "seed": config.seed,
     }
 
 
-def _report_skipped(pairs: Pairs, out: Path) -> None:
-    write_text(out / SKIPPED, "".join(json.dumps(asdict(skip)) + "\n" for skip in pairs.skipped))
-    if pairs.skipped:
-        console.print(
-            f"{pairs.name}: {len(pairs):,} images; skipped {count_skipped(pairs.skipped)}; all in {out / SKIPPED}"
-        )
+def _report_pairs(images: TrainingImages, out: Path) -> dict[str, Any]:
+    """Says how many pairs there are and which were skipped; the same for the head's card."""
+    write_text(out / SKIPPED, "".join(json.dumps(asdict(skip)) + "\n" for skip in images.skipped))
+    if images.skipped:
+        console.print(f"{len(images):,} images; skipped {count_skipped(images.skipped)}; all in {out / SKIPPED}")
+    return {"images": len(images), "captions": sum(map(len, images.captions)), "skipped": len(images.skipped)}
 
 
 def _card(
@@ -378,7 +398,7 @@ def _card(
     state: TrainState,
     vision: VisionEncoder,
     text: TextEncoder,
-    pairs: Pairs,
+    trained_on: dict[str, Any],
     provenance: dict[str, Any],
     out: Path,
 ) -> HeadCard:
@@ -392,14 +412,6 @@ def _card(
         temperature=state.temperature.item(),
         step=state.step,
         sha256=state_sha256(state.embedder),
-        train={
-            "pairs": pairs.name,
-            "images": len(pairs),
-            "captions": pairs.num_captions,
-            "skipped": len(pairs.skipped),
-            "pairs_fingerprint": pairs.fingerprint,
-            "seed": config.seed,
-            **config.recipe.describe(),
-        },
+        train={**trained_on, "seed": config.seed, **config.recipe.describe()},
         provenance=provenance,
     )

@@ -80,12 +80,12 @@ def test_a_measurement_never_leaves_out_an_image_in_silence(voc: Path, clip_spec
 
 
 def test_broken_images_keep_their_place(pairs_csv: Path, clip_spec: str) -> None:
-    pairs, encoder = load_pairs(str(pairs_csv)), load_encoder(clip_spec)
-    tokens = cached_tokens(encoder, pairs, SQUARE)
+    photos, encoder = load_pairs(str(pairs_csv))[0].photos, load_encoder(clip_spec)
+    tokens = cached_tokens(encoder, photos, SQUARE)
     assert list(tokens.broken) == [3]
-    direct = encoder(encoder.preprocess(pairs.image(7))[None]).patch_tokens
+    direct = encoder(encoder.preprocess(photos.image(7))[None]).patch_tokens
     torch.testing.assert_close(tokens.batch([2, 7])[1:], direct, rtol=2e-3, atol=1e-4)
-    online = OnlineTokens(encoder, pairs, SQUARE)
+    online = OnlineTokens(encoder, photos, SQUARE)
     assert online.broken == tokens.broken
     torch.testing.assert_close(online.batch([7, 2]), tokens.batch([7, 2]), rtol=2e-3, atol=1e-4)
 

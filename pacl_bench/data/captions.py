@@ -1,7 +1,7 @@
 """Prompts made from captions: each noun of a caption in one of the paper's seven templates."""
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from pacl_bench.data.vocabulary import load_templates
@@ -26,6 +26,7 @@ EMPTY_NOUNS = frozenset(
 )
 
 
+@lru_cache(maxsize=1_000_000)
 def nouns(caption: str) -> list[str]:
     """The common nouns of a caption, each once, in the singular, in order: "Two dogs on a sofa" -> dog, sofa."""
     words = re.findall(r"[A-Za-z]+(?:'[a-z]+)?", caption)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from pacl_bench.data.images import SUFFIXES, files_fingerprint, open_image, require_folder
+from pacl_bench.data.built_in import WorldLabels
+from pacl_bench.data.images import SUFFIXES, LabelledImages, files_fingerprint, open_image, require_folder
 from pacl_bench.data.vocabulary import shipped_folder_names, shipped_names
+from pacl_bench.data.world import WORLD_CLASSIFICATION
 from pacl_bench.errors import UsageError
 from pacl_bench.paths import data_root
-from pacl_bench.registry import lookup
+from pacl_bench.registry import unknown_name
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,10 @@ class ClassFolders:
         return files_fingerprint(self.root, self.files)
 
 
-def load_classification(name: str) -> ClassFolders:
-    """A classification set by name, from the data root."""
-    return lookup(CLASSIFICATION_SETS, name, "classification set").read()
+def load_classification(name: str) -> LabelledImages:
+    """A classification set by name: of the built-in world, or from the data root."""
+    if name in WORLD_CLASSIFICATION:
+        return WorldLabels(name)
+    if name in CLASSIFICATION_SETS:
+        return CLASSIFICATION_SETS[name].read()
+    raise UsageError(unknown_name(name, [*CLASSIFICATION_SETS, *WORLD_CLASSIFICATION], "classification set"))

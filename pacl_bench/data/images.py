@@ -5,10 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageFile, ImageOps
 
 from pacl_bench.errors import UsageError
 
+IGNORE_LABEL = 255
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"}
 
 
@@ -37,6 +40,27 @@ class ImageSet(Protocol):
     def fingerprint(self) -> str:
         """Changes when an image is added, removed or replaced."""
         ...
+
+
+@runtime_checkable
+class SegmentationImages(ImageSet, Protocol):
+    """Images with the class of each pixel."""
+
+    classnames: list[str]
+    official_images: int  # how many the complete set has
+
+    def label_map(self, index: int) -> UInt8[np.ndarray, "height width_px"]:
+        """Class indices from 0 in the order of `classnames`; IGNORE_LABEL where nothing counts."""
+        ...
+
+
+@runtime_checkable
+class LabelledImages(ImageSet, Protocol):
+    """Images with one class each."""
+
+    classnames: list[str]
+    labels: list[int]  # indices into `classnames`
+    official_images: int  # how many the complete set has
 
 
 def open_image(file: Path) -> Image.Image:

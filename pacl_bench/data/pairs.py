@@ -3,14 +3,16 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from pacl_bench.data.images import open_image, require_folder
+from pacl_bench.data.built_in import WorldPhotos
+from pacl_bench.data.images import ImageSet, open_image, require_folder
 from pacl_bench.data.vocabulary import text_hash
+from pacl_bench.data.world import WORLD_PAIRS
 from pacl_bench.errors import UsageError
 from pacl_bench.paths import data_root
 from pacl_bench.registry import unknown_name
@@ -24,14 +26,11 @@ class Skipped:
     where: str  # file, and line where there is one
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Images with one or more captions each."""
+class PhotoFiles:
+    """An image set of files."""
 
-    name: str
-    files: list[Path]
-    captions: list[list[str]]  # of each image
-    skipped: list[Skipped]
+    def __init__(self, name: str, files: list[Path]):
+        self.name, self.files = name, files
 
     def __len__(self) -> int:
         return len(self.files)
@@ -41,24 +40,27 @@ class Pairs:
         return open_image(self.files[index])
 
     @property
-    def num_captions(self) -> int:
-        return sum(map(len, self.captions))
-
-    @property
     def fingerprint(self) -> str:
-        """Over the images' names and sizes; where they lie does not matter."""
+        """Over the files' names and sizes; where they lie does not matter."""
         return text_hash([f"{file.name} {file.stat().st_size}" for file in self.files])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images with one or more captions each."""
+
+    name: str
+    photos: ImageSet
+    captions: list[list[str]]  # of each image
+    skipped: list[Skipped]
+
+    def __len__(self) -> int:
+        return len(self.captions)
 
     @property
     def captions_fingerprint(self) -> str:
         """Over all captions, image by image."""
         return text_hash(["\t".join(captions) for captions in self.captions])
-
-    def subset(self, kept: Iterable[int], skipped: list[Skipped]) -> "Pairs":
-        """The images at the indices `kept`; what else was skipped is added to the list."""
-        kept = list(kept)
-        files, captions = [self.files[i] for i in kept], [self.captions[i] for i in kept]
-        return Pairs(self.name, files, captions, self.skipped + skipped)
 
 
 @dataclass(frozen=True)
@@ -141,25 +143,22 @@ PAIR_SOURCES: dict[str, PairSource] = {
 }  # fmt: skip
 
 
-def load_pairs(names: str) -> Pairs:
-    """Pairs by name or csv file; several, joined by "+", become one set."""
-    parts = [_load_one(name) for name in names.split("+")]
-    return Pairs(
-        "+".join(part.name for part in parts),
-        [file for part in parts for file in part.files],
-        [captions for part in parts for captions in part.captions],
-        [skip for part in parts for skip in part.skipped],
-    )
+def load_pairs(names: str) -> list[Pairs]:
+    """Sets of pairs by name or csv file, several joined by "+"."""
+    return [_load_one(name) for name in names.split("+")]
 
 
 def _load_one(name: str) -> Pairs:
+    if name in WORLD_PAIRS:
+        photos = WorldPhotos(name)
+        return Pairs(name, photos, photos.captions, [])
     if name in PAIR_SOURCES:
         pairs = PAIR_SOURCES[name].load()
     elif Path(name).suffix in (".csv", ".tsv"):
         pairs = read_csv(Path(name))
     else:
-        raise UsageError(f"{unknown_name(name, PAIR_SOURCES, 'set of pairs')} Or give a csv file.")
-    if not pairs.files:
+        raise UsageError(f"{unknown_name(name, [*PAIR_SOURCES, *WORLD_PAIRS], 'set of pairs')} Or give a csv file.")
+    if not len(pairs):
         raise UsageError(f"{name}: no usable pair ({count_skipped(pairs.skipped)}).")
     return pairs
 
@@ -177,7 +176,7 @@ def _grouped(name: str, rows: list[tuple[str, Path, str]]) -> Pairs:
             skipped.append(Skipped("missing image", str(file)))
         else:
             captions.setdefault(file, []).append(caption)
-    return Pairs(name, list(captions), list(captions.values()), list(dict.fromkeys(skipped)))
+    return Pairs(name, PhotoFiles(name, list(captions)), list(captions.values()), list(dict.fromkeys(skipped)))
 
 
 def count_skipped(skipped: list[Skipped]) -> str:

@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from pacl_bench.data.images import BrokenImage, files_fingerprint, open_image
+from pacl_bench.data.built_in import WorldLabelMaps
+from pacl_bench.data.images import IGNORE_LABEL, BrokenImage, SegmentationImages, files_fingerprint, open_image
 from pacl_bench.data.vocabulary import shipped_names
+from pacl_bench.data.world import WORLD_SEGMENTATION
 from pacl_bench.errors import UsageError
 from pacl_bench.paths import data_root
-from pacl_bench.registry import lookup
-
-IGNORE_LABEL = 255
+from pacl_bench.registry import unknown_name
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class SegmentationSet:
         """In the order of the label maps that the reader gives."""
         return shipped_names(self.name)
 
-    def read(self) -> "SegmentationImages":
+    def read(self) -> "SegmentationFolder":
         """The set as it lies under the data root."""
-        return SegmentationImages(self, self._root())
+        return SegmentationFolder(self, self._root())
 
     def _root(self) -> Path:
         candidates = [data_root() / folder for folder in self.folders]
@@ -71,8 +71,8 @@ SEGMENTATION_SETS: dict[str, SegmentationSet] = {
 }
 
 
-class SegmentationImages:
-    """The images of a set with their label maps."""
+class SegmentationFolder:
+    """The images of a set with their label maps, in its official layout."""
 
     def __init__(self, declaration: SegmentationSet, root: Path):
         self.declaration, self.root = declaration, root
@@ -136,5 +136,9 @@ class SegmentationImages:
 
 
 def load_segmentation(name: str) -> SegmentationImages:
-    """A segmentation set by name, from the data root."""
-    return lookup(SEGMENTATION_SETS, name, "segmentation set").read()
+    """A segmentation set by name: of the built-in world, or from the data root."""
+    if name in WORLD_SEGMENTATION:
+        return WorldLabelMaps(name)
+    if name in SEGMENTATION_SETS:
+        return SEGMENTATION_SETS[name].read()
+    raise UsageError(unknown_name(name, [*SEGMENTATION_SETS, *WORLD_SEGMENTATION], "segmentation set"))

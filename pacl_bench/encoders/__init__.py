@@ -10,8 +10,8 @@ from pacl_bench.registry import lookup, unknown_name
 if TYPE_CHECKING:
     from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 
-Library = Literal["open_clip", "timm"]
-DEFAULT_TAP = {"open_clip": "pre-norm", "timm": "post-norm"}
+Library = Literal["open_clip", "timm", "built-in"]
+DEFAULT_TAP = {"open_clip": "pre-norm"}  # the others: post-norm
 LIBRARIES = ("open_clip", "timm", "transformers")
 
 
@@ -42,6 +42,8 @@ ENCODERS: dict[str, EncoderEntry] = {
     "dinov2-s14-reg": EncoderEntry("timm", "vit_small_patch14_reg4_dinov2.lvd142m", size=224, note="with 4 registers"),
     "dinov2-b14-reg": EncoderEntry("timm", "vit_base_patch14_reg4_dinov2.lvd142m", size=224, note="with 4 registers"),
     "dinov2-l14-reg": EncoderEntry("timm", "vit_large_patch14_reg4_dinov2.lvd142m", size=224, note="with 4 registers"),
+    "tiny-clip": EncoderEntry("built-in", "tiny-clip", note="CLIP of the built-in world, shipped: 64 pixels, patch 8"),
+    "tiny-dino": EncoderEntry("built-in", "tiny-dino", note="DINO of the built-in world, shipped: 64 pixels, patch 8"),
     "mae-b16": EncoderEntry("timm", "vit_base_patch16_224.mae", note="MAE ViT-B/16"),
 }
 
@@ -72,6 +74,10 @@ def load_encoder(name: str) -> "VisionEncoder":
         from pacl_bench.encoders.timm import load_timm_vision
 
         encoder = load_timm_vision(_weights_name(spec), model, spec.file, block, tap, size)
+    elif library == "built-in":
+        from pacl_bench.encoders.tiny import load_tiny_vision
+
+        encoder = load_tiny_vision(model, spec.file, block, tap, size)
     else:
         raise UsageError(
             f"{spec.name} is a text encoder; --encoder wants a vision encoder (`pacl-bench list encoders`)."
@@ -98,11 +104,16 @@ def load_text_encoder(name: str) -> "TextEncoder":
     else:
         spec.refuse_options_but("block", "tap", "size")  # a CLIP may be named with the options of its vision tower
         library, model, tag, _ = _resolve(spec)
-        if library != "open_clip":
-            raise UsageError(f"{spec.name} has no text encoder. --text takes a CLIP or transformers:FOLDER.")
-        from pacl_bench.encoders.open_clip import load_open_clip_text
+        if model == "tiny-clip":
+            from pacl_bench.encoders.tiny import load_tiny_text
 
-        encoder = load_open_clip_text(_weights_name(spec), model, tag, spec.file)
+            encoder = load_tiny_text(spec.file)
+        elif library == "open_clip":
+            from pacl_bench.encoders.open_clip import load_open_clip_text
+
+            encoder = load_open_clip_text(_weights_name(spec), model, tag, spec.file)
+        else:
+            raise UsageError(f"{spec.name} has no text encoder. --text takes a CLIP or transformers:FOLDER.")
     return _named(encoder, spec)
 
 

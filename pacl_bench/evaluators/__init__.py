@@ -6,6 +6,7 @@ from typing import Any
 
 from pacl_bench.data.classification import CLASSIFICATION_SETS, load_classification
 from pacl_bench.data.segmentation import SEGMENTATION_SETS, load_segmentation
+from pacl_bench.data.world import WORLD_CLASSIFICATION, WORLD_SEGMENTATION
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.evaluators.classification import ClassificationSettings, evaluate_classification
 from pacl_bench.evaluators.coherence import CoherenceSettings, evaluate_coherence
@@ -28,7 +29,7 @@ class Evaluator:
     """One of the four studies."""
 
     settings: type  # its dataclass of settings
-    datasets: dict[str, Any]  # the declarations it can be run on
+    datasets: tuple[str, ...]  # the sets it can be run on
     load_dataset: Callable[[str], Any]
     evaluate: Callable[[Any, Any, Any], Result]
     needs_text: bool  # measures an aligned model; else a bare vision encoder will do
@@ -40,25 +41,28 @@ def _coherence(model: VisionEncoder | AlignedModel, images: Any, settings: Coher
     return Result(measurements, {"roc": points})
 
 
+SEGMENTATION_NAMES = (*SEGMENTATION_SETS, *WORLD_SEGMENTATION)
+CLASSIFICATION_NAMES = (*CLASSIFICATION_SETS, *WORLD_CLASSIFICATION)
+
 EVALUATORS: dict[str, Evaluator] = {
     "patches": Evaluator(
         PatchSettings,
-        SEGMENTATION_SETS,
+        SEGMENTATION_NAMES,
         load_segmentation,
         lambda *given: Result(evaluate_patches(*given)),
         needs_text=True,
     ),
-    "coherence": Evaluator(CoherenceSettings, SEGMENTATION_SETS, load_segmentation, _coherence, needs_text=False),
+    "coherence": Evaluator(CoherenceSettings, SEGMENTATION_NAMES, load_segmentation, _coherence, needs_text=False),
     "segment": Evaluator(
         SegmentationSettings,
-        SEGMENTATION_SETS,
+        SEGMENTATION_NAMES,
         load_segmentation,
         lambda *given: Result(evaluate_segmentation(*given)),
         needs_text=True,
     ),
     "classify": Evaluator(
         ClassificationSettings,
-        CLASSIFICATION_SETS,
+        CLASSIFICATION_NAMES,
         load_classification,
         lambda *given: Result(evaluate_classification(*given)),
         needs_text=True,

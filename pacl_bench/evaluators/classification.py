@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pacl_bench.data.classification import ClassFolders
+from pacl_bench.data.images import LabelledImages
 from pacl_bench.data.vocabulary import load_templates
 from pacl_bench.features import View, encoded
 from pacl_bench.metrics.bootstrap import bootstrap_interval
@@ -24,7 +24,7 @@ class ClassificationSettings:
 
 
 def evaluate_classification(
-    model: AlignedModel, images: ClassFolders, settings: ClassificationSettings
+    model: AlignedModel, images: LabelledImages, settings: ClassificationSettings
 ) -> list[Measurement]:
     """Top-1 accuracy, mean per-class recall, and the recall of each class."""
     classes = model.class_embeddings(images.classnames, load_templates(settings.templates))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pacl_bench.data.segmentation import IGNORE_LABEL, SegmentationImages
+from pacl_bench.data.images import IGNORE_LABEL, SegmentationImages
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.evaluators.patches import background_class, patch_labels
 from pacl_bench.features import View, encoded

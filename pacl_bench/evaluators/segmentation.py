@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pacl_bench.data.segmentation import IGNORE_LABEL, SegmentationImages
+from pacl_bench.data.images import IGNORE_LABEL, SegmentationImages
 from pacl_bench.data.vocabulary import load_templates
 from pacl_bench.features import View, encoded
 from pacl_bench.metrics.bootstrap import bootstrap_interval
