@@ -1,0 +1,146 @@
+"""The pictures of Figures 2, 4 and 6 for any image: what a model sees where."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Integer
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pacl_bench.data.images import BrokenImage, open_image
+from pacl_bench.encoders.base import VisionEncoder
+from pacl_bench.errors import UsageError
+from pacl_bench.evaluators.segmentation import Placing, class_scores, interpolation_weights, predict
+from pacl_bench.model.aligned import AlignedModel
+from pacl_bench.report.pictures import Panel
+
+LONG_SIDE = 480  # pixels; a photo is drawn no larger
+
+
+def read_photos(files: Sequence[Path]) -> list[Image.Image]:
+    """The photos, none larger than LONG_SIDE; a UsageError names the one that cannot be read."""
+    photos = []
+    for file in files:
+        try:
+            photo = open_image(file)
+        except BrokenImage as broken:
+            raise UsageError(f"{broken}.") from None
+        photo.thumbnail((LONG_SIDE, LONG_SIDE))
+        photos.append(photo)
+    return photos
+
+
+def alignment_rows(
+    models: Sequence[AlignedModel], photos: Sequence[Image.Image], word: str, template: str = "a photo of a {}."
+) -> list[list[Panel]]:
+    """Figure 2: for each photo the cosine similarity of each patch with a word, one column a model.
+
+    Each model has colours of its own range, over all photos: cosines of different models are not comparable.
+    """
+    maps = [[_alignment(model, photo, template.format(word)) for photo in photos] for model in models]
+    rows = [[Panel(np.asarray(photo), f"“{word}”" if not at else "")] for at, photo in enumerate(photos)]
+    for model, heats in zip(models, maps, strict=True):
+        spread = _spread(heats)
+        for at, heat in enumerate(heats):
+            rows[at].append(Panel(np.asarray(photos[at]), "" if at else _title(model.name, spread), heat, spread))
+    return rows
+
+
+def similarity_rows(
+    encoders: Sequence[VisionEncoder], photos: Sequence[Image.Image], point: tuple[float, float]
+) -> list[list[Panel]]:
+    """Figure 4: a patch is marked in the first photo; how similar is it to all patches of this and the other photos?
+
+    Args:
+        point: (x, y) of the marked patch, as fractions of the first photo's sides.
+    """
+    marked = Panel(np.asarray(photos[0]), "marked patch", marker=point)
+    rows = []
+    for encoder in encoders:
+        heats = [_similarity(encoder, photos[0], photo, point) for photo in photos]
+        spread = _spread(heats)
+        titles = [encoder.name, *["another image"] * (len(photos) - 1)]
+        maps = [
+            Panel(np.asarray(photo), title, heat, spread, marker=point if photo is photos[0] else None)
+            for photo, title, heat in zip(photos, titles, heats, strict=True)
+        ]
+        rows.append([marked, *maps])
+    return rows
+
+
+def segmentation_rows(
+    models: Sequence[AlignedModel],
+    photos: Sequence[Image.Image],
+    classnames: list[str],
+    templates: list[str],
+    label_maps: Sequence[Integer[np.ndarray, "height width_px"]] | None = None,
+    stride: int | None = None,
+) -> list[list[Panel]]:
+    """Figure 6: photo, labels where there are some, then each model's prediction; all classes are candidates."""
+    rows = [[Panel(np.asarray(photo), "" if at else "image")] for at, photo in enumerate(photos)]
+    for at, label_map in enumerate(label_maps or []):
+        rows[at].append(Panel(np.asarray(photos[at]), "" if at else "label", predicted_map=label_map.astype(np.int64)))
+    for model in models:
+        classes = model.class_embeddings(classnames, templates)
+        for at, photo in enumerate(photos):
+            predicted = _segmented(model, photo, classes, stride).numpy()
+            rows[at].append(Panel(np.asarray(photo), "" if at else model.name, predicted_map=predicted))
+    return rows
+
+
+def _alignment(model: AlignedModel, photo: Image.Image, text: str) -> Float[np.ndarray, "height width_px"]:
+    features = _encode(model.vision, photo)
+    scores = class_scores(model, features.patch_tokens, model.text([text]).to(_device(model.vision)), features.grid)
+    return _over_photo(scores[0], photo, model.vision)
+
+
+def _similarity(
+    encoder: VisionEncoder, first: Image.Image, other: Image.Image, point: tuple[float, float]
+) -> Float[np.ndarray, "height width_px"]:
+    marked = _encode(encoder, first)
+    rows, cols = marked.grid
+    patch = min(int(point[1] * rows), rows - 1) * cols + min(int(point[0] * cols), cols - 1)
+    shown = _encode(encoder, other)
+    tokens = normalize(shown.patch_tokens[0], dim=-1)
+    similarity = tokens @ normalize(marked.patch_tokens[0, patch], dim=-1)
+    return _over_photo(similarity.reshape(shown.grid).cpu(), other, encoder)
+
+
+def _segmented(
+    model: AlignedModel, photo: Image.Image, classes: Float[Tensor, "label dim"], stride: int | None
+) -> Integer[Tensor, "height width_px"]:
+    features = _encode(model.vision, photo, stride)
+    placing = Placing(model.vision.patch_size, stride or model.vision.patch_size, features.grid)
+    shape = (photo.height, photo.width)
+    return predict(class_scores(model, features.patch_tokens, classes, features.grid), shape, placing)
+
+
+def _encode(encoder: VisionEncoder, photo: Image.Image, stride: int | None = None):
+    return encoder(encoder.preprocess.whole(photo)[None].to(_device(encoder)), stride)
+
+
+def _over_photo(
+    values: Float[Tensor, "row col"], photo: Image.Image, encoder: VisionEncoder
+) -> Float[np.ndarray, "height width_px"]:
+    """Values of patches, interpolated to the pixels of the photo."""
+    placing = Placing(encoder.patch_size, encoder.patch_size, (values.shape[0], values.shape[1]))
+    down, across = (interpolation_weights(photo.size[1 - axis], placing.centres(axis)) for axis in (0, 1))
+    return (down @ values.float() @ across.T).numpy()
+
+
+def _spread(heats: Sequence[Float[np.ndarray, "height width_px"]]) -> tuple[float, float]:
+    """The range of all maps but their outermost hundredth, so that one patch does not decide the colours."""
+    values = np.concatenate([heat.ravel() for heat in heats])
+    low, high = np.percentile(values, [1, 99])
+    return float(low), float(max(high, low + 1e-6))
+
+
+def _title(name: str, spread: tuple[float, float]) -> str:
+    return f"{name}\ncos {spread[0]:.2f} to {spread[1]:.2f}"
+
+
+def _device(encoder: VisionEncoder) -> torch.device:
+    return next(encoder.parameters()).device
