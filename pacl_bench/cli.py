@@ -90,6 +90,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 @app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder for heads, records, report and cache.")] = Path("quickstart"),
+    seed: Annotated[int, typer.Option(min=0, help="Of the training of the heads.")] = 0,
+    smoke: Annotated[bool, typer.Option("--smoke", help="A small part of it, in under a minute.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Every study on the built-in world: no network, no data, minutes on a CPU; ends with a report."""
+    from pacl_bench.quickstart import quickstart as run
+
+    records, report = run(out, seed, smoke)
+    _show_records(records, as_json)
+    Console(stderr=True).print(f"Report: {report.with_suffix('.html')}")
+
+
+@app.command()
 def train(
     encoder: Annotated[str, typer.Option(help="Frozen vision encoder.")],
     text: Annotated[str, typer.Option(help="Frozen text encoder: a CLIP or transformers:FOLDER.")],
@@ -290,7 +305,7 @@ def report(results: ResultsRoot = None) -> None:
     from pacl_bench.paths import results_root
     from pacl_bench.report import write_report
 
-    print(write_report(results_root()))
+    print(write_report(results_root()).with_suffix(".html"))
 
 
 @app.command("list")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from open_clip.model import CLIP
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -40,7 +41,7 @@ from pacl_bench.encoders.tiny import (
 from pacl_bench.errors import RunError
 from pacl_bench.files import write_text
 
-# Half of what tiny-clip sees has one or two things, large and near, as photographs of something mostly have; half is crowded.
+# Half of what tiny-clip sees has one or two things, large and near, as most photographs do; half is crowded.
 NEAR = WorldSpec(things=(1, 2), radius=(14, 26), captions=CaptionSpec(colour=50))
 CROWDED = WorldSpec()
 ALONE = WorldSpec(things=(1, 1), radius=(18, 30))  # self-distillation needs crops that show the same, as ImageNet's do
@@ -339,7 +340,7 @@ class Run:
 
 
 @torch.no_grad()
-def zero_shot_top1(clip: nn.Module, world_set: WorldClassification) -> float:
+def zero_shot_top1(clip: CLIP, world_set: WorldClassification) -> float:
     """The share of images whose CLS embedding is nearest to its class's."""
     clip.eval()
     tokenize = WorldTokenizer()

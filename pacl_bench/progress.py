@@ -21,6 +21,7 @@ def bar(*columns: str) -> Progress:
         *extra,
         console=console,
         transient=True,
+        disable=not console.is_terminal,  # a log file is not filled with bars
     )
 
 

@@ -9,12 +9,30 @@ from matplotlib.figure import Figure
 from pacl_bench import records as store
 from pacl_bench.files import write_text
 from pacl_bench.records import Record
+from pacl_bench.report import html
 from pacl_bench.report.figures import bar_figure, bar_panels, roc_figure, roc_panels, save
-from pacl_bench.report.page import Section, page
+from pacl_bench.report.page import Picture, Section, page
 from pacl_bench.report.provenance import images_used
 from pacl_bench.report.tables import ABLATION, figure3_numbers, figure8_numbers, flat, table1, table2, table3
 
 FIGURE_FORMATS = (".png", ".pdf")
+PICTURES = {  # title, what is to be seen, the command that draws it
+    "figure2": (
+        "Figure 2: alignment with a word",
+        "Cosine similarity of each patch with the embedding of a word. Each model has colours of its own range.",
+        "alignment PHOTO... --word cat --encoders clip-b16 --heads heads/pacl-clip-b16",
+    ),
+    "figure4": (
+        "Figure 4: semantic coherence, seen",
+        "Cosine similarity of the marked patch with all patches of the same and of another image; one row an encoder.",
+        "similarity A B --point 0.5,0.4 --encoders clip-b16,dino-b16",
+    ),
+    "figure6": (
+        "Figure 6: zero-shot segmentation, seen",
+        "Image, label where there is one, and what each model predicts; all classes are candidates for every pixel.",
+        'segmentation PHOTO... --classes "cat, sofa, lamp" --encoders clip-b16 --heads heads/pacl-clip-b16',
+    ),
+}
 Panel = TypeVar("Panel")
 
 __all__ = ["sections", "write_report"]
@@ -36,8 +54,24 @@ def write_report(results: Path) -> Path:
         write_text(report / f"{name}.csv", flat(section.table).to_csv(index=False))
     _write_figure(report / "figure3", curves, roc_figure)
     _write_figure(report / "figure8", bars, bar_figure)
-    write_text(report / "report.md", page(records, list(made.values())))
+    text = page(records, [*made.values(), *_pictures(report)])
+    write_text(report / "report.md", text)
+    write_text(report / "report.html", html.page(text))
     return report / "report.md"
+
+
+def _pictures(report: Path) -> list[Picture]:
+    """The paper's pictures; those whose files lie in the folder of the report are shown."""
+    return [
+        Picture(
+            title,
+            text,
+            f"pacl-bench show {command} --out {report / name}",
+            name,
+            not (report / f"{name}.png").is_file(),
+        )
+        for name, (title, text, command) in PICTURES.items()
+    ]
 
 
 def sections(records: Sequence[Record]) -> dict[str, Section]:

@@ -69,7 +69,23 @@ class Section:
         return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
-def page(records: Sequence[Record], sections: Sequence[Section]) -> str:
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the paper that shows images: drawn by `pacl-bench show` into the folder of the report."""
+
+    title: str
+    text: str
+    command: str
+    figure: str  # the name of its files, without ending
+    is_gap: bool
+
+    def markdown(self) -> str:
+        shown = f"![{self.title}]({self.figure}.png)\n\nFor print: [{self.figure}.pdf]({self.figure}.pdf)"
+        body = f"No picture yet. Run: `{self.command}`" if self.is_gap else shown
+        return f"## {self.title}\n\n{self.text}\n\n{body}\n"
+
+
+def page(records: Sequence[Record], sections: Sequence[Section | Picture]) -> str:
     """The whole report."""
     filled = sum(not section.is_gap for section in sections)
     opening = (

@@ -1,5 +1,7 @@
 """The shipped pair: what its tokenizer refuses, what the encoders can and cannot tell."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,17 @@ from pacl_bench.encoders.tiny import (
     load_tiny_dino,
 )
 from pacl_bench.errors import UsageError
-from pacl_bench.pretrain import to_pixels, zero_shot_top1
+from pacl_bench.pretrain import (
+    ClipRecipe,
+    DinoRecipe,
+    balanced,
+    pretrain_tiny_clip,
+    pretrain_tiny_dino,
+    random_crop,
+    recolour,
+    to_pixels,
+    zero_shot_top1,
+)
 
 
 def test_tokens_begin_end_and_pad():
@@ -41,7 +53,7 @@ def test_a_long_caption_keeps_its_end_token():
 
 
 def test_an_unknown_word_is_refused_with_the_nearest_known_one():
-    with pytest.raises(UsageError, match=r"'zebras'.*Did you mean 'zebra'.*zigzag|'zebras'.*Did you mean 'zebra'"):
+    with pytest.raises(UsageError, match="'zebras'.*Did you mean 'zebra'"):
         WorldTokenizer()(["a photo of two zebras."])
 
 
@@ -88,3 +100,44 @@ def test_tiny_dino_has_not_collapsed(images):
     tokens = functional.normalize(load_tiny_dino().forward_features(images)[:, 1:].flatten(0, 1), dim=-1)
     similarity = (tokens @ tokens.T).numpy()
     assert np.std(similarity) > 0.1
+
+
+# --- the recipe that made them --------------------------------------------------------------------------------------
+
+SHORT_CLIP = ClipRecipe(steps=4, batch_size=4, whole_share=0.25)
+SHORT_DINO = DinoRecipe(steps=4, batch_size=4, prototypes=8)
+
+
+@pytest.mark.parametrize(("pretrain", "recipe"), [(pretrain_tiny_clip, SHORT_CLIP), (pretrain_tiny_dino, SHORT_DINO)])
+def test_a_resumed_run_ends_with_the_same_weights(pretrain, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("pacl_bench.pretrain.CHECKPOINT_EVERY", 3)  # of 4 steps
+    pretrain(tmp_path, tmp_path / "whole.safetensors", recipe)
+    pretrain(tmp_path, tmp_path / "resumed.safetensors", recipe, resume=True)
+    assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "resumed.safetensors").read_bytes()
+
+
+def test_a_run_leaves_a_log_with_recipe_and_figures(tmp_path):
+    pretrain_tiny_clip(tmp_path, tmp_path / "weights.safetensors", SHORT_CLIP)
+    lines = [json.loads(line) for line in (tmp_path / "tiny-clip" / "log.jsonl").read_text().splitlines()]
+    assert lines[0]["steps"] == 4
+    assert set(lines[-1]["figures"]) == set(WORLD_CLASSIFICATION)
+
+
+def test_crops_are_parts_of_their_own_image():
+    images = torch.arange(2).float()[:, None, None, None].expand(2, 3, 64, 64) * torch.ones(2, 3, 64, 64)
+    crops = random_crop(images, 24)
+    assert crops.shape == (2, 3, 24, 24)
+    assert crops[0].unique().tolist() == [0.0]
+    assert crops[1].unique().tolist() == [1.0]
+
+
+def test_recolouring_keeps_shapes_and_changes_values(images):
+    changed = recolour(images)
+    assert changed.shape == images.shape
+    assert not torch.allclose(changed, images)
+
+
+def test_balanced_targets_use_all_prototypes_alike():
+    targets = balanced(torch.randn(64, 8) * 5 + torch.arange(8))
+    assert torch.allclose(targets.sum(dim=1), torch.ones(64), atol=1e-5)
+    assert targets.mean(dim=0).max() < 2 / 8
