@@ -324,6 +324,27 @@ def list_(
 show_app = typer.Typer(help="Pictures for your own image: Figures 2, 4 and 6.", no_args_is_help=True)
 app.add_typer(show_app, name="show")
 
+world_app = typer.Typer(help="The built-in world and the encoders that come from it.", no_args_is_help=True)
+app.add_typer(world_app, name="world")
+
+
+@world_app.command("pretrain")
+def world_pretrain(
+    encoder: Annotated[Literal["tiny-clip", "tiny-dino"], typer.Argument(help="What to train from scratch.")],
+    out: Annotated[Path, typer.Option(help="Folder for the weights, the log and the checkpoint.")] = Path("pretrain"),
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+) -> None:
+    """Make a built-in encoder again, as the shipped one was made: half an hour to an hour of CPU."""
+    from pacl_bench import pretrain
+
+    weights = out / encoder / f"{encoder}.safetensors"
+    make = pretrain.pretrain_tiny_clip if encoder == "tiny-clip" else pretrain.pretrain_tiny_dino
+    figures = make(out, weights, seed=seed, resume=resume)
+    print_rows([{"measured": name, "value": round(value, 4)} for name, value in figures.items()], encoder, False)
+    print(f"Use it as {encoder}@{weights}")
+
+
 Photos = Annotated[list[Path], typer.Argument(help="Image files.")]
 PictureOut = Annotated[Path, typer.Option(help="Where the picture goes, without ending: PNG and PDF are written.")]
 

@@ -173,7 +173,7 @@ def to_pixels(images: Sequence[Image]) -> Pixels:
     return (torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255 - mean) / std
 
 
-def random_crop(images: Pixels, size: int) -> Pixels:
+def random_crop(images: Pixels, size: int) -> Float[Tensor, "image 3 size size"]:
     """A square of each image, each at its own place, half of them mirrored."""
     count, side = len(images), images.shape[-1]
     rows = torch.randint(side - size + 1, (count, 1)) + torch.arange(size)

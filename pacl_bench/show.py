@@ -131,7 +131,7 @@ def _over_photo(
     return (down @ values.float() @ across.T).numpy()
 
 
-def _spread(heats: Sequence[Float[np.ndarray, "height width_px"]]) -> tuple[float, float]:
+def _spread(heats: Sequence[Float[np.ndarray, "..."]]) -> tuple[float, float]:
     """The range of all maps but their outermost hundredth, so that one patch does not decide the colours."""
     values = np.concatenate([heat.ravel() for heat in heats])
     low, high = np.percentile(values, [1, 99])

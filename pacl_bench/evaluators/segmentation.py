@@ -2,8 +2,11 @@
 
 One pass over the images scores several protocols, each named in the record:
 
-- `dataset-miou, background=none`: all classes are candidates; one confusion matrix over the set. The field's usual one.
-- `present-miou, background=none`: the classes of the image are candidates; mIoU of each image, averaged over images.
+- `dataset-miou`: all classes are candidates; one confusion matrix over the set. The field's usual one.
+- `present-miou`: the classes of the image are candidates; mIoU of each image, averaged over images.
+
+each with `background=none` (pixels of no class are ignored, as in voc20) or `background=class` (background is a class
+like the others, with its name as the prompt, as in voc21).
 """
 
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from torch import Tensor
 
 from pacl_bench.data.images import IGNORE_LABEL, SegmentationImages
 from pacl_bench.data.vocabulary import load_templates
+from pacl_bench.evaluators.patches import background_class
 from pacl_bench.features import View, encoded
 from pacl_bench.metrics.bootstrap import bootstrap_interval
 from pacl_bench.metrics.segmentation import confusion_matrix, iou_per_class, miou
@@ -22,7 +26,6 @@ from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.model.compatibility import patch_similarity
 from pacl_bench.records import Measurement
 
-DATASET, PRESENT = "dataset-miou, background=none", "present-miou, background=none"
 TILE_ROWS = 64  # pixel rows upsampled at once: bounds memory for many classes
 
 
@@ -55,9 +58,12 @@ def evaluate_segmentation(
             confusion = confusion_matrix(among_present, label_map, num_classes, IGNORE_LABEL)
             present_mious.append(miou(confusion))
             present_chances.append(chance_miou(confusion.sum(1)[present]))
+    background = "none" if background_class(images) is None else "class"
     return [
-        *_over_data_set(torch.stack(confusions), images.classnames),
-        _over_images(np.array(present_mious), float(np.mean(present_chances))),
+        *_over_data_set(torch.stack(confusions), images.classnames, f"dataset-miou, background={background}"),
+        _over_images(
+            np.array(present_mious), float(np.mean(present_chances)), f"present-miou, background={background}"
+        ),
     ]
 
 
@@ -116,7 +122,9 @@ def interpolation_weights(pixels: int, centres: Float[Tensor, " patch"]) -> Floa
     return weights.scatter_(1, upper[:, None], share[:, None])
 
 
-def _over_data_set(confusions: Int[Tensor, "image label predicted"], classnames: list[str]) -> list[Measurement]:
+def _over_data_set(
+    confusions: Int[Tensor, "image label predicted"], classnames: list[str], protocol: str
+) -> list[Measurement]:
     """Intervals need only three counts an image and class: found, labelled, predicted."""
     total = confusions.sum(0)
     counts = torch.stack([confusions.diagonal(dim1=1, dim2=2), confusions.sum(2), confusions.sum(1)], dim=1)
@@ -126,11 +134,11 @@ def _over_data_set(confusions: Int[Tensor, "image label predicted"], classnames:
     accuracy = bootstrap_interval(counts[:, :2].sum(2).double().numpy(), lambda sums: sums[:, 0] / sums[:, 1])
     found = float(total.diagonal().sum()) / pixels
     return [
-        Measurement("miou", miou(total), DATASET, len(confusions), "", float(low[-1]), float(high[-1]), chance),
+        Measurement("miou", miou(total), protocol, len(confusions), "", float(low[-1]), float(high[-1]), chance),
         Measurement(
             "pixel_accuracy",
             found,
-            DATASET,
+            protocol,
             len(confusions),
             "",
             float(accuracy[0]),
@@ -139,7 +147,7 @@ def _over_data_set(confusions: Int[Tensor, "image label predicted"], classnames:
         ),
         *(
             Measurement(
-                "iou", float(ious[label]), DATASET, len(confusions), name, float(low[label]), float(high[label])
+                "iou", float(ious[label]), protocol, len(confusions), name, float(low[label]), float(high[label])
             )
             for label, name in enumerate(classnames)
             if not ious[label].isnan()
@@ -161,7 +169,7 @@ def chance_miou(labelled: Int[Tensor, " label"]) -> float:
     return float((share * guess / (share + guess - share * guess)).mean())
 
 
-def _over_images(mious: Float[np.ndarray, " image"], chance: float) -> Measurement:
+def _over_images(mious: Float[np.ndarray, " image"], chance: float, protocol: str) -> Measurement:
     counts = np.stack([mious, np.ones_like(mious)], axis=1)
     low, high = bootstrap_interval(counts, lambda sums: sums[:, 0] / sums[:, 1])
-    return Measurement("miou", float(mious.mean()), PRESENT, len(mious), "", float(low), float(high), chance)
+    return Measurement("miou", float(mious.mean()), protocol, len(mious), "", float(low), float(high), chance)
