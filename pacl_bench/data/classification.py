@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from pacl_bench.data.built_in import WorldLabels
-from pacl_bench.data.images import SUFFIXES, LabelledImages, files_fingerprint, open_image, require_folder
+from pacl_bench.data.images import SUFFIXES, LabelledImages, PhotoFiles, files_fingerprint, require_folder
 from pacl_bench.data.vocabulary import shipped_folder_names, shipped_names
 from pacl_bench.data.world import WORLD_CLASSIFICATION
 from pacl_bench.errors import UsageError
@@ -64,11 +62,11 @@ CLASSIFICATION_SETS: dict[str, ClassificationSet] = {
 }  # fmt: skip
 
 
-class ClassFolders:
+class ClassFolders(PhotoFiles):
     """Images sorted into one folder a class."""
 
     def __init__(self, name: str, root: Path, folder_names: dict[str, str], official_images: int):
-        self.name, self.root, self.official_images = name, root, official_images
+        self.root, self.official_images = root, official_images
         self.classnames = list(folder_names.values())
         labelled = [
             (file, label)
@@ -80,15 +78,8 @@ class ClassFolders:
             raise UsageError(
                 f"{name}: no image below {root}/<class>/, where <class> is {', '.join(list(folder_names)[:3])} ..."
             )
-        self.files = [file for file, _ in labelled]
+        super().__init__(name, [file for file, _ in labelled])
         self.labels = [label for _, label in labelled]
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def image(self, index: int) -> Image.Image:
-        """RGB."""
-        return open_image(self.files[index])
 
     @property
     def fingerprint(self) -> str:

@@ -82,11 +82,34 @@ def open_image(file: Path) -> Image.Image:
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
+class PhotoFiles:
+    """An image set of files."""
+
+    def __init__(self, name: str, files: list[Path]):
+        self.name, self.files = name, files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def image(self, index: int) -> Image.Image:
+        """RGB; BrokenImage where the file does not decode."""
+        return open_image(self.files[index])
+
+    @property
+    def fingerprint(self) -> str:
+        """Over the files' names and sizes; where they lie does not matter."""
+        return _sha256(f"{file.name} {file.stat().st_size}" for file in self.files)
+
+
 def files_fingerprint(root: Path, files: Iterable[Path]) -> str:
     """sha256 over the names and sizes of files, independent of where the root lies."""
+    return _sha256(f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files)
+
+
+def _sha256(lines: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(root).as_posix()} {file.stat().st_size}\n".encode())
+    for line in lines:
+        digest.update(f"{line}\n".encode())
     return digest.hexdigest()
 
 

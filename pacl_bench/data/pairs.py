@@ -7,10 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from pacl_bench.data.built_in import WorldPhotos
-from pacl_bench.data.images import ImageSet, open_image, require_folder
+from pacl_bench.data.images import ImageSet, PhotoFiles, require_folder
 from pacl_bench.data.vocabulary import text_hash
 from pacl_bench.data.world import WORLD_PAIRS
 from pacl_bench.errors import UsageError
@@ -24,25 +22,6 @@ class Skipped:
 
     cause: str  # "empty caption", "missing image", "broken image"
     where: str  # file, and line where there is one
-
-
-class PhotoFiles:
-    """An image set of files."""
-
-    def __init__(self, name: str, files: list[Path]):
-        self.name, self.files = name, files
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def image(self, index: int) -> Image.Image:
-        """RGB; BrokenImage where the file does not decode."""
-        return open_image(self.files[index])
-
-    @property
-    def fingerprint(self) -> str:
-        """Over the files' names and sizes; where they lie does not matter."""
-        return text_hash([f"{file.name} {file.stat().st_size}" for file in self.files])
 
 
 @dataclass(frozen=True)

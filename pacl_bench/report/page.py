@@ -30,7 +30,7 @@ measured, not printed, or without meaning for the row.
 - **Segmentation protocols**: `dataset-miou`: all classes are candidates, one confusion matrix over the set; today's
   usual one. `present-miou`: the classes of the image are candidates, mIoU of each image, averaged over images; how one
   citing paper reads PACL. `background=none`: background is no candidate and its pixels do not count.
-  `background=class`: it is a class like the others. They are different quantities: compare numbers of one protocol only.
+  `background=class`: it is a class like the others. Different quantities: compare numbers of one protocol only.
 - **Coherence pairs**: `pairs-across`: patches of two images. `pairs-within`: of one. `pairs-all`: both.
 - **Published** numbers stand beside measured ones as printed. The slides do not state their protocol, and encoders,
   training data and test images differ: a reference, not a target that the measured rows reproduce or miss. Their source
