@@ -2,7 +2,11 @@
 
 import json
 import math
+import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -144,7 +148,7 @@ def _run(
     batch_size = min(recipe.batch_size, len(texts))
     log = Log(out / LOG, state.step)
     try:
-        with bar("loss", "rate") as progress:
+        with interrupts_wait() as interrupted, bar("loss", "rate") as progress:
             task = progress.add_task("training", total=total_steps, completed=state.step, loss="", rate="")
             for step in range(state.step, total_steps):
                 started = time.monotonic()
@@ -163,11 +167,35 @@ def _run(
                 progress.update(task, advance=1, loss=f"loss {loss:.3f}", rate=f"{rate:.0f} pairs/s")
                 if state.step % checkpoint_every == 0:
                     state.save(out / CHECKPOINT)
+                if interrupted():
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
         raise RunError(f"Stopped at step {state.step} of {total_steps}. Go on with --resume --out {out}.") from None
     finally:
         state.save(out / CHECKPOINT)
         log.close()
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[Callable[[], bool]]:
+    """Within the block Ctrl-C is remembered, to be asked for between two steps: no step is left half done.
+
+    A second Ctrl-C interrupts at once.
+    """
+    pressed = threading.Event()
+
+    def remember(number: int, frame: object) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, own)
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is told of signals
+        yield pressed.is_set
+        return
+    own = signal.signal(signal.SIGINT, remember)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, own)
 
 
 class TrainState:

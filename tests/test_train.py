@@ -1,6 +1,7 @@
 """Training: what is learnt, what stays frozen, resuming, bad pairs, NaN."""
 
 import json
+import signal
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -91,6 +92,24 @@ def test_a_resumed_run_ends_at_the_very_same_weights(
     assert steps == list(range(6))
     weights, whole = (load_file(tmp_path / folder / "head.safetensors") for folder in ("head", "whole"))
     assert all(torch.equal(weights[name], whole[name]) for name in whole)
+
+
+def test_ctrl_c_waits_for_the_step_to_end(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = train(config, tmp_path / "whole")
+    step = torch.optim.AdamW.step
+
+    def pressed_amid_a_step(optimizer, *given):
+        if optimizer.param_groups[0]["lr"] < 1e-3:  # the fourth step
+            signal.raise_signal(signal.SIGINT)
+        return step(optimizer, *given)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", pressed_amid_a_step)
+    with pytest.raises(RunError, match="Stopped at step 5 of 6"):
+        train(config, tmp_path / "head")
+    monkeypatch.undo()
+    monkeypatch.setenv("PACL_CACHE", str(tmp_path / "cache"))
+    assert train(config, tmp_path / "head", resume=True).sha256 == expected.sha256
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_resuming_another_run_is_refused(config: TrainConfig, tmp_path: Path) -> None:
