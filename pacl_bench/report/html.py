@@ -16,7 +16,7 @@ img { max-width: 100%; height: auto; background: #fff; padding: .5rem; box-sizin
 .table { overflow-x: auto }
 table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top }
-td { min-width: 3.5rem } td[style*=right] { white-space: nowrap }
+td { min-width: 6rem } td[style*=right] { min-width: 3.5rem; white-space: nowrap }
 thead th { border-bottom: 2px solid var(--ink) }
 tbody tr:hover { background: var(--soft) }
 code { background: var(--soft); padding: .1em .3em; border-radius: 3px; font-size: .88em }

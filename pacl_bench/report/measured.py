@@ -51,7 +51,7 @@ def require_one_a_cell(rows: Iterable[Row], cell: Sequence[str]) -> None:
             )
 
 
-def identity(record: Record) -> dict[str, str]:
+def identity(record: Record) -> dict[str, Any]:
     """What tells this record's model, data and settings from another's, as a table shows it."""
     model = record.config.get("model", {})
     head = model.get("head")
@@ -63,6 +63,7 @@ def identity(record: Record) -> dict[str, str]:
         "method": method(head),
         "text encoder": _name(model.get("text")),
         "training set": training_set(head),
+        "images": ((head or {}).get("train") or {}).get("images") or 0,  # of the training set
         "recipe": recipe(head),
         "model": record.key.model,
         "head": head["sha256"][:8] if head else GAP,

@@ -61,7 +61,7 @@ def table2(records: Iterable[Record]) -> pd.DataFrame:
     ]
     rows.sort(key=lambda row: row["protocol"])
     printed = [{**row, "column": row["dataset_name"]} for row in published(2)]
-    columns = dict.fromkeys([*TABLE_2_SETS, *(row["column"] for row in rows)])
+    columns = dict.fromkeys([*(row["column"] for row in rows), *TABLE_2_SETS])  # what was measured comes first
     return stacked(TABLE_2_INDEX, list(columns), wide(rows, TABLE_2_INDEX), wide(printed, TABLE_2_INDEX))
 
 
@@ -76,7 +76,7 @@ def table3(records: Iterable[Record]) -> pd.DataFrame:
         for row in in_percent(measured(records, "segment", "miou"))
         if row["study"] == ABLATION
     ]
-    rows.sort(key=lambda row: [row[name] for name in ("dataset", "protocol", "training set", "recipe", "seed")])
+    rows.sort(key=lambda row: [row[name] for name in ("dataset", "protocol", "images", "recipe", "seed")])
     printed = [
         {**row, "dataset": row["dataset_name"], "column": f"{row['encoder_name']} × {row['text_name']}"}
         for row in published(3)

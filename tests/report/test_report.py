@@ -59,7 +59,7 @@ def test_every_file_is_there_and_figures_are_embedded(tmp_path: Path):
     text = written(tmp_path, typical())
     assert sorted(file.name for file in (tmp_path / "report").iterdir()) == [
         "figure3.csv", "figure3.pdf", "figure3.png", "figure8.csv", "figure8.pdf", "figure8.png",
-        "report.md", "table1.csv", "table2.csv", "table3.csv",
+        "report.html", "report.md", "table1.csv", "table2.csv", "table3.csv",
     ]  # fmt: skip
     assert "](figure3.png)" in text
     assert "](figure8.pdf)" in text
@@ -83,7 +83,7 @@ def test_without_records_the_report_is_gaps_and_published_numbers(tmp_path: Path
     assert "No record yet. Run: `pacl-bench ablate`" in section(text, "Table 3")
     assert "| 96.51 |" in section(text, "Table 1")
     assert "![" not in text
-    assert "0 of 5" in text
+    assert "0 of 8" in text
 
 
 def test_a_gap_is_told_for_its_section_only():
