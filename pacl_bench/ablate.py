@@ -5,13 +5,12 @@ from pathlib import Path
 
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.encoders import load_encoder
-from pacl_bench.encoders.spec import parse_spec
 from pacl_bench.errors import UsageError
-from pacl_bench.model.checkpoint import CARD, read_card
+from pacl_bench.model.checkpoint import CARD, default_name, read_card
 from pacl_bench.records import Record
 from pacl_bench.runner import Rerun, run_study
 from pacl_bench.study import Study
-from pacl_bench.train import CHECKPOINT, Recipe, TrainConfig, train
+from pacl_bench.train import CHECKPOINT, Recipe, TrainConfig, pairs_fingerprint, train
 
 TEXT_OF_THE_TEXTLESS = "clip-b16"  # what the paper pairs DINO with
 
@@ -55,10 +54,16 @@ def head_name(encoder: str, pairs: str, grid: Grid) -> str:
     """What a cell's head is called: pacl-clip-b16.cc12m+yfcc15m, with the seed where it is not 0."""
     sets = "+".join(Path(name).stem for name in pairs.split("+"))
     seed = f".seed{grid.seed}" if grid.seed else ""
-    return f"pacl-{parse_spec(encoder).name}.{sets}{seed}".replace("/", "-").replace(":", "-")
+    return f"{default_name(encoder)}.{sets}{seed}"
 
 
 def _require_everything(grid: Grid) -> None:
+    names = [head_name(encoder, pairs, grid) for pairs in grid.pairs for encoder in grid.encoders]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(
+            f"Two cells of the grid are called {twice!r}. Rename a csv file, or give the encoder an ALIAS=."
+        )
     for pairs in grid.pairs:
         load_pairs(pairs)
     for encoder in grid.encoders:
@@ -75,9 +80,14 @@ def _train_cell(folder: Path, encoder: str, pairs: str, grid: Grid, device: str)
 
 def _require_same(folder: Path, config: TrainConfig) -> None:
     """A finished head is used again only if it was trained as this grid says."""
-    trained = read_card(folder).train
-    wanted = {**config.recipe.describe(), "seed": config.seed}
-    changed = [name for name, value in wanted.items() if trained.get(name) != value]
+    card = read_card(folder)
+    wanted = {
+        **config.recipe.describe(),
+        "seed": config.seed,
+        "pairs_fingerprint": pairs_fingerprint(load_pairs(config.pairs)),
+    }
+    changed = [name for name, value in wanted.items() if card.train.get(name) != value]
+    changed += ["encoder"] * (card.encoder.loadable != config.encoder) + ["text"] * (card.text.loadable != config.text)
     if changed:
         raise UsageError(f"{folder} was trained with another {', '.join(changed)}. Choose another --out.")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pacl_bench.errors import RunError, UsageError
@@ -22,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+INTERRUPTED = 130  # what Typer makes of Ctrl-C
 Rerun = Literal["missing", "always", "never"]
 Scope = Literal["across", "within", "all"]
 
@@ -35,15 +37,19 @@ def main() -> None:
     except RunError as error:
         code = _complain(str(error), 1)
     except KeyboardInterrupt:
-        code = _complain("Stopped. What was finished is kept; the same command goes on from there.", 1)
+        code = INTERRUPTED
     except BrokenPipeError:  # `pacl-bench list encoders | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except (OSError, UnicodeDecodeError) as error:  # a file in place of a folder, a full disk, a foreign encoding
+        code = _complain(str(error), 1)
     except Exception as error:
         # what Typer's parser raises; newer versions carry their own copy of click, so it is known by what it can do
         if not hasattr(error, "format_message"):
             raise
         code = _complain(error.format_message(), 2)  # type: ignore[attr-defined]
+    if code == INTERRUPTED:
+        code = _complain("Stopped. What was finished is kept; the same command goes on from there.", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -79,7 +85,7 @@ Encoders = Annotated[
 Heads = Annotated[str, typer.Option(help="Folders of trained heads, comma-separated.")]
 Datasets = Annotated[str, typer.Option(help="Data sets, comma-separated.")]
 Templates = Annotated[str, typer.Option(help="Prompt templates: paper7, simple, openai80 or a file.")]
-Size = Annotated[int | None, typer.Option(help="Short side of the images in pixels; default the encoder's own.")]
+Size = Annotated[int | None, typer.Option(min=1, help="Short side of the images in pixels; default the encoder's own.")]
 Purity = Annotated[float, typer.Option(min=0, max=1, help="Share of a patch's pixels that must have its label.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
 RerunOption = Annotated[Rerun, typer.Option(help="What to measure: what has no record, everything, nothing.")]
@@ -101,7 +107,7 @@ def quickstart(
 
     records, report = run(out, seed, smoke)
     _show_records(records, as_json)
-    Console(stderr=True).print(f"Report: {report.with_suffix('.html')}")
+    Console(stderr=True).print(f"Report: {report.with_suffix('.html')}", markup=False)
 
 
 @app.command()
@@ -146,11 +152,11 @@ def train(
         "patch_scale": patch_scale, "temperature": temperature, "learn_temperature": learn_temperature,
         "noun_share": noun_share, "same_text_is_negative": same_text_is_negative, "steps": steps, "epochs": epochs,
     }  # fmt: skip
-    from pacl_bench.encoders.spec import parse_spec
+    from pacl_bench.model.checkpoint import default_name
     from pacl_bench.train import TrainConfig, make_recipe
     from pacl_bench.train import train as run
 
-    out = out or Path("heads", f"pacl-{parse_spec(encoder).name}")
+    out = out or Path("heads", default_name(encoder))
     config = TrainConfig(encoder, text, "+".join(_listed(pairs)), make_recipe(recipe, changes), seed)
     card = run(config, out, resume, _device(device))
     row = {
@@ -452,7 +458,10 @@ def print_rows(rows: Sequence[dict[str, Any]], title: str, as_json: bool) -> Non
         table.add_column(column, justify="right" if isinstance(value, int | float) else "left", overflow="fold")
     for row in rows:
         table.add_row(
-            *("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row.values())
+            *(
+                "" if value is None else f"{value:,}" if isinstance(value, int) else escape(str(value))
+                for value in row.values()
+            )
         )
     console.print(table)
 

@@ -118,7 +118,8 @@ class OnlineTokens:
         """Patch tokens "image patch width" of images of one shape, in float32."""
         tensors = list(_ahead(lambda index: self.view.tensor(self.encoder, self.images, index), indices))
         chunks = [tensors[start : start + BATCH] for start in range(0, len(tensors), BATCH)]
-        return torch.cat([one.patch_tokens for chunk in chunks for one in _encode(self.encoder, chunk, self.view)])
+        features = (one for chunk in chunks for one in _encode(self.encoder, chunk, self.view))
+        return torch.cat([_rounded(one.patch_tokens) for one in features])
 
     def _cause(self, index: int) -> str | None:
         try:
@@ -130,7 +131,7 @@ class OnlineTokens:
 
 def cached_tokens(encoder: VisionEncoder, images: ImageSet, view: View) -> CachedTokens:
     """The features of an image set, encoded now if the cache does not hold them."""
-    folder = cache_root() / "tokens" / _key(encoder, images, view)
+    folder = _folder(encoder, images, view)
     if not folder.is_dir():
         _write(folder, encoder, images, view)
     os.utime(folder)  # last used
@@ -139,7 +140,7 @@ def cached_tokens(encoder: VisionEncoder, images: ImageSet, view: View) -> Cache
 
 def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text dim"]:
     """The embeddings of many texts, unit norm, encoded now if the cache does not hold them."""
-    file = cache_root() / "texts" / f"{text_hash([encoder.fingerprint, *texts])[:32]}.npy"
+    file = cache_root() / "texts" / f"{text_hash([encoder.fingerprint, json.dumps(encoder.settings), *texts])[:32]}.npy"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix=".partial-", dir=file.parent, delete=False) as made:
@@ -152,6 +153,8 @@ def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text 
 def fits_cache(encoder: VisionEncoder, images: ImageSet, view: View) -> bool:
     """Whether the tokens of an image set may be kept: PACL_CACHE_LIMIT (default 20GB, 0 for never) and a free disk."""
     root = cache_root()
+    if _folder(encoder, images, view).is_dir():
+        return True
     root.mkdir(parents=True, exist_ok=True)
     return estimated_bytes(encoder, images, view) < min(cache_limit(), 0.9 * shutil.disk_usage(root).free)
 
@@ -173,7 +176,8 @@ def cache_limit() -> int:
         raise UsageError(f"PACL_CACHE_LIMIT={text} is no size; write it like 20GB.") from None
 
 
-def _key(encoder: VisionEncoder, images: ImageSet, view: View) -> str:
+def _folder(encoder: VisionEncoder, images: ImageSet, view: View) -> Path:
+    """Where the tokens lie: the name says all that decides which tokens they are."""
     identity = {
         "format": FORMAT,
         "weights": encoder.fingerprint,
@@ -181,7 +185,8 @@ def _key(encoder: VisionEncoder, images: ImageSet, view: View) -> str:
         "images": images.fingerprint,
         "view": asdict(view),
     }
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+    return cache_root() / "tokens" / key
 
 
 def _write(folder: Path, encoder: VisionEncoder, images: ImageSet, view: View) -> None:
@@ -250,8 +255,7 @@ def _encode_all(
 
 
 def _encode(encoder: VisionEncoder, tensors: list[Tensor], view: View) -> Iterator[PatchFeatures]:
-    device = next(encoder.parameters()).device
-    features = encoder(torch.stack(tensors).to(device), view.stride)
+    features = encoder(torch.stack(tensors).to(encoder.device), view.stride)
     for row in range(len(tensors)):
         cls_token = None if features.cls_token is None else features.cls_token[row : row + 1]
         yield PatchFeatures(cls_token, features.patch_tokens[row : row + 1], features.grid)

@@ -1,10 +1,10 @@
 """From a study to records: its cells, what is recorded already, one evaluator call for each that is not."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pacl_bench import records
 from pacl_bench.data.vocabulary import load_templates, text_hash
@@ -24,13 +24,12 @@ from pacl_bench.study import Study
 Rerun = Literal["missing", "always", "never"]
 
 
-@dataclass(frozen=True)
 class Candidate:
-    """A model of a study, loaded only if one of its cells is to be measured."""
+    """A model of a study, loaded when it is first needed."""
 
-    name: str
-    head_sha256: str | None
-    load: Callable[[], VisionEncoder | AlignedModel]
+    def __init__(self, name: str, load: Callable[[], VisionEncoder | AlignedModel]):
+        self.name = name
+        self.model = cache(load)
 
 
 def run_study(study: Study, results: Path, rerun: Rerun = "missing", device: str = "cpu") -> list[Record]:
@@ -48,17 +47,18 @@ def run_study(study: Study, results: Path, rerun: Rerun = "missing", device: str
     settings = make_settings(evaluator, study.settings)
     datasets = [evaluator.load_dataset(name) for name in study.datasets]
     candidates = list(_candidates(study, evaluator, device))
+    _refuse_equal_names(candidates, study)
     found = []
     for candidate in candidates:
         for dataset in datasets:
             key = Key(study.name, candidate.name, dataset.name, variant(settings))
-            existing = _read(results, key)
-            stale = existing is None or _outdated(existing, candidate, dataset, settings)
-            if existing is not None and (rerun == "never" or (rerun == "missing" and not stale)):
-                found.append(existing)
-            elif rerun != "never" and (model := _load(candidate, study)) is not None:
-                found.append(_measure(key, study.evaluator, model, dataset, settings, device))
-                records.write(results / "records", found[-1])
+            record = _read(results, key)
+            if rerun != "never" and (model := _load(candidate, study)) is not None:
+                config = _config(study.evaluator, model, dataset, settings)
+                if record is None or rerun == "always" or record.config != config:
+                    record = _measure(key, evaluator, model, dataset, settings, config, device)
+                    records.write(results / "records", record)
+            found += [record] if record is not None else []
     return found
 
 
@@ -68,10 +68,30 @@ def make_settings(evaluator: Evaluator, given: dict[str, Any]) -> Any:
     for name in given:
         if name not in known:
             raise UsageError(unknown_name(name, known, "setting"))
+    hints = get_type_hints(evaluator.settings)
+    for name, value in given.items():
+        if not _fits(value, hints[name]):
+            raise UsageError(f"setting {name}: {value!r} is not what it takes ({_said(hints[name])}).")
     settings = evaluator.settings(**given)
     if "templates" in known:
         load_templates(settings.templates)
     return settings
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type: whole numbers pass as fractions, True is no number."""
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_args(hint):
+        return any(_fits(value, part) for part in get_args(hint))
+    if isinstance(value, bool) or hint is bool:
+        return isinstance(value, bool) and hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _said(hint: Any) -> str:
+    choices = get_args(hint)
+    return " or ".join(getattr(choice, "__name__", str(choice)) for choice in choices) if choices else hint.__name__
 
 
 def variant(settings: Any) -> str:
@@ -92,27 +112,36 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
     if not study.encoders and not study.heads:
         raise UsageError("Nothing to measure: give --encoders or --heads.")
     by_name = {parse_spec(spec).name: spec for spec in study.encoders}
-    for name, spec in by_name.items():
+    for spec in study.encoders:
+        name = parse_spec(spec).name
         if evaluator.needs_text:
-            yield Candidate(name, None, lambda spec=spec: load_before(encoder(spec)).to(device))
+            yield Candidate(name, lambda spec=spec: load_before(encoder(spec)).to(device))
         else:
-            yield Candidate(name, None, lambda spec=spec: encoder(spec))
+            yield Candidate(name, lambda spec=spec: encoder(spec))
     for folder in map(Path, study.heads):
         card = read_card(folder)
         spec = by_name.get(card.encoder.name, card.encoder.loadable)
-        yield Candidate(
-            card.name, card.sha256, lambda folder=folder, spec=spec: load_aligned(folder, encoder(spec)).to(device)
-        )
+        yield Candidate(card.name, lambda folder=folder, spec=spec: load_aligned(folder, encoder(spec)).to(device))
+
+
+def _refuse_equal_names(candidates: list[Candidate], study: Study) -> None:
+    """Two models of one name would overwrite each other's records."""
+    paths = [Key(study.name, candidate.name, "").path for candidate in candidates]
+    for candidate, path in zip(candidates, paths, strict=True):
+        if paths.count(path) > 1:
+            raise UsageError(
+                f"Two models are called {candidate.name!r}. Name them apart: ALIAS=ENCODER, or rename a head."
+            )
 
 
 def _load(candidate: Candidate, study: Study) -> VisionEncoder | AlignedModel | None:
     """The model; None for an encoder that has no text space, where heads are measured beside it."""
     try:
-        return candidate.load()
+        return candidate.model()
     except NoTextSpace as error:
         if not study.heads:
             raise
-        console.print(f"[dim]{error} It is measured through --heads alone.[/dim]")
+        console.print(f"{error} It is measured through --heads alone.", style="dim", markup=False)
         return None
 
 
@@ -121,22 +150,9 @@ def _read(results: Path, key: Key) -> Record | None:
     return records.read(file) if file.is_file() else None
 
 
-def _outdated(record: Record, candidate: Candidate, dataset: Any, settings: Any) -> bool:
-    """Whether a record is of other settings, another head or other data than are at hand."""
-    head = record.config["model"]["head"]
-    return (
-        record.config["settings"] != _settings_config(settings)
-        or (head["sha256"] if head else None) != candidate.head_sha256
-        or record.config["dataset"]["fingerprint"] != dataset.fingerprint
-    )
-
-
-def _measure(
-    key: Key, evaluator: str, model: VisionEncoder | AlignedModel, dataset: Any, settings: Any, device: str
-) -> Record:
-    stopwatch = Stopwatch()
-    result = EVALUATORS[evaluator].evaluate(model, dataset, settings)
-    config = {
+def _config(evaluator: str, model: VisionEncoder | AlignedModel, dataset: Any, settings: Any) -> dict[str, Any]:
+    """All that changes the numbers; a record of another config is measured again."""
+    return {
         "evaluator": evaluator,
         "settings": _settings_config(settings),
         "model": model.describe(),
@@ -150,6 +166,19 @@ def _measure(
         },
         "seed": 0,  # of the bootstrap; nothing else is drawn
     }
+
+
+def _measure(
+    key: Key,
+    evaluator: Evaluator,
+    model: VisionEncoder | AlignedModel,
+    dataset: Any,
+    settings: Any,
+    config: dict[str, Any],
+    device: str,
+) -> Record:
+    stopwatch = Stopwatch()
+    result = evaluator.evaluate(model, dataset, settings)
     return Record(key, result.measurements, config, stopwatch.provenance(device), result.curves)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float, Integer
 from PIL import Image
 from torch import Tensor
@@ -40,7 +39,7 @@ def alignment_rows(
 
     Each model has colours of its own range, over all photos: cosines of different models are not comparable.
     """
-    maps = [[_alignment(model, photo, template.format(word)) for photo in photos] for model in models]
+    maps = [[_alignment(model, photo, template.replace("{}", word)) for photo in photos] for model in models]
     rows = [[Panel(np.asarray(photo), f"“{word}”" if not at else "")] for at, photo in enumerate(photos)]
     for model, heats in zip(models, maps, strict=True):
         spread = _spread(heats)
@@ -93,7 +92,7 @@ def segmentation_rows(
 
 def _alignment(model: AlignedModel, photo: Image.Image, text: str) -> Float[np.ndarray, "height width_px"]:
     features = _encode(model.vision, photo)
-    scores = class_scores(model, features.patch_tokens, model.text([text]).to(_device(model.vision)), features.grid)
+    scores = class_scores(model, features.patch_tokens, model.text([text]).to(model.vision.device), features.grid)
     return _over_photo(scores[0], photo, model.vision)
 
 
@@ -119,7 +118,7 @@ def _segmented(
 
 
 def _encode(encoder: VisionEncoder, photo: Image.Image, stride: int | None = None):
-    return encoder(encoder.preprocess.whole(photo)[None].to(_device(encoder)), stride)
+    return encoder(encoder.preprocess.whole(photo)[None].to(encoder.device), stride)
 
 
 def _over_photo(
@@ -140,7 +139,3 @@ def _spread(heats: Sequence[Float[np.ndarray, "..."]]) -> tuple[float, float]:
 
 def _title(name: str, spread: tuple[float, float]) -> str:
     return f"{name}\ncos {spread[0]:.2f} to {spread[1]:.2f}"
-
-
-def _device(encoder: VisionEncoder) -> torch.device:
-    return next(encoder.parameters()).device

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pacl_bench.data.captions import noun_prompts
 from pacl_bench.data.images import ImageSet
 from pacl_bench.data.pairs import Pairs, Skipped, count_skipped, load_pairs
+from pacl_bench.data.vocabulary import text_hash
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder, state_sha256
 from pacl_bench.errors import RunError, UsageError
@@ -120,9 +121,14 @@ def train(
     state = TrainState(embedder, config.recipe, _identity(config, vision, text, sets))
     if resume:
         state.load(out / CHECKPOINT)
-    trained_on: dict[str, Any] = {"pairs": "+".join(pairs.name for pairs in sets)}
+    trained_on: dict[str, Any] = {
+        "pairs": "+".join(pairs.name for pairs in sets),
+        "pairs_fingerprint": pairs_fingerprint(sets),
+    }
     if config.recipe.steps != 0:
         images = TrainingImages(vision, sets)
+        if not len(images):
+            raise UsageError(f"--pairs {config.pairs}: no image decodes ({count_skipped(images.skipped)}).")
         trained_on |= _report_pairs(images, out)
         texts = TrainingTexts(images.captions, text)
         _run(state, images, texts, config, _total_steps(config.recipe, len(images)), out, device, checkpoint_every)
@@ -172,7 +178,8 @@ def _run(
     except KeyboardInterrupt:
         raise RunError(f"Stopped at step {state.step} of {total_steps}. Go on with --resume --out {out}.") from None
     finally:
-        state.save(out / CHECKPOINT)
+        if state.consistent:
+            state.save(out / CHECKPOINT)
         log.close()
 
 
@@ -211,6 +218,7 @@ class TrainState:
             groups.append({"params": [self.log_temperature], "weight_decay": 0.0})
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
         self.step = 0
+        self.consistent = True  # False while a step is half done, and after one that went wrong
 
     @property
     def temperature(self) -> Float[Tensor, ""]:
@@ -235,8 +243,12 @@ class TrainState:
         self.optimizer.zero_grad()
         loss.backward()
         self._require_finite(loss)
+        self.consistent = False
         self.optimizer.step()
+        if not all(bool(weight.isfinite().all()) for weight in (*self.embedder.parameters(), self.log_temperature)):
+            raise RunError(f"The weights became infinite at step {self.step}. Lower --lr; checkpoints are of before.")
         self.step += 1
+        self.consistent = True
         return loss.item()
 
     def _require_finite(self, loss: Float[Tensor, ""]) -> None:
@@ -265,7 +277,10 @@ class TrainState:
         """Takes up the state in a checkpoint; a UsageError where it is of another run."""
         if not file.is_file():
             raise UsageError(f"--resume: {file} not found. Leave --resume out to start anew.")
-        content = torch.load(file, map_location=self.log_temperature.device, weights_only=True)
+        try:
+            content = torch.load(file, map_location=self.log_temperature.device, weights_only=True)
+        except Exception:  # whatever a damaged file makes the reader raise
+            raise UsageError(f"--resume: {file} is damaged. Move {file.parent} away and start anew.") from None
         theirs = json.loads(content["identity"])
         changed = [key for key in self.identity if self.identity[key] != theirs.get(key)]
         if changed:
@@ -349,7 +364,9 @@ class Log:
 
     def __init__(self, file: Path, first_step: int):
         lines = file.read_text().splitlines() if file.is_file() else []
-        write_text(file, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] < first_step))
+        # a line is whole if it ends in a brace: the last one may be torn
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < first_step]
+        write_text(file, "".join(f"{line}\n" for line in kept))
         self.handle = file.open("a", buffering=1)
 
     def write(self, **values: float | int) -> None:
@@ -390,6 +407,8 @@ def _total_steps(recipe: Recipe, num_images: int) -> int:
 
 
 def _refuse_to_overwrite(out: Path, resume: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; a folder is wanted.")
     if not resume and any((out / name).exists() for name in (CARD, CHECKPOINT)):
         raise UsageError(f"--out {out} already holds a head or a run. Add --resume to go on, or choose another folder.")
 
@@ -406,19 +425,26 @@ def _identity(config: TrainConfig, vision: VisionEncoder, text: TextEncoder, set
     """What must be the same for a run to be resumed."""
     return {
         "encoder": {"sha256": vision.fingerprint, **vision.settings},
-        "text": text.fingerprint,
-        "pairs": [[pairs.name, pairs.photos.fingerprint, pairs.captions_fingerprint] for pairs in sets],
+        "text": {"sha256": text.fingerprint, **text.settings},
+        "pairs": pairs_fingerprint(sets),
         **config.recipe.describe(),
         "seed": config.seed,
     }
+
+
+def pairs_fingerprint(sets: list[Pairs]) -> str:
+    """Over all images and captions."""
+    return text_hash([f"{pairs.photos.fingerprint} {pairs.captions_fingerprint}" for pairs in sets])
 
 
 def _report_pairs(images: TrainingImages, out: Path) -> dict[str, Any]:
     """Says how many pairs there are and which were skipped; the same for the head's card."""
     write_text(out / SKIPPED, "".join(json.dumps(asdict(skip)) + "\n" for skip in images.skipped))
     if images.skipped:
-        console.print(f"{len(images):,} images; skipped {count_skipped(images.skipped)}; all in {out / SKIPPED}")
-    return {"images": len(images), "captions": sum(map(len, images.captions)), "skipped": len(images.skipped)}
+        line = f"{len(images):,} images; skipped {count_skipped(images.skipped)}; all in {out / SKIPPED}"
+        console.print(line, markup=False)
+    captions = sum(map(len, images.captions))
+    return {"images": len(images), "captions": captions, "skipped": len(images.skipped)}
 
 
 def _card(
@@ -432,8 +458,8 @@ def _card(
 ) -> HeadCard:
     return HeadCard(
         name=out.resolve().name,
-        encoder=FrozenPart(vision.name, vision.spec, vision.fingerprint),
-        text=FrozenPart(text.name, text.spec, text.fingerprint),
+        encoder=FrozenPart(vision.name, vision.spec, vision.fingerprint, vision.settings),
+        text=FrozenPart(text.name, text.spec, text.fingerprint, text.settings),
         width=vision.width,
         dim=text.dim,
         patch_scale=config.recipe.patch_scale,

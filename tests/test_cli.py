@@ -64,8 +64,8 @@ def test_from_pairs_to_report(
     code, out, _ = pacl(*train, "--steps", "3", "--json")
     assert code == 0
     assert json.loads(out)[0] | {"seconds": 0, "temperature": 0} == {
-        "head": "heads/pacl-small-clip", "steps": 3, "images": 10, "captions": 10, "skipped": 3, "seconds": 0,
-        "temperature": 0,
+        "head": "heads/pacl-small-clip", "steps": 3, "pairs": "pairs", "images": 10, "captions": 10, "skipped": 3,
+        "seconds": 0, "temperature": 0,
     }  # fmt: skip
     assert pacl(*train, "--steps", "0", "--out", "heads/untrained")[0] == 0
     code, _, err = pacl(*train, "--steps", "3")

@@ -154,6 +154,7 @@ def test_online_training_is_the_same(config: TrainConfig, tmp_path: Path, monkey
     """Too large for the cache: images are encoded when they are needed. Half precision apart, nothing changes."""
     cached = train(config, tmp_path / "cached")
     monkeypatch.setenv("PACL_CACHE_LIMIT", "0")
+    monkeypatch.setenv("PACL_CACHE", str(tmp_path / "empty"))
     online = train(config, tmp_path / "online")
     assert online.train == cached.train
     weights, other = (load_file(tmp_path / folder / "head.safetensors") for folder in ("cached", "online"))

@@ -38,7 +38,7 @@ def nouns(caption: str) -> list[str]:
 
 def noun_prompts(caption: str) -> list[str]:
     """Every noun of the caption in every template of `paper7`."""
-    return [template.format(noun) for noun in nouns(caption) for template in load_templates("paper7")]
+    return [template.replace("{}", noun) for noun in nouns(caption) for template in load_templates("paper7")]
 
 
 @cache

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFile, ImageOps
 
-from pacl_bench.errors import UsageError
+from pacl_bench.errors import RunError, UsageError
 
 IGNORE_LABEL = 255
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"}
 
 
-class BrokenImage(Exception):
+class BrokenImage(RunError):
     """A file that does not decode to an image. `file` names it, the message says why."""
 
     def __init__(self, file: Path | str, cause: str):
@@ -38,7 +38,7 @@ class ImageSet(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Changes when an image is added, removed or replaced."""
+        """Changes when an image is added, removed, moved in order, or replaced by one of another size in bytes."""
         ...
 
 
@@ -72,10 +72,19 @@ def open_image(file: Path) -> Image.Image:
     try:
         with Image.open(file) as image:
             upright = ImageOps.exif_transpose(image)
-            return upright.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        cause = "no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0].split(": '")[0]
+            return _eight_bit(upright).convert("RGB")
+    except FileNotFoundError:
+        raise BrokenImage(file, "no such file") from None
+    except Exception as error:  # a damaged file can make Pillow raise anything
+        cause = str(error).partition("\n")[0].split(": '")[0] or type(error).__name__
         raise BrokenImage(file, cause) from None
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit: Pillow's own conversion would clip it to white."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).astype(np.uint8))
 
 
 # A truncated photo would otherwise be filled up with grey without a word, if another library switched this on.
@@ -97,8 +106,8 @@ class PhotoFiles:
 
     @property
     def fingerprint(self) -> str:
-        """Over the files' names and sizes; where they lie does not matter."""
-        return _sha256(f"{file.name} {file.stat().st_size}" for file in self.files)
+        """Over each file's name, folder and size; where the folders lie does not matter."""
+        return _sha256(f"{file.parent.name}/{file.name} {file.stat().st_size}" for file in self.files)
 
 
 def files_fingerprint(root: Path, files: Iterable[Path]) -> str:

@@ -131,15 +131,21 @@ def _load_one(name: str) -> Pairs:
     if name in WORLD_PAIRS:
         photos = WorldPhotos(name)
         return Pairs(name, photos, photos.captions, [])
-    if name in PAIR_SOURCES:
-        pairs = PAIR_SOURCES[name].load()
-    elif Path(name).suffix in (".csv", ".tsv"):
-        pairs = read_csv(Path(name))
-    else:
-        raise UsageError(f"{unknown_name(name, [*PAIR_SOURCES, *WORLD_PAIRS], 'set of pairs')} Or give a csv file.")
+    try:
+        pairs = _read(name)
+    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, KeyError) as error:
+        raise UsageError(f"{name} is not readable as pairs, in UTF-8 ({type(error).__name__}: {error}).") from None
     if not len(pairs):
         raise UsageError(f"{name}: no usable pair ({count_skipped(pairs.skipped)}).")
     return pairs
+
+
+def _read(name: str) -> Pairs:
+    if name in PAIR_SOURCES:
+        return PAIR_SOURCES[name].load()
+    if Path(name).suffix in (".csv", ".tsv"):
+        return read_csv(Path(name))
+    raise UsageError(f"{unknown_name(name, [*PAIR_SOURCES, *WORLD_PAIRS], 'set of pairs')} Or give a csv file.")
 
 
 def _grouped(name: str, rows: list[tuple[str, Path, str]]) -> Pairs:

@@ -105,11 +105,16 @@ class SegmentationFolder:
             BrokenImage: not an image of single numbers, or a label beyond the last class.
         """
         file = self.root / self.declaration.label_map.format(self.ids[index])
+        photo = self.root / self.declaration.image.format(self.ids[index])
         try:
             with Image.open(file) as image:
                 raw = np.asarray(image)
         except (OSError, SyntaxError, ValueError) as error:
             raise BrokenImage(file, str(error).splitlines()[0]) from None
+        with Image.open(photo) as image:
+            if image.size[::-1] != raw.shape[:2]:
+                sizes = f"{raw.shape[1]} x {raw.shape[0]} pixels, its image {image.width} x {image.height}"
+                raise BrokenImage(file, f"{sizes}; a label map is wanted in the size of its image")
         if raw.ndim != 2:
             raise BrokenImage(file, "a label map must hold one number a pixel, this holds colours")
         return self._class_indices(raw, file)

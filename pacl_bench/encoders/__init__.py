@@ -126,7 +126,8 @@ def load_text_encoder(name: str) -> "TextEncoder":
 
 def _named(encoder: Any, spec: EncoderSpec) -> Any:
     """The encoder under the name the user gave it, frozen."""
-    encoder.name, encoder.spec = spec.name, spec.text
+    library, model, _ = _resolve(spec)
+    encoder.name, encoder.spec, encoder.architecture = spec.name, spec.text, f"{library}:{model}"
     return encoder.requires_grad_(False).eval()
 
 
@@ -137,6 +138,8 @@ def _resolve(spec: EncoderSpec) -> tuple[str, str, str | None]:
         return entry.library, entry.model, entry.tag
     if spec.library not in LIBRARIES:
         raise UsageError(unknown_name(spec.library, LIBRARIES, "encoder library"))
+    if spec.library == "transformers":
+        return spec.library, "text", None  # what kind it is the folder says, not its name
     if spec.library == "open_clip":
         model, _, tag = spec.model.partition("/")
         return spec.library, model, tag or None

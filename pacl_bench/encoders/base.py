@@ -89,6 +89,7 @@ class VisionEncoder(nn.Module):
 
     name: str
     spec: str
+    architecture: str = ""
     patch_size: int
     width: int
     image_size: int
@@ -111,6 +112,10 @@ class VisionEncoder(nn.Module):
         grid = self.grid_of(images.shape[-2:], stride)
         rows, cols = ((side - 1) * stride + self.patch_size for side in grid)
         cls_token, patch_tokens = self.encode(images[..., :rows, :cols], stride, grid)
+        if patch_tokens.shape[1] != grid[0] * grid[1]:
+            raise UsageError(
+                f"{self.name} gives no token for each patch (a hybrid of convolutions?). Choose a plain ViT."
+            )
         return PatchFeatures(cls_token, patch_tokens, grid)
 
     def grid_of(self, image_shape: tuple[int, ...], stride: int | None = None) -> tuple[int, int]:
@@ -152,7 +157,12 @@ class VisionEncoder(nn.Module):
         preprocess = {
             key: list(value) if isinstance(value, tuple) else value for key, value in vars(self.preprocess).items()
         }
-        return {"block": self.block, "tap": self.tap, "preprocess": preprocess}
+        return {"architecture": self.architecture, "block": self.block, "tap": self.tap, "preprocess": preprocess}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
 
     def describe(self) -> dict[str, object]:
         """What a record says of a bare vision encoder as the model."""
@@ -164,6 +174,7 @@ class TextEncoder(nn.Module):
 
     name: str
     spec: str
+    architecture: str = ""
     dim: int
     BATCH = 256  # texts per forward pass: bounds memory for long lists
 
@@ -191,7 +202,12 @@ class TextEncoder(nn.Module):
 
     def describe(self) -> dict[str, object]:
         """What a record says of the text encoder."""
-        return {"name": self.name, "sha256": self.fingerprint}
+        return {"name": self.name, "sha256": self.fingerprint, **self.settings}
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """All that decides which embeddings come out, besides the weights; as it stands in JSON."""
+        return {"architecture": self.architecture}
 
 
 def state_sha256(module: nn.Module) -> str:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.timm_model import TimmModel
-from open_clip.transformer import VisionTransformer
+from open_clip.transformer import QuickGELU, VisionTransformer
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -68,6 +68,10 @@ class OpenClipVisionEncoder(VisionEncoder):
                 {"block": self.block, "normed": self.tap == "post-norm"},
             )
 
+    @property
+    def settings(self) -> dict[str, object]:
+        return {**super().settings, "activation": activation(self.visual)}
+
     def project(self, tokens: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch dim"]:
         if self.projection_dim is None:
             return super().project(tokens)
@@ -114,6 +118,15 @@ class OpenClipTextEncoder(TextEncoder):
     def encode(self, texts: list[str]) -> Float[Tensor, "text dim"]:
         device = next(self.clip.parameters()).device
         return self.clip.encode_text(self.tokenizer(texts).to(device))
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return {**super().settings, "activation": activation(self.clip)}
+
+
+def activation(model: nn.Module) -> str:
+    """Two models of the same weights differ by it."""
+    return "QuickGELU" if any(isinstance(module, QuickGELU) for module in model.modules()) else "GELU"
 
 
 def load_open_clip_vision(

@@ -125,7 +125,7 @@ def _create(name: str, **options: Any) -> Any:
         trunk = timm.create_model(name, dynamic_img_size=True, **options)
     except TypeError:  # convolutional networks know no dynamic_img_size
         raise UsageError(f"{name} is no vision transformer, so it has no patch tokens. Choose a ViT.") from None
-    if not hasattr(trunk, "patch_embed") or not hasattr(trunk, "forward_intermediates"):
+    if not all(hasattr(trunk, part) for part in ("patch_embed", "forward_intermediates", "blocks")):
         raise UsageError(f"{name} gives no patch tokens. Choose a ViT.")
     return trunk
 

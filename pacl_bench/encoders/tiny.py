@@ -12,13 +12,13 @@ from typing import TypeVar
 import torch
 from jaxtyping import Int64
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pacl_bench.data.world import IMAGE_SIZE, vocabulary
 from pacl_bench.encoders.base import Preprocess, Tap
-from pacl_bench.encoders.checkpoints import find_weights
+from pacl_bench.encoders.checkpoints import find_weights, load_strictly, read_state_dict
 from pacl_bench.encoders.open_clip import OpenClipTextEncoder, OpenClipVisionEncoder
 from pacl_bench.encoders.timm import TimmVisionEncoder
 from pacl_bench.errors import UsageError
@@ -120,7 +120,7 @@ def save_weights(encoder: nn.Module, weights: Path) -> None:
 
 
 def _loaded(encoder: Encoder, weights: Path) -> Encoder:
-    encoder.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})
+    load_strictly(encoder, read_state_dict(weights), weights)
     return encoder.eval().requires_grad_(False)
 
 

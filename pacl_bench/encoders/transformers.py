@@ -34,6 +34,10 @@ class TransformersTextEncoder(TextEncoder):
         return states[:, 0] if self.pool == "cls" else mean_over_tokens(states, tokens["attention_mask"])
 
     @property
+    def settings(self) -> dict[str, object]:
+        return {**super().settings, "pool": self.pool, "max_length": self.max_length}
+
+    @property
     def max_length(self) -> int:
         """Tokens a text is cut to; tokenizers without a limit state an absurd one, so the model's own holds."""
         return min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512))

@@ -29,10 +29,10 @@ def evaluate_classification(
     """Top-1 accuracy, mean per-class recall, and the recall of each class."""
     classes = model.class_embeddings(images.classnames, load_templates(settings.templates))
     scores = [
-        model.image_text_similarity(features.to(classes.device), classes)
+        model.image_text_similarity(features.to(classes.device), classes).cpu()
         for _, features in encoded(model.vision, images, View(whole=False))
     ]
-    predicted, labels = torch.cat(scores).argmax(1).cpu(), torch.tensor(images.labels)
+    predicted, labels = torch.cat(scores).argmax(1), torch.tensor(images.labels)
     return _measurements(predicted, labels, images.classnames)
 
 

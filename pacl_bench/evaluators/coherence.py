@@ -6,6 +6,7 @@ import torch
 
 from pacl_bench.data.images import IGNORE_LABEL, SegmentationImages
 from pacl_bench.encoders.base import VisionEncoder
+from pacl_bench.errors import RunError
 from pacl_bench.evaluators.patches import background_class, patch_labels
 from pacl_bench.features import View, encoded
 from pacl_bench.metrics.coherence import Roc, Scope, pairwise_roc
@@ -36,10 +37,15 @@ def evaluate_coherence(
         if background is not None and not settings.keep_background:
             kept &= label != background
         tokens = encoding.patch_tokens[0, kept]
-        features.append(model.patch_embeddings(tokens) if isinstance(model, AlignedModel) else tokens)
+        if isinstance(model, AlignedModel):
+            tokens = model.patch_embeddings(tokens.to(vision.device)).cpu()
+        features.append(tokens)
         labels.append(label[kept])
         image_ids.append(torch.full((int(kept.sum()),), index))
-    roc = pairwise_roc(torch.cat(features), torch.cat(labels), settings.scope, torch.cat(image_ids), interval=True)
+    try:
+        roc = pairwise_roc(torch.cat(features), torch.cat(labels), settings.scope, torch.cat(image_ids), interval=True)
+    except ValueError as error:
+        raise RunError(f"{images.name}, patches of purity {settings.purity} or more: {error}.") from None
     low, high = roc.ci or (None, None)
     measured = Measurement("auroc", roc.auroc, f"pairs-{settings.scope}", roc.num_pairs, "", low, high, chance=0.5)
     return [measured], roc

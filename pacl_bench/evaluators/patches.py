@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pacl_bench.data.images import IGNORE_LABEL, SegmentationImages
 from pacl_bench.data.vocabulary import load_templates
+from pacl_bench.errors import RunError
 from pacl_bench.features import View, encoded
 from pacl_bench.metrics.bootstrap import bootstrap_interval
 from pacl_bench.model.aligned import AlignedModel
@@ -50,6 +51,10 @@ def evaluate_patches(model: AlignedModel, images: SegmentationImages, settings: 
             tokens = model.patch_embeddings(features.patch_tokens.to(classes.device))
             similarity = patch_similarity(tokens, classes)[0].T.cpu()
             correct[index] = count_correct(similarity[kept], labels[kept], num_classes)
+    if not correct[..., 0].any():
+        raise RunError(
+            f"{images.name} has no patch of purity {settings.purity} or more. Lower --purity, or raise --size."
+        )
     return _measurements(correct, images.classnames)
 
 

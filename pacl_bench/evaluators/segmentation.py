@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pacl_bench.data.images import IGNORE_LABEL, SegmentationImages
 from pacl_bench.data.vocabulary import load_templates
+from pacl_bench.errors import RunError
 from pacl_bench.evaluators.patches import background_class
 from pacl_bench.features import View, encoded
 from pacl_bench.metrics.bootstrap import bootstrap_interval
@@ -58,6 +59,8 @@ def evaluate_segmentation(
             confusion = confusion_matrix(among_present, label_map, num_classes, IGNORE_LABEL)
             present_mious.append(miou(confusion))
             present_chances.append(chance_miou(confusion.sum(1)[present]))
+    if not present_mious:
+        raise RunError(f"{images.name} has no pixel with a label that counts.")
     background = "none" if background_class(images) is None else "class"
     return [
         *_over_data_set(torch.stack(confusions), images.classnames, f"dataset-miou, background={background}"),

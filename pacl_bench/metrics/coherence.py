@@ -59,6 +59,8 @@ def pairwise_roc(
         if scope != "all" or interval:
             raise ValueError(f"scope {scope!r} with interval={interval} needs image_ids")
         image_ids = torch.zeros_like(labels)
+    if len(labels) < 2:
+        raise ValueError(_ONE_SIDED)
     features = normalize(features.float(), dim=-1)
     if len(labels) * (len(labels) - 1) // 2 <= EXACT_PAIRS and not interval:
         return _ranked(features, labels, scope, image_ids)

@@ -47,9 +47,9 @@ class AlignedModel:
     @torch.no_grad()
     def class_embeddings(self, classnames: list[str], templates: list[str]) -> Float[Tensor, "class dim"]:
         """One vector of unit norm a class: the mean of its prompts' embeddings (CLIP's prompt ensemble)."""
-        prompts = [template.format(name) for name in classnames for template in templates]
+        prompts = [template.replace("{}", name) for name in classnames for template in templates]
         per_prompt = self.text(prompts).reshape(len(classnames), len(templates), -1)
-        return normalize(per_prompt.mean(1), dim=-1)
+        return normalize(per_prompt.mean(1), dim=-1).to(self.vision.device)
 
     def to(self, device: str) -> "AlignedModel":
         """The model with all its parts on a device."""
@@ -101,3 +101,9 @@ def _verify(folder: Path, expected: FrozenPart, loaded: VisionEncoder | TextEnco
             f"{folder} was trained on other weights of {expected.name} (sha256 {expected.sha256[:12]}, "
             f"found {loaded.fingerprint[:12]}). Give the file it was trained on."
         )
+    for setting, value in loaded.settings.items():
+        if expected.settings.get(setting) != value:
+            raise UsageError(
+                f"{folder} was trained on {expected.name} with {setting}={expected.settings.get(setting)}, "
+                f"not {value}. Name the encoder as it was then."
+            )

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pacl_bench.encoders.spec import with_alias
+from pacl_bench.encoders.spec import parse_spec, with_alias
 from pacl_bench.errors import UsageError
 from pacl_bench.files import write_json
 
@@ -23,6 +23,7 @@ class FrozenPart:
     name: str
     spec: str
     sha256: str
+    settings: dict[str, Any]  # what else decides its output: block, tap, preprocessing, pooling ...
 
     @property
     def loadable(self) -> str:
@@ -45,6 +46,11 @@ class HeadCard:
     sha256: str  # of the weights
     train: dict[str, Any]  # the complete training configuration
     provenance: dict[str, Any]
+
+
+def default_name(encoder: str) -> str:
+    """What a head of an encoder is called where nobody says: pacl-clip-b16."""
+    return "pacl-" + "".join(char if char.isalnum() or char in "-_.=+" else "-" for char in parse_spec(encoder).name)
 
 
 def save_head(folder: Path, embedder: "VisionEmbedder", card: HeadCard) -> None:
@@ -70,7 +76,7 @@ def read_card(folder: Path) -> HeadCard:
         encoder, text = FrozenPart(**card.pop("encoder")), FrozenPart(**card.pop("text"))
         # a folder may be renamed, and its head with it
         return HeadCard(**{**card, "name": folder.resolve().name}, encoder=encoder, text=text)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{file} is not a head's card ({error}).") from None
 
 

@@ -34,6 +34,9 @@ def compatibility(
     Source: PACL (CVPR 2023), the compatibility function; see DESIGN for what the paper leaves open.
     """
     directions = normalize(text_embeddings, dim=-1)
+    # phi does not depend on the scale of an image's patches; at a common one no length is lost to rounding
+    longest = patch_embeddings.detach().norm(dim=-1, keepdim=True).amax(dim=1, keepdim=True)
+    patch_embeddings = patch_embeddings / torch.where(longest > 0, longest, 1)
     lengths = patch_embeddings.norm(dim=-1)
     images, patches, dim = patch_embeddings.shape
     texts = len(directions)

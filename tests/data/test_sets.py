@@ -72,10 +72,13 @@ def test_voc_is_found_without_the_outer_folder(voc: Path, monkeypatch: pytest.Mo
 def test_what_is_wrong_with_a_segmentation_set_is_named(voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = load_segmentation("voc20")
     mask = voc / "SegmentationClass" / f"{images.ids[0]}.png"
-    Image.fromarray(np.full((4, 4), 33, np.uint8)).save(mask)
+    Image.fromarray(np.full((4, 4), 8, np.uint8)).save(mask)
+    with pytest.raises(BrokenImage, match="4 x 4 pixels, its image"):
+        images.label_map(0)
+    Image.fromarray(np.full(images.image(0).size[::-1], 33, np.uint8)).save(mask)
     with pytest.raises(BrokenImage, match="label 33 is beyond the 20 classes"):
         images.label_map(0)
-    Image.new("RGB", (4, 4)).save(mask)
+    Image.new("RGB", images.image(0).size).save(mask)
     with pytest.raises(BrokenImage, match="holds colours"):
         images.label_map(0)
     mask.unlink()
