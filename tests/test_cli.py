@@ -120,6 +120,15 @@ def test_lists(pacl, what: str) -> None:
         assert row["name"] in table
 
 
+def test_a_file_in_place_of_a_folder_is_one_line(pacl, pairs_csv: Path, clip_spec: str, voc: Path) -> None:
+    train = ["train", "--encoder", clip_spec, "--text", clip_spec, "--pairs", str(pairs_csv), "--out", str(pairs_csv)]
+    code, _, err = pacl(*train)
+    assert (code, err) == (2, f"pacl-bench: --out {pairs_csv} is a file; a folder is wanted.\n")
+    code, _, err = pacl("coherence", "--encoders", clip_spec, "--results", str(pairs_csv))
+    assert code == 1
+    assert err.splitlines()[-1].startswith("pacl-bench: [Errno")
+
+
 def test_damaged_records_are_named(pacl, tmp_path: Path) -> None:
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "broken.json").write_text("{")

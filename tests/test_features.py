@@ -111,3 +111,24 @@ def test_texts_are_embedded_once(clip_spec: str, monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(first, encoder(["a cat", "a dog"]))
     monkeypatch.setattr(type(encoder), "forward", None)
     assert torch.equal(cached_texts(encoder, ["a cat", "a dog"]), first)
+
+
+def test_poolings_of_one_model_are_kept_apart() -> None:
+    from pacl_bench.encoders.base import TextEncoder
+
+    class Pooled(TextEncoder):
+        dim = 2
+
+        def __init__(self, pool: str):
+            super().__init__()
+            self.name, self.pool = "pooled", pool
+
+        @property
+        def settings(self) -> dict[str, object]:
+            return {"pool": self.pool}
+
+        def encode(self, texts: list[str]) -> torch.Tensor:
+            return torch.eye(2)[[0 if self.pool == "mean" else 1] * len(texts)]
+
+    assert cached_texts(Pooled("mean"), ["a"]).tolist() == [[1, 0]]
+    assert cached_texts(Pooled("cls"), ["a"]).tolist() == [[0, 1]]

@@ -164,3 +164,31 @@ def test_study_files_with_mistakes(tmp_path: Path) -> None:
             load_study(file)
     with pytest.raises(UsageError, match="Did you mean"):
         load_study(Path("table1-patche"))
+
+
+def test_an_encoder_read_at_another_block_is_measured_again(
+    voc: Path, clip_spec: str, tmp_path: Path, measured
+) -> None:
+    """Under the same alias: the name is equal, the tokens are not."""
+    for block in (0, 1, 1):
+        run_study(Study("coherence", "coherence", [f"{clip_spec}?block={block}"], datasets=["voc20"]), tmp_path)
+    assert len(measured) == 2
+
+
+def test_a_head_is_not_run_on_another_block(voc: Path, clip_spec: str, head: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="was trained on small-clip with block=1, not 0"):
+        run_study(Study("patches", "patches", [f"{clip_spec}?block=0"], [str(head)], ["voc20"]), tmp_path)
+
+
+def test_two_models_of_one_name_are_refused(voc: Path, clip_spec: str, vit_file: Path, tmp_path: Path) -> None:
+    twice = [clip_spec, f"small-clip=timm:vit_tiny_patch16_224@{vit_file}"]
+    with pytest.raises(UsageError, match="Two models are called 'small-clip'"):
+        run_study(Study("coherence", "coherence", twice, datasets=["voc20"]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"purity": "high"}, {"size": "64"}, {"purity": True}, {"scope": "foo"}, {"keep_background": "no"}]
+)
+def test_settings_of_the_wrong_kind_are_refused(voc: Path, clip_spec: str, tmp_path: Path, settings: dict) -> None:
+    with pytest.raises(UsageError, match=f"setting {next(iter(settings))}"):
+        run_study(Study("c", "coherence", [clip_spec], datasets=["voc20"], settings=settings), tmp_path)

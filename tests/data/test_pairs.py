@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -123,6 +124,19 @@ def test_broken_images_say_why(tmp_path: Path) -> None:
         with pytest.raises(BrokenImage, match=cause) as error:
             open_image(tmp_path / name)
         assert name in str(error.value)
+
+
+def test_16_bit_grey_is_not_clipped(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(4, 0)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    assert np.abs(np.asarray(open_image(tmp_path / "ramp.png"))[0, :, 0].astype(int) - np.arange(256)).max() <= 1
+
+
+@pytest.mark.parametrize("content", ["filepath,caption\na.jpg,é".encode("latin-1"), b"filepath,caption\n\xff\xfe"])
+def test_a_csv_of_another_encoding_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "pairs.csv").write_bytes(content)
+    with pytest.raises(UsageError, match=r"pairs\.csv is not readable as pairs, in UTF-8"):
+        load_pairs(str(tmp_path / "pairs.csv"))
 
 
 @pytest.mark.shared

@@ -99,3 +99,10 @@ def test_a_zero_patch_gives_finite_gradients() -> None:
     assert phi.tolist() == [[0.0, 0.0]]
     assert patch_embeddings.grad is not None
     assert bool(patch_embeddings.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_the_scale_of_the_patches_does_not_matter(scale: float) -> None:
+    patch_embeddings, text_embeddings = random_batch(3, 9, 4)
+    expected = compatibility(patch_embeddings, text_embeddings)
+    torch.testing.assert_close(compatibility(scale * patch_embeddings, text_embeddings), expected)
