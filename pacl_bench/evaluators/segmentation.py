@@ -22,7 +22,7 @@ from pacl_bench.errors import RunError
 from pacl_bench.evaluators.patches import background_class
 from pacl_bench.features import View, encoded
 from pacl_bench.metrics.bootstrap import bootstrap_interval
-from pacl_bench.metrics.segmentation import confusion_matrix, iou_per_class, miou
+from pacl_bench.metrics.segmentation import confusion_matrix, iou_per_class, miou, pixel_accuracy
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.model.compatibility import patch_similarity
 from pacl_bench.records import Measurement
@@ -132,10 +132,10 @@ def _over_data_set(
     total = confusions.sum(0)
     counts = torch.stack([confusions.diagonal(dim1=1, dim2=2), confusions.sum(2), confusions.sum(1)], dim=1)
     low, high = bootstrap_interval(counts.flatten(1).double().numpy(), _iou_with_mean)
-    pixels, chance = int(total.sum()), chance_miou(total.sum(1))
+    chance = chance_miou(total.sum(1))
     ious = iou_per_class(total)
     accuracy = bootstrap_interval(counts[:, :2].sum(2).double().numpy(), lambda sums: sums[:, 0] / sums[:, 1])
-    found = float(total.diagonal().sum()) / pixels
+    found = pixel_accuracy(total)
     return [
         Measurement("miou", miou(total), protocol, len(confusions), "", float(low[-1]), float(high[-1]), chance),
         Measurement(

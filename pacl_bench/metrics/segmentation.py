@@ -47,7 +47,7 @@ def miou(confusion: Int[Tensor, "label predicted"]) -> float:
 
 def pixel_accuracy(confusion: Int[Tensor, "label predicted"]) -> float:
     """The share of labelled pixels whose class was predicted."""
-    return float(confusion.diagonal().sum() / confusion.sum())
+    return float(confusion.diagonal().sum()) / float(confusion.sum())  # divided as tensors, digits would be lost
 
 
 def mean_accuracy(confusion: Int[Tensor, "label predicted"]) -> float:
