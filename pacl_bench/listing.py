@@ -1,6 +1,5 @@
 """What `pacl-bench list` prints: one row a name, and whether it is found on this machine."""
 
-from pathlib import Path
 from typing import Any
 
 from pacl_bench.data.classification import CLASSIFICATION_SETS
@@ -8,7 +7,7 @@ from pacl_bench.data.pairs import PAIR_SOURCES
 from pacl_bench.data.segmentation import SEGMENTATION_SETS
 from pacl_bench.data.world import WORLD_CLASSIFICATION, WORLD_PAIRS, WORLD_SEGMENTATION
 from pacl_bench.encoders import ENCODERS
-from pacl_bench.paths import data_root, weights_root
+from pacl_bench.paths import weights_root
 from pacl_bench.study import shipped_studies
 
 Rows = list[dict[str, Any]]
@@ -31,15 +30,11 @@ def encoders() -> Rows:
 
 def datasets() -> Rows:
     """Segmentation and classification sets."""
-    segmentation = [
-        _row(entry.name, "segmentation", entry.title, entry.num_images, len(entry.classnames), _first(entry.folders))
-        for entry in SEGMENTATION_SETS.values()
-    ]
-    classification = [
-        _row(
-            entry.name, "classification", entry.title, entry.num_images, len(entry.classnames), _first((entry.folder,))
-        )
-        for entry in CLASSIFICATION_SETS.values()
+    declared = {"segmentation": SEGMENTATION_SETS, "classification": CLASSIFICATION_SETS}
+    sets = [
+        _row(entry.name, kind, entry.title, entry.num_images, len(entry.classnames), entry.found())
+        for kind, entries in declared.items()
+        for entry in entries.values()
     ]
     drawn = {"segmentation": WORLD_SEGMENTATION, "classification": WORLD_CLASSIFICATION}
     world = [
@@ -47,13 +42,13 @@ def datasets() -> Rows:
         for kind, entries in drawn.items()
         for name, entry in entries.items()
     ]
-    return segmentation + classification + world
+    return sets + world
 
 
 def pairs() -> Rows:
     """Training sets that have a name; any csv file with the columns filepath and caption is one too."""
     return [
-        {"name": entry.name, "what": entry.title, "found": _first((entry.folder,)) or "no", "source": entry.source}
+        {"name": entry.name, "what": entry.title, "found": str(entry.found() or "no"), "source": entry.source}
         for entry in PAIR_SOURCES.values()
     ] + [
         {"name": name, "what": entry.why, "found": "built in", "source": f"{len(entry):,} scenes of the built-in world"}
@@ -69,10 +64,5 @@ def studies() -> Rows:
     ]
 
 
-def _row(name: str, kind: str, what: str, images: int, classes: int, found: str | None) -> dict[str, Any]:
-    return {"name": name, "kind": kind, "what": what, "images": images, "classes": classes, "found": found or "no"}
-
-
-def _first(folders: tuple[str, ...]) -> str | None:
-    found = (Path(data_root(), folder) for folder in folders)
-    return next((str(folder) for folder in found if folder.is_dir()), None)
+def _row(name: str, kind: str, what: str, images: int, classes: int, found: object) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "what": what, "images": images, "classes": classes, "found": str(found or "no")}

@@ -4,25 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacl_bench.data.built_in import WorldLabels
-from pacl_bench.data.images import SUFFIXES, LabelledImages, PhotoFiles, files_fingerprint, require_folder
+from pacl_bench.data.declaration import Declaration
+from pacl_bench.data.images import SUFFIXES, LabelledImages, PhotoFiles, files_fingerprint
 from pacl_bench.data.vocabulary import shipped_folder_names, shipped_names
 from pacl_bench.data.world import WORLD_CLASSIFICATION
 from pacl_bench.errors import UsageError
-from pacl_bench.paths import data_root
 from pacl_bench.registry import unknown_name
 
 
-@dataclass(frozen=True)
-class ClassificationSet:
+@dataclass(frozen=True, kw_only=True)
+class ClassificationSet(Declaration):
     """A set with one folder of images a class."""
 
-    name: str
-    title: str
-    folder: str  # below the data root
-    num_images: int  # officially
     spoken: bool = False  # True: names/<name>.tsv says which class a folder stands for; else folders are classes
-    source: str = ""
-    licence: str = ""
 
     @property
     def folder_names(self) -> dict[str, str]:
@@ -35,28 +29,25 @@ class ClassificationSet:
 
     def read(self) -> "ClassFolders":
         """The set as it lies under the data root."""
-        root = require_folder(
-            data_root() / self.folder,
-            self.name,
-            f"Get it from {self.source}, or say where it lies with --data-root or PACL_DATA.",
-        )
-        return ClassFolders(self.name, root, self.folder_names, self.num_images)
+        return ClassFolders(self.name, self.root(), self.folder_names, self.num_images)
 
 
 CLASSIFICATION_SETS: dict[str, ClassificationSet] = {
     entry.name: entry
     for entry in (
         ClassificationSet(
-            "cifar10", "CIFAR-10 test images as files", "cifar10/test", 10_000,
-            source="cs.toronto.edu/~kriz/cifar.html (exported to files)", licence="not stated",
+            name="cifar10", title="CIFAR-10 test images as files", folders=("cifar10/test",), num_images=10_000,
+            space="40 MB", source="cs.toronto.edu/~kriz/cifar.html (exported to files)", licence="not stated",
+            read_here=True,
         ),
         ClassificationSet(
-            "caltech101", "Caltech-101, all images of 101 categories", "caltech101/101_ObjectCategories", 8_677,
-            spoken=True, source="data.caltech.edu/records/mzrjq-6wc02", licence="CC BY 4.0",
+            name="caltech101", title="Caltech-101, all images of 101 categories",
+            folders=("caltech101/101_ObjectCategories",), num_images=8_677, space="150 MB", spoken=True,
+            source="data.caltech.edu/records/mzrjq-6wc02", licence="CC BY 4.0", read_here=True,
         ),
         ClassificationSet(
-            "dtd", "Describable Textures, all images", "dtd/images", 5_640,
-            source="robots.ox.ac.uk/~vgg/data/dtd", licence="research",
+            name="dtd", title="Describable Textures, all images", folders=("dtd/images",), num_images=5_640,
+            space="600 MB", source="robots.ox.ac.uk/~vgg/data/dtd", licence="research", read_here=True,
         ),
     )
 }  # fmt: skip

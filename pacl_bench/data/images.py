@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFile, ImageOps
 
-from pacl_bench.errors import RunError, UsageError
+from pacl_bench.errors import RunError
 
 IGNORE_LABEL = 255
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"}
@@ -120,10 +120,3 @@ def _sha256(lines: Iterable[str]) -> str:
     for line in lines:
         digest.update(f"{line}\n".encode())
     return digest.hexdigest()
-
-
-def require_folder(folder: Path, name: str, way_out: str) -> Path:
-    """The folder, or one line that says what was looked for."""
-    if not folder.is_dir():
-        raise UsageError(f"{name}: {folder} not found. {way_out}")
-    return folder

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacl_bench.data.built_in import WorldPhotos
-from pacl_bench.data.images import ImageSet, PhotoFiles, require_folder
+from pacl_bench.data.declaration import Declaration
+from pacl_bench.data.images import ImageSet, PhotoFiles
 from pacl_bench.data.vocabulary import text_hash
 from pacl_bench.data.world import WORLD_PAIRS
 from pacl_bench.errors import UsageError
-from pacl_bench.paths import data_root
 from pacl_bench.registry import unknown_name
 
 
@@ -42,24 +42,15 @@ class Pairs:
         return text_hash(["\t".join(captions) for captions in self.captions])
 
 
-@dataclass(frozen=True)
-class PairSource:
-    """A training set with a name, in its official layout below the data root."""
+@dataclass(frozen=True, kw_only=True)
+class PairSource(Declaration):
+    """A training set with a name."""
 
-    name: str
-    title: str
     read: Callable[[Path], Pairs]
-    folder: str
-    source: str
-    licence: str
 
     def load(self) -> Pairs:
-        root = require_folder(
-            data_root() / self.folder,
-            self.name,
-            f"Get it from {self.source}, or say where it lies with --data-root or PACL_DATA.",
-        )
-        return self.read(root)
+        """The set as it lies under the data root."""
+        return self.read(self.root())
 
 
 def read_csv(file: Path) -> Pairs:
@@ -103,20 +94,28 @@ def read_coco(root: Path, split: str) -> Pairs:
     return _grouped(f"coco-{split}", rows)
 
 
+COCO = {
+    "folders": ("coco",),
+    "source": "cocodataset.org",
+    "licence": "Flickr terms; captions CC BY 4.0",
+    "read_here": True,
+}
+
 PAIR_SOURCES: dict[str, PairSource] = {
     entry.name: entry
     for entry in (
         PairSource(
-            "flickr8k", "Flickr8k, 8,091 photos, 5 captions each", read_flickr, "flickr8k",
-            "its authors' request form or a mirror of Flickr8k_Dataset.zip", "Flickr terms, research",
+            name="flickr8k", title="Flickr8k, 8,091 photos, 5 captions each", read=read_flickr, folders=("flickr8k",),
+            num_images=8_091, space="1.1 GB", source="its authors' request form or a mirror of Flickr8k_Dataset.zip",
+            licence="Flickr terms, research", read_here=True,
         ),
         PairSource(
-            "coco-train2017", "COCO captions, 118,287 photos", lambda root: read_coco(root, "train2017"), "coco",
-            "cocodataset.org", "Flickr terms; captions CC BY 4.0",
+            name="coco-train2017", title="COCO captions, 118,287 photos",
+            read=lambda root: read_coco(root, "train2017"), num_images=118_287, space="19 GB", **COCO,
         ),
         PairSource(
-            "coco-val2017", "COCO captions, 5,000 photos", lambda root: read_coco(root, "val2017"), "coco",
-            "cocodataset.org", "Flickr terms; captions CC BY 4.0",
+            name="coco-val2017", title="COCO captions, 5,000 photos", read=lambda root: read_coco(root, "val2017"),
+            num_images=5_000, space="1 GB", **COCO,
         ),
     )
 }  # fmt: skip

@@ -9,28 +9,22 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from pacl_bench.data.built_in import WorldLabelMaps
+from pacl_bench.data.declaration import Declaration
 from pacl_bench.data.images import IGNORE_LABEL, BrokenImage, SegmentationImages, files_fingerprint, open_image
 from pacl_bench.data.vocabulary import shipped_names
 from pacl_bench.data.world import WORLD_SEGMENTATION
 from pacl_bench.errors import UsageError
-from pacl_bench.paths import data_root
 from pacl_bench.registry import unknown_name
 
 
-@dataclass(frozen=True)
-class SegmentationSet:
-    """A set in its official layout. Files are below the first of `folders` that exists under the data root."""
+@dataclass(frozen=True, kw_only=True)
+class SegmentationSet(Declaration):
+    """A set with the class of each pixel."""
 
-    name: str
-    title: str
-    folders: tuple[str, ...]
     split: str  # the list of image ids, one a line
     image: str  # where the image of an id lies
     label_map: str  # where its label map lies: a PNG of raw labels
     first_label: int  # the raw label of class 0; lower ones (0: background, other) and 255 are ignored
-    num_images: int  # officially
-    source: str
-    licence: str
 
     @property
     def classnames(self) -> list[str]:
@@ -39,17 +33,7 @@ class SegmentationSet:
 
     def read(self) -> "SegmentationFolder":
         """The set as it lies under the data root."""
-        return SegmentationFolder(self, self._root())
-
-    def _root(self) -> Path:
-        candidates = [data_root() / folder for folder in self.folders]
-        for root in candidates:
-            if root.is_dir():
-                return root
-        raise UsageError(
-            f"{self.name}: {' or '.join(map(str, candidates))} not found. Get it from {self.source}, "
-            "or say where it lies with --data-root or PACL_DATA."
-        )
+        return SegmentationFolder(self, self.root())
 
 
 VOC = {
@@ -58,15 +42,17 @@ VOC = {
     "image": "JPEGImages/{}.jpg",
     "label_map": "SegmentationClass/{}.png",
     "num_images": 1449,
+    "space": "2 GB",
     "source": "host.robots.ox.ac.uk/pascal/VOC/voc2012",
     "licence": "Flickr terms, research",
+    "read_here": True,
 }
 
 SEGMENTATION_SETS: dict[str, SegmentationSet] = {
     entry.name: entry
     for entry in (
-        SegmentationSet("voc20", "PASCAL VOC 2012, 20 classes, background ignored", first_label=1, **VOC),
-        SegmentationSet("voc21", "PASCAL VOC 2012, 20 classes and background", first_label=0, **VOC),
+        SegmentationSet(name="voc20", title="PASCAL VOC 2012, 20 classes, background ignored", first_label=1, **VOC),
+        SegmentationSet(name="voc21", title="PASCAL VOC 2012, 20 classes and background", first_label=0, **VOC),
     )
 }
 

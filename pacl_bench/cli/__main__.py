@@ -1,0 +1,5 @@
+"""python -m pacl_bench.cli"""
+
+from pacl_bench.cli import main
+
+main()

@@ -1,0 +1,20 @@
+"""pacl-bench list: what has a name."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from pacl_bench.cli.options import AsJson, DataRoot, WeightsRoot
+from pacl_bench.cli.output import print_rows
+
+
+def list_(
+    what: Annotated[Literal["encoders", "datasets", "pairs", "studies"], typer.Argument()],
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what has a name: encoders, datasets, pairs, studies."""
+    from pacl_bench import listing
+
+    print_rows(getattr(listing, what)(), f"pacl-bench {what}", as_json)

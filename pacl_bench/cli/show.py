@@ -1,0 +1,105 @@
+"""pacl-bench show: pictures for your own image."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pacl_bench.cli.options import Device, Encoders, Heads, Templates, WeightsRoot, listed, torch_device
+from pacl_bench.errors import UsageError
+
+app = typer.Typer(help="Pictures for your own image: Figures 2, 4 and 6.", no_args_is_help=True)
+
+
+Photos = Annotated[list[Path], typer.Argument(help="Image files.")]
+PictureOut = Annotated[Path, typer.Option(help="Where the picture goes, without ending: PNG and PDF are written.")]
+
+
+@app.command("alignment")
+def show_alignment(
+    images: Photos,
+    word: Annotated[str, typer.Option(help="What to look for: cat.")],
+    encoders: Encoders = "",
+    heads: Heads = "",
+    out: PictureOut = Path("alignment"),
+    device: Device = "auto",
+    weights_root: WeightsRoot = None,
+) -> None:
+    """Where is the word? Similarity of each patch with it, before and after alignment: Figure 2."""
+    from pacl_bench.show import alignment_rows, read_photos
+
+    models = _models(encoders, heads, torch_device(device))
+    _save_picture(alignment_rows(models, read_photos(images), word), out)
+
+
+@app.command("similarity")
+def show_similarity(
+    images: Photos,
+    point: Annotated[str, typer.Option(help="The marked patch in the first image: x,y as fractions.")] = "0.5,0.5",
+    encoders: Encoders = "",
+    out: PictureOut = Path("similarity"),
+    device: Device = "auto",
+    weights_root: WeightsRoot = None,
+) -> None:
+    """Which patches of this and other images resemble a marked one? Figure 4."""
+    from pacl_bench.encoders import load_encoder
+    from pacl_bench.show import read_photos, similarity_rows
+
+    if not listed(encoders):
+        raise UsageError("Nothing to show: give --encoders.")
+    at = _point(point)
+    loaded = [load_encoder(name).to(torch_device(device)) for name in listed(encoders)]
+    _save_picture(similarity_rows(loaded, read_photos(images), at), out)
+
+
+@app.command("segmentation")
+def show_segmentation(
+    images: Photos,
+    classes: Annotated[str, typer.Option(help="Class names, comma-separated: cat, sofa, lamp.")],
+    encoders: Encoders = "",
+    heads: Heads = "",
+    templates: Templates = "paper7",
+    stride: Annotated[int | None, typer.Option(min=1, help="Of the patch convolution: the stride trick.")] = None,
+    out: PictureOut = Path("segmentation"),
+    device: Device = "auto",
+    weights_root: WeightsRoot = None,
+) -> None:
+    """Which of your classes is where? Figure 6."""
+    from pacl_bench.data.vocabulary import load_templates
+    from pacl_bench.show import read_photos, segmentation_rows
+
+    names = listed(classes)
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise UsageError(f"--classes {classes!r}: two or more different names are wanted, separated by commas.")
+    models = _models(encoders, heads, torch_device(device))
+    _save_picture(
+        segmentation_rows(models, read_photos(images), names, load_templates(templates), stride=stride), out, names
+    )
+
+
+def _models(encoders: str, heads: str, device: str) -> list[Any]:
+    from pacl_bench.encoders import load_encoder
+    from pacl_bench.model.aligned import load_aligned, load_before
+
+    if not listed(encoders) and not listed(heads):
+        raise UsageError("Nothing to show: give --encoders or --heads.")
+    models = [load_before(load_encoder(name)) for name in listed(encoders)]
+    models += [load_aligned(Path(folder)) for folder in listed(heads)]
+    return [model.to(device) for model in models]
+
+
+def _point(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        x = y = -1.0
+    if not (0 <= x <= 1 and 0 <= y <= 1):
+        raise UsageError(f"--point {text}: two fractions of width and height are wanted, like 0.5,0.4.")
+    return x, y
+
+
+def _save_picture(rows: list[Any], out: Path, classnames: list[str] | None = None) -> None:
+    from pacl_bench.report.pictures import save_picture
+
+    for file in save_picture(rows, out, classnames):
+        print(file)
