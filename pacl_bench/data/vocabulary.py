@@ -1,6 +1,7 @@
-"""Class names and prompt templates, read from the files shipped in names/ and templates/ or from the user's own."""
+"""Class names, other names for them, and prompt templates: shipped in names/, synonyms/, templates/, or the user's."""
 
 import hashlib
+import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +10,7 @@ from pacl_bench.errors import UsageError
 from pacl_bench.registry import unknown_name
 
 TEMPLATES = ("paper7", "simple", "openai80")
+VOCABULARIES = ("plain", "synonyms")
 
 
 @cache
@@ -22,6 +24,62 @@ def shipped_folder_names(name: str) -> dict[str, str]:
     """Folder -> class name from names/<name>.tsv, in class order, for sets with folders named oddly."""
     rows = _lines((files("pacl_bench.data") / "names" / f"{name}.tsv").read_text())
     return {folder: name for folder, _, name in (row.partition("\t") for row in rows)}
+
+
+def load_vocabulary(name: str, dataset_name: str, classnames: list[str]) -> list[list[str]]:
+    """The names each class of a set goes by, in class order.
+
+    Args:
+        name: `plain` (the class names alone), `synonyms` (synonyms/<set>.txt, the plain name first), or a file with one
+            line a class in class order, its names separated by commas or semicolons (as ADE20K's own lists have them:
+            no name can hold either). The names in a file need not be those of the set. Lines that begin with # are
+            skipped.
+
+    Raises:
+        UsageError: one line that names the file, and the line of it, where there is no such vocabulary, it has a line
+            too many or too few, an empty line, or one name for two classes.
+    """
+    if name == "plain":
+        return [[classname] for classname in classnames]
+    if name == "synonyms":
+        return _synonyms(dataset_name, classnames)
+    file = Path(name)
+    if not file.is_file():
+        raise UsageError(f"{unknown_name(name, VOCABULARIES, 'vocabulary')} Or give a file with one line a class.")
+    return _names_of_classes(str(file), file.read_text(encoding="utf-8-sig"), classnames)
+
+
+def _synonyms(dataset_name: str, classnames: list[str]) -> list[list[str]]:
+    folder = files("pacl_bench.data") / "synonyms"
+    shipped = sorted(file.name.removesuffix(".txt") for file in folder.iterdir())
+    if dataset_name in shipped:
+        text = (folder / f"{dataset_name}.txt").read_text()
+        vocabulary = _names_of_classes(f"synonyms/{dataset_name}.txt", text, classnames)
+        if [names[0] for names in vocabulary] == classnames:
+            return vocabulary
+    raise UsageError(
+        f"No synonyms are known for {dataset_name} (for {', '.join(shipped)} they are). "
+        "Give a file with one line a class, its names separated by commas."
+    )
+
+
+def _names_of_classes(file: str, text: str, classnames: list[str]) -> list[list[str]]:
+    lines = [(at, line) for at, line in enumerate(text.rstrip().splitlines(), start=1) if not line.startswith("#")]
+    if len(lines) != len(classnames):
+        raise UsageError(
+            f"{file} has {len(lines)} lines of names for {len(classnames)} classes; one a class is wanted."
+        )
+    vocabulary, line_of = [], {}
+    for at, line in lines:
+        names = list(dict.fromkeys(part.strip() for part in re.split("[,;]", line) if part.strip()))
+        if not names:
+            raise UsageError(f"{file}, line {at}: no name for {classnames[len(vocabulary)]!r}.")
+        for name in names:
+            if name in line_of:
+                raise UsageError(f"{file}: {name!r} stands in lines {line_of[name]} and {at}, for two classes.")
+            line_of[name] = at
+        vocabulary.append(names)
+    return vocabulary
 
 
 def load_templates(name: str) -> list[str]:

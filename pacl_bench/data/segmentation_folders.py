@@ -1,0 +1,178 @@
+"""One reader for images with label maps, whatever layout they lie in, and a user's own folder of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int16, UInt8
+from PIL import ExifTags, Image
+
+from pacl_bench.data.images import IGNORE_LABEL, SUFFIXES, BrokenImage, PhotoFiles, files_fingerprint
+from pacl_bench.errors import UsageError
+
+NO_CLASS = -1  # in a class table: a raw label that must not occur
+MAX_CLASSES = IGNORE_LABEL  # classes are 0 to 254 in a label map of 8 bits
+NAMES_FILE = "names.txt"
+
+
+class SegmentationFolder(PhotoFiles):
+    """The images of a set with their label maps.
+
+    Args:
+        files, label_files: of each image, in the same order; all below `root`.
+        ids: what each is called in its set: "2007_000033", "frankfurt/frankfurt_000000_000294".
+        class_table: what each raw label of a label map stands for.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        ids: list[str],
+        files: list[Path],
+        label_files: list[Path],
+        classnames: list[str],
+        class_table: Int16[np.ndarray, "256"],
+        official_images: int,
+    ):
+        super().__init__(name, files)
+        self.root, self.ids, self.label_files = root, ids, label_files
+        self.classnames, self.class_table, self.official_images = classnames, class_table, official_images
+
+    def label_map(self, index: int) -> UInt8[np.ndarray, "height width_px"]:
+        """Class indices from 0 in the order of `classnames`; IGNORE_LABEL where nothing counts.
+
+        Raises:
+            BrokenImage: not an 8-bit image of single numbers, of another size than its image, or a raw label that
+                stands for no class.
+        """
+        file = self.label_files[index]
+        raw = read_raw_labels(file)
+        height, width = upright_size(self.files[index])
+        if raw.shape != (height, width):
+            sizes = f"{raw.shape[1]} x {raw.shape[0]} pixels, its image {width} x {height}"
+            raise BrokenImage(file, f"{sizes}; a label map is wanted in the size of its image")
+        indices = self.class_table[raw]
+        if (indices == NO_CLASS).any():
+            label = int(raw[indices == NO_CLASS][0])
+            raise BrokenImage(file, f"label {label} is beyond the {len(self.classnames)} classes of {self.name}")
+        return indices.astype(np.uint8)
+
+    @property
+    def fingerprint(self) -> str:
+        """Over names and sizes of all images and label maps."""
+        return files_fingerprint(self.root, [*self.files, *self.label_files])
+
+
+def counted_classes(first_label: int, num_classes: int) -> Int16[np.ndarray, "256"]:
+    """Raw labels `first_label`, +1, ... are classes 0, 1, ...; lower ones and IGNORE_LABEL are ignored."""
+    table = np.full(256, NO_CLASS, np.int16)
+    table[:first_label] = table[IGNORE_LABEL] = IGNORE_LABEL
+    table[first_label : first_label + num_classes] = np.arange(num_classes)
+    return table
+
+
+def listed_classes(classes: dict[int, int]) -> Int16[np.ndarray, "256"]:
+    """Raw label -> class; IGNORE_LABEL is ignored unless listed."""
+    table = np.full(256, NO_CLASS, np.int16)
+    table[IGNORE_LABEL] = IGNORE_LABEL
+    table[list(classes)] = list(classes.values())
+    return table
+
+
+def read_raw_labels(file: Path) -> UInt8[np.ndarray, "height width_px"]:
+    """The numbers in a label map, palette or grey; BrokenImage where it has colours, or more than 8 bits."""
+    try:
+        with Image.open(file) as image:
+            mode, raw = image.mode, np.asarray(image)
+    except FileNotFoundError:
+        raise BrokenImage(file, "no such file") from None
+    except Exception as error:  # a damaged file can make Pillow raise anything
+        raise BrokenImage(file, str(error).partition("\n")[0] or type(error).__name__) from None
+    if raw.ndim != 2:
+        raise BrokenImage(file, "a label map must hold one number a pixel, this holds colours")
+    if mode not in ("L", "P", "1"):
+        raise BrokenImage(file, f"a label map must hold 8 bits a pixel, 0 to 255; this is of Pillow's mode {mode!r}")
+    return raw.astype(np.uint8)
+
+
+def upright_size(file: Path) -> tuple[int, int]:
+    """Height and width of a photo turned as its EXIF orientation says, without decoding it."""
+    try:
+        with Image.open(file) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception as error:
+        raise BrokenImage(file, str(error).partition("\n")[0].split(": '")[0] or type(error).__name__) from None
+
+
+def read_user_folder(root: Path, taken: list[str]) -> SegmentationFolder:
+    """A user's own set: images/, masks/ (PNG of the same names, class indices from 0, 255 ignored) and names.txt.
+
+    names.txt has one class a line, in the order of the indices. One called `background` is the background, as in
+    voc21. The set is called what its folder is.
+
+    Args:
+        taken: names of other sets, which this one must not have: their records would be overwritten.
+
+    Raises:
+        UsageError: one line that names the folder or file that is missing, has no partner, or says too much.
+    """
+    root = root.expanduser().resolve()
+    name = root.name
+    if name in taken:
+        raise UsageError(f"{root}: {name!r} is the name of another data set. Give the folder another name.")
+    classnames = _own_names(root / NAMES_FILE)
+    images = _by_stem(root / "images", lambda suffix: suffix in SUFFIXES)
+    masks = _by_stem(root / "masks", lambda suffix: suffix == ".png")
+    for stem, file in images.items():
+        if stem not in masks:
+            raise UsageError(f"{name}: images/{file.name} has no mask: {root / 'masks' / stem}.png not found.")
+    for stem, file in masks.items():
+        if stem not in images:
+            raise UsageError(f"{name}: masks/{file.name} has no image of that name in {root / 'images'}.")
+    if not images:
+        raise UsageError(f"{name}: no image in {root / 'images'}.")
+    ids = sorted(images)
+    return SegmentationFolder(
+        name,
+        root,
+        ids,
+        [images[stem] for stem in ids],
+        [masks[stem] for stem in ids],
+        classnames,
+        counted_classes(0, len(classnames)),
+        len(ids),
+    )
+
+
+def _own_names(file: Path) -> list[str]:
+    if not file.is_file():
+        raise UsageError(f"{file} not found: one class name a line, in the order of the numbers in the masks, from 0.")
+    lines = file.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    names = [line.strip() for line in lines if not line.startswith("#")]
+    if not any(names):
+        raise UsageError(f"{file} names no class.")
+    if "" in names:
+        raise UsageError(f"{file}: class {names.index('')} has no name; an empty line is not allowed between others.")
+    double = next((name for at, name in enumerate(names) if name in names[:at]), None)
+    if double is not None:
+        raise UsageError(f"{file} names {double!r} twice.")
+    if len(names) > MAX_CLASSES:
+        raise UsageError(f"{file} names {len(names)} classes; a label map of 8 bits has room for {MAX_CLASSES}.")
+    return names
+
+
+def _by_stem(folder: Path, wanted: Callable[[str], bool]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise UsageError(f"{folder} not found: a set of your own is a folder with images/, masks/ and {NAMES_FILE}.")
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if file.name.startswith(".") or not wanted(file.suffix.lower()):
+            continue
+        if file.stem in found:
+            raise UsageError(
+                f"{folder}: {found[file.stem].name} and {file.name} have the same name but for the ending."
+            )
+        found[file.stem] = file
+    return found
