@@ -65,9 +65,9 @@ def prepare_context(entry: SegmentationSet) -> str:
         raise UsageError(f"{label_folder} is there but {split} is not. Move the folder away, then it is made again.")
     merged, mat_folder = root / "trainval_merged.json", root / "trainval"
     if merged.is_file():
-        source, label_maps = "json", detail_label_maps(merged)
+        source, label_maps = merged.name, detail_label_maps(merged)
     elif mat_folder.is_dir():
-        source, label_maps = "mat", mat_label_maps(mat_folder, root / "ImageSets/Main/val.txt")
+        source, label_maps = mat_folder.name, mat_label_maps(mat_folder, root / "ImageSets/Main/val.txt")
     else:
         raise UsageError(f"{entry.name}: neither {merged} nor {mat_folder} is there. {entry.steps}")
     # a folder for each source, renamed when it is whole: a half one is never read, and sources never mix
@@ -75,7 +75,7 @@ def prepare_context(entry: SegmentationSet) -> str:
     _write_all(label_maps, unfinished)
     write_text(split, "\n".join(sorted(label_maps)) + "\n")
     unfinished.replace(label_folder)
-    return f"{entry.name}: {len(label_maps):,} label maps written to {label_folder}, their names to {split}."
+    return f"{entry.name}: {len(label_maps):,} label maps made of {source} are in {label_folder}, listed in {split}."
 
 
 PREPARATIONS: dict[str, Callable[[SegmentationSet], str]] = {

@@ -49,6 +49,12 @@ class Layout:
         names = (file.relative_to(folder).as_posix() for file in folder.rglob(f"*{after}"))
         return sorted(name.removesuffix(after) for name in names if not Path(name).name.startswith("."))
 
+    def why_empty(self, root: Path) -> str:
+        """What to say where there are no ids."""
+        if not self.split:
+            return f"no image {self.image.format('*')}"
+        return f"{self.split} lists no images" if (root / self.split).is_file() else f"{self.split} not found"
+
     def class_table(self, num_classes: int) -> Int16[np.ndarray, "256"]:
         return listed_classes(self.classes) if self.classes else counted_classes(self.first_label, num_classes)
 
@@ -82,11 +88,8 @@ class SegmentationSet(Declaration):
         root = self.root()
         layout = self._layout(root)
         ids = layout.ids(root)
-        if not ids and layout.split:
-            lists_none = "lists no images" if (root / layout.split).is_file() else "not found"
-            raise UsageError(f"{self.name}: {layout.split} {lists_none} under {root}. {self.steps}".rstrip())
         if not ids:
-            raise UsageError(f"{self.name}: no image {layout.image.format('*')} under {root}. {self.steps}".rstrip())
+            raise UsageError(f"{self.name}: {layout.why_empty(root)} under {root}. {self.steps}".rstrip())
         files = [root / layout.image.format(name) for name in ids]
         label_files = [root / layout.label_map.format(name) for name in ids]
         missing = next((file for file in [*files, *label_files] if not file.is_file()), None)

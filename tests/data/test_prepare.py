@@ -87,7 +87,7 @@ def test_the_59_labels_are_in_the_order_of_their_names() -> None:
 
 def test_from_the_matlab_files(voc2010: Path) -> None:
     put_mats(voc2010)
-    assert prepare("context59").startswith("context59: 2 label maps written to ")
+    assert prepare("context59").startswith("context59: 2 label maps made of trainval are in ")
     without, with_background = load_segmentation("context59"), load_segmentation("context60")
     assert [without.classnames[label] for label in np.unique(without.label_map(0)[:, :4])] == ["person", "sky"]
     assert (without.label_map(0)[3:, 4:] == IGNORE_LABEL).all()
@@ -99,7 +99,7 @@ def test_from_the_challenges_file(voc2010: Path) -> None:
     """It goes before the .mat files, whose masks differ: published numbers stand on it."""
     put_mats(voc2010)
     put_json(voc2010)
-    assert "2 label maps" in prepare("context60")
+    assert "2 label maps made of trainval_merged.json" in prepare("context60")
     images = load_segmentation("context59")
     assert images.ids == ["2008_000002", "2008_000003"]  # type: ignore[attr-defined]
     wood, sky = images.classnames.index("wood"), images.classnames.index("sky")
@@ -118,7 +118,7 @@ def test_it_goes_on_where_it_was(voc2010: Path) -> None:
         UsageError, match=r"SegmentationClassContext not found under .*`pacl-bench data prepare context59`"
     ):
         load_segmentation("context59")
-    unfinished = voc2010 / ".SegmentationClassContext.mat.partial"
+    unfinished = voc2010 / ".SegmentationClassContext.trainval.partial"
     (done,) = unfinished.iterdir()
     stamp = done.stat().st_mtime_ns
     (unfinished / ".2008_000002.1.partial").write_bytes(b"of a run that was killed")
@@ -196,3 +196,18 @@ def test_the_others_are_read_as_they_come(name: str) -> None:
 def test_an_unknown_set() -> None:
     with pytest.raises(UsageError, match=r"Unknown segmentation set 'context95'\. Did you mean 'context59'"):
         prepare("context95")
+
+
+def test_the_command(voc2010: Path) -> None:
+    import typer
+    from typer.testing import CliRunner
+
+    from pacl_bench.cli.prepare import prepare as command
+
+    put_mats(voc2010)
+    app = typer.Typer()
+    app.command()(command)
+    ran = CliRunner().invoke(app, ["context59", "--data-root", str(voc2010.parents[1])], catch_exceptions=False)
+    assert ran.exit_code == 0
+    assert "2 label maps made of trainval" in ran.output
+    assert len(load_segmentation("context59")) == 2
