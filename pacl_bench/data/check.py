@@ -1,6 +1,7 @@
 """Is a data set whole? Every image and label map is opened; all that is wrong is collected, not only the first."""
 
 import os
+import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +10,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+from PIL import Image
 
-from pacl_bench.data.classification import load_classification
-from pacl_bench.data.images import IGNORE_LABEL, BrokenImage, ImageSet, LabelledImages, SegmentationImages
-from pacl_bench.data.known import BUILT_IN, Kind, declarations, kind_of
-from pacl_bench.data.pairs import load_pairs
-from pacl_bench.data.segmentation import load_segmentation
+from pacl_bench.data.images import IGNORE_LABEL, SUFFIXES, BrokenImage, ImageSet, LabelledImages, SegmentationImages
+from pacl_bench.data.known import BUILT_IN, declarations, kind_of, load
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.progress import track
 
@@ -44,7 +43,7 @@ def check(name: str, fast: bool = False) -> list[Finding]:
     kind = kind_of(name)
     where = _where(name)
     try:
-        loaded = _load(name, kind)
+        loaded = load(name)
     except (UsageError, RunError) as error:
         return [Finding("layout", "FAILED", str(error), way_out=_again(name))]
     layout = Finding("layout", "ok", f"{kind}, {where}")
@@ -55,20 +54,16 @@ def check(name: str, fast: bool = False) -> list[Finding]:
     return [layout, *(finding for pairs in loaded for finding in check_pairs(pairs, name, fast))]
 
 
-def _load(name: str, kind: Kind) -> Any:
-    return {"segmentation": load_segmentation, "classification": load_classification, "pairs": load_pairs}[kind](name)
-
-
 def _where(name: str) -> str:
     """Where a set lies; a UsageError where it does not."""
     if name in declarations():
         return str(declarations()[name].root())
     if any(name in names for names in BUILT_IN.values()):
         return "drawn by the built-in world"
-    prefix, _, path = name.rpartition(":")
-    if prefix in ("folder", "wds") and not Path(path).is_dir():
+    path = name.removeprefix("folder:").removeprefix("wds:")
+    if path != name and not Path(path).is_dir():
         raise UsageError(f"{name}: {path} is {'a file' if Path(path).exists() else 'not found'}; a folder is wanted.")
-    if not prefix and not name.endswith(".tar") and not Path(name).is_file():
+    if not name.endswith(".tar") and not Path(path).exists():
         raise UsageError(f"{name} not found.")
     return path
 
@@ -123,9 +118,9 @@ def check_classification(images: LabelledImages, fast: bool) -> list[Finding]:
 
 
 def check_pairs(pairs: Any, name: str, fast: bool) -> list[Finding]:
-    """Counts, images and captions; of streamed shards, which have no length, how many there are."""
+    """Counts, images and captions; of streamed shards, which have no length, the tars."""
     if not hasattr(pairs, "__len__"):
-        return [_shards(pairs)]
+        return check_shards(pairs.files, name, fast)
     photos: ImageSet = pairs.photos
     looked = _sample(len(photos), fast)
     broken = [line for lines in _each(lambda i: _size_of(photos, i)[1], looked, f"looking at {name}") for line in lines]
@@ -179,14 +174,18 @@ def _label_problem(labels: np.ndarray, size: tuple[int, int] | None, num_classes
 def _count(name: str, number: int, official: int) -> Finding:
     if number == official:
         return Finding("count", "ok", f"{number:,} images")
-    way_out = "Records of it are marked as a subset's." if number < official else ""
+    way_out = "Records and reports say so." if number < official else ""
     detail = f"{number:,} images, officially {official:,}: numbers compare with nobody's"
     return Finding("count", "warning", detail, way_out=way_out)
 
 
 def _opened(what: str, broken: list[str], looked: Sequence[int], number: int) -> Finding:
     extent = f"all {number:,}" if len(looked) == number else f"{len(looked):,} of {number:,}, evenly spread,"
-    checked = "decode, have their image's size, labels in range" if what == "label maps" else "decode"
+    checked = {
+        "images": "decode",
+        "label maps": "decode, have their image's size, labels in range",
+        "shards": "are whole, their first image decodes",
+    }[what]
     if not broken:
         return Finding(what, "ok", f"{extent} {checked}")
     way_out = "Fetch or unpack these files again."
@@ -236,10 +235,31 @@ def _left_out(skipped: Sequence[Any]) -> Iterator[Finding]:
         yield Finding(cause, "warning", f"{number:,}", examples, "Training leaves these out.")
 
 
-def _shards(pairs: Any) -> Finding:
-    shards = [Path(shard) for shard in getattr(pairs, "shards", ())]
-    missing = [str(shard) for shard in shards if not shard.is_file()]
-    space = sum(shard.stat().st_size for shard in shards if shard.is_file())
-    if missing:
-        return Finding("shards", "FAILED", f"{len(missing)} of {len(shards)} are missing", tuple(missing[:EXAMPLES]))
-    return Finding("shards", "ok", f"{len(shards):,}, {space / 1e9:.1f} GB; read while training, not looked into")
+def check_shards(files: Sequence[Path], name: str, fast: bool) -> list[Finding]:
+    """Tars of a streamed set: each is walked to its end and its first image decoded."""
+    looked = _sample(len(files), fast)
+    seen = list(_each(lambda index: _shard(files[index]), looked, f"looking at {name}"))
+    broken = [problem for _, problem in seen if problem]
+    space = sum(file.stat().st_size for file in files)
+    entry = declarations().get(name)
+    count = (
+        f"{sum(images for images, _ in seen):,} images in {len(looked):,} of {len(files):,} tars, {space / 1e9:.1f} GB"
+    )
+    official = f"; officially {entry.num_images:,}, of which some have gone from the web" if entry else ""
+    return [Finding("count", "ok", count + official), _opened("shards", broken, looked, len(files))]
+
+
+def _shard(file: Path) -> tuple[int, str]:
+    """How many images a tar holds, and what is wrong with it."""
+    images = 0
+    try:
+        with tarfile.open(file, "r:") as tar:
+            for member in tar:
+                if Path(member.name).suffix.lower() in SUFFIXES:
+                    images += 1
+                    packed = tar.extractfile(member) if images == 1 else None
+                    if packed:
+                        Image.open(packed).load()
+    except Exception as error:  # a damaged file can make a decoder raise anything
+        return images, f"{file}: {error} (after {images:,} images)"
+    return images, "" if images else f"{file}: no image in it"

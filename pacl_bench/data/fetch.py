@@ -12,14 +12,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from pacl_bench.data.archives import is_archive, merge, unpack
 from pacl_bench.data.declaration import Declaration
 from pacl_bench.data.downloads import DOWNLOADS, Download
-from pacl_bench.data.known import declaration
+from pacl_bench.data.known import declaration, load
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.paths import data_root
 from pacl_bench.progress import console
@@ -82,18 +82,21 @@ def missing(entry: Declaration) -> list[Download]:
         raise UsageError(
             f"{entry.name}: its owners offer no plain download; what to do says: pacl-bench data where {entry.name}"
         )
+    if _is_readable(entry.name):
+        return []
+    root = data_root()
     return [
-        download for download in DOWNLOADS[entry.name] if not all(_is_there(made, entry) for made in download.makes)
+        download for download in DOWNLOADS[entry.name] if not all((root / made).exists() for made in download.makes)
     ]
 
 
-def _is_there(made: str, entry: Declaration) -> bool:
-    """Whether a part of a set is there, under whichever of the set's official folder names."""
-    found = entry.found()
-    for folder in entry.folders:
-        if found and PurePosixPath(made).is_relative_to(folder):
-            return (found / PurePosixPath(made).relative_to(folder)).exists()
-    return (data_root() / made).exists()
+def _is_readable(name: str) -> bool:
+    """Whether a set is there, in whichever layout its reader knows; a part of it counts too."""
+    try:
+        load(name)
+    except (UsageError, RunError, OSError):
+        return False
+    return True
 
 
 def fetch_one(download: Download, root: Path, source: str, patience: Patience) -> None:

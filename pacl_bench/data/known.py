@@ -1,12 +1,12 @@
 """Every data set that has a name, whatever it is used for."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pacl_bench.data.classification import CLASSIFICATION_SETS
+from pacl_bench.data.classification import CLASSIFICATION_SETS, load_classification
 from pacl_bench.data.declaration import Declaration
-from pacl_bench.data.pairs import PAIR_SOURCES
-from pacl_bench.data.segmentation import SEGMENTATION_SETS
+from pacl_bench.data.pairs import PAIR_SOURCES, load_pairs
+from pacl_bench.data.segmentation import SEGMENTATION_SETS, load_segmentation
 from pacl_bench.data.world import WORLD_CLASSIFICATION, WORLD_PAIRS, WORLD_SEGMENTATION
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import unknown_name
@@ -39,6 +39,13 @@ def declaration(name: str) -> Declaration:
     raise UsageError(unknown_name(name, entries, "data set"))
 
 
+def load(name: str) -> Any:
+    """The set itself: SegmentationImages, LabelledImages, or a list of pairs, by its kind."""
+    return {"segmentation": load_segmentation, "classification": load_classification, "pairs": load_pairs}[
+        kind_of(name)
+    ](name)
+
+
 def kind_of(name: str) -> Kind:
     """What a set is for. Besides declared names: `folder:PATH`, `wds:PATH`, csv files, patterns of tar files."""
     for kind, entries in DECLARED.items():
@@ -46,9 +53,12 @@ def kind_of(name: str) -> Kind:
             return kind
     if name.startswith("wds:"):
         return "classification"
+    folder = Path(name.removeprefix("folder:"))
+    if (folder / "masks").is_dir() or (folder / "names.txt").is_file():
+        return "segmentation"
     if name.startswith("folder:"):
-        return "segmentation" if (Path(name.removeprefix("folder:")) / "masks").is_dir() else "classification"
-    if name.endswith((".csv", ".tsv", ".tar")):
+        return "classification"
+    if name.endswith((".csv", ".tsv", ".tar")) or any(folder.glob("*.tar")):
         return "pairs"
     known = [*declarations(), *(built_in for names in BUILT_IN.values() for built_in in names)]
     own = "folder:PATH, wds:PATH, a csv file or a pattern of tar files"
