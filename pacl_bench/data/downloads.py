@@ -138,7 +138,7 @@ DOWNLOADS: dict[str, tuple[Download, ...]] = {
     ),
     "dtd": (
         Download(
-            f"{VGG}/dtd/download/dtd-r1.0.1.tar.gz", makes=("dtd/images",),
+            f"{VGG}/dtd/download/dtd-r1.0.1.tar.gz", makes=("dtd/images", "dtd/labels"),
             checksum="md5:fff73e5086ae6bdbea199a49dfb8a4c1",
         ),
     ),
@@ -209,7 +209,7 @@ DOWNLOADS: dict[str, tuple[Download, ...]] = {
     "imagenet-sketch": (
         Download(
             "https://huggingface.co/datasets/songweig/imagenet_sketch/resolve/main/data/ImageNet-Sketch.zip",
-            makes=("imagenet-sketch/sketch",), into="imagenet-sketch",
+            makes=("sketch",),
         ),
     ),
 }  # fmt: skip
