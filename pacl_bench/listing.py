@@ -3,6 +3,7 @@
 from typing import Any
 
 from pacl_bench.data.classification import CLASSIFICATION_SETS
+from pacl_bench.data.declaration import Declaration
 from pacl_bench.data.downloads import DOWNLOADS
 from pacl_bench.data.known import DECLARED
 from pacl_bench.data.pairs import PAIR_SOURCES
@@ -62,7 +63,7 @@ def data_table() -> str:
     """README's table of all declared sets, as markdown."""
     rows = [
         (
-            f"`{name}`", kind, f"{entry.num_images:,}", str(len(getattr(entry, "classnames", ())) or ""),
+            f"`{name}`", kind, f"{entry.num_images:,}", _classes(entry),
             f"`pacl-bench data fetch {name}`" if name in DOWNLOADS else f"by hand: `pacl-bench data where {name}`",
             entry.space, entry.licence, "yes" if entry.read_here else "no",
         )
@@ -71,6 +72,12 @@ def data_table() -> str:
     ]  # fmt: skip
     header = ("set", "for", "images", "classes", "get it", "space", "licence", "read on real files here")
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *rows))
+
+
+def _classes(entry: Declaration) -> str:
+    """How many; of pairs there are none."""
+    classnames = getattr(entry, "classnames", ())
+    return f"{len(classnames):,}" if classnames else ""
 
 
 def studies() -> Rows:

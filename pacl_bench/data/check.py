@@ -215,12 +215,16 @@ def _occurring(what: str, classnames: list[str], counts: np.ndarray) -> Finding:
 
 
 def _names(classnames: list[str]) -> Finding:
+    """A name that stands for two classes is a warning: the field's list of ImageNet has two such."""
     twice = [name for name, times in Counter(classnames).items() if times > 1]
     empty = sum(not name.strip() for name in classnames)
-    if not twice and not empty and classnames:
-        return Finding("names", "ok", f"{len(classnames)}, each once")
-    detail = f"{len(twice)} names stand for two classes, {empty} are empty"
-    return Finding("names", "FAILED", detail, tuple(twice[:EXAMPLES]), "Every class needs a name of its own.")
+    if empty or not classnames:
+        detail = f"{empty} of {len(classnames)} are empty"
+        return Finding("names", "FAILED", detail, way_out="The names file has one name a class, in class order.")
+    if twice:
+        detail = f"{len(classnames)}, of which {len(twice)} stand for two classes: nothing can tell these apart"
+        return Finding("names", "warning", detail, tuple(twice[:EXAMPLES]))
+    return Finding("names", "ok", f"{len(classnames)}, each once")
 
 
 def _captions(captions: list[list[str]]) -> Finding:

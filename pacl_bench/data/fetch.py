@@ -114,7 +114,10 @@ def fetch_one(download: Download, root: Path, source: str, patience: Patience) -
     shutil.rmtree(unpacked)
     absent = next((made for made in download.makes if not (root / made).exists()), None)
     if absent is not None:
-        raise RunError(f"{file} does not hold {absent}: its owners may have changed it; see {source}.")
+        raise RunError(
+            f"{file} does not hold {absent}: its owners may have changed it; see {source}. Remove it to have it fetched "
+            "anew."
+        )
     file.unlink()
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -100,8 +100,14 @@ def test_what_a_reader_lets_through_is_still_found() -> None:
         "image 1: label map 4 x 6 pixels, the image 6 x 4",
         "image 2: label 3 is beyond the 3 classes",
     )
-    assert (found["names"].result, found["names"].examples) == ("FAILED", ("a",))
-    assert "1 names stand for two classes, 1 are empty" in found["names"].detail
+    assert (found["names"].result, found["names"].detail) == ("FAILED", "1 of 3 are empty")
+
+
+def test_one_name_for_two_classes_is_a_warning() -> None:
+    loose = Readerless()
+    loose.classnames = ["crane", "crane", "b", "c"]
+    found = by_check(check_segmentation(loose, fast=False))["names"]
+    assert (found.result, found.examples) == ("warning", ("crane",))
 
 
 def class_folders(root: Path, number: int) -> Path:
