@@ -115,8 +115,8 @@ def fetch_one(download: Download, root: Path, source: str, patience: Patience) -
     absent = next((made for made in download.makes if not (root / made).exists()), None)
     if absent is not None:
         raise RunError(
-            f"{file} does not hold {absent}: its owners may have changed it; see {source}. Remove it to have it fetched "
-            "anew."
+            f"{file} does not hold {absent}: its owners may have changed it; see {source}. Remove it to have it "
+            "fetched anew."
         )
     file.unlink()
     if not any(folder.iterdir()):
