@@ -190,6 +190,7 @@ def _receive_some(download: Download, partial: Path, source: str, timeout: float
             with partial.open("ab" if start else "wb") as handle:
                 for chunk in _chunks(response):
                     handle.write(chunk)
+                    handle.flush()  # what has arrived is kept, however this run ends
                     progress.advance(task, len(chunk))
         except OSError as error:
             raise RunError(
