@@ -14,6 +14,7 @@ from PIL import Image
 
 from pacl_bench.data.images import IGNORE_LABEL, SUFFIXES, BrokenImage, ImageSet, LabelledImages, SegmentationImages
 from pacl_bench.data.known import BUILT_IN, declarations, kind_of, load
+from pacl_bench.data.where import told
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.progress import track
 
@@ -246,9 +247,7 @@ def check_shards(files: Sequence[Path], name: str, fast: bool) -> list[Finding]:
     broken = [problem for _, problem in seen if problem]
     space = sum(file.stat().st_size for file in files)
     entry = declarations().get(name)
-    count = (
-        f"{sum(images for images, _ in seen):,} images in {len(looked):,} of {len(files):,} tars, {space / 1e9:.1f} GB"
-    )
+    count = f"{sum(images for images, _ in seen):,} images in {len(looked):,} of {len(files):,} tars, {told(space)}"
     official = f"; officially {entry.num_images:,}, of which some have gone from the web" if entry else ""
     return [Finding("count", "ok", count + official), _opened("shards", broken, looked, len(files))]
 
