@@ -3,6 +3,9 @@
 from typing import Any
 
 from pacl_bench.data.classification import CLASSIFICATION_SETS
+from pacl_bench.data.declaration import Declaration
+from pacl_bench.data.downloads import DOWNLOADS
+from pacl_bench.data.known import DECLARED
 from pacl_bench.data.pairs import PAIR_SOURCES
 from pacl_bench.data.segmentation import SEGMENTATION_SETS
 from pacl_bench.data.world import WORLD_CLASSIFICATION, WORLD_PAIRS, WORLD_SEGMENTATION
@@ -54,6 +57,27 @@ def pairs() -> Rows:
         {"name": name, "what": entry.why, "found": "built in", "source": f"{len(entry):,} scenes of the built-in world"}
         for name, entry in WORLD_PAIRS.items()
     ]
+
+
+def data_table() -> str:
+    """README's table of all declared sets, as markdown."""
+    rows = [
+        (
+            f"`{name}`", kind, f"{entry.num_images:,}", _classes(entry),
+            f"`pacl-bench data fetch {name}`" if name in DOWNLOADS else f"by hand: `pacl-bench data where {name}`",
+            entry.space, entry.licence, "yes" if entry.read_here else "no",
+        )
+        for kind, entries in DECLARED.items()
+        for name, entry in entries.items()
+    ]  # fmt: skip
+    header = ("set", "for", "images", "classes", "get it", "space", "licence", "read on real files here")
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *rows))
+
+
+def _classes(entry: Declaration) -> str:
+    """How many; of pairs there are none."""
+    classnames = getattr(entry, "classnames", ())
+    return f"{len(classnames):,}" if classnames else ""
 
 
 def studies() -> Rows:

@@ -1,0 +1,116 @@
+"""pacl-bench data: is a set whole, where does it lie, how does one get it."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pacl_bench.cli.options import AsJson, CacheRoot, DataRoot, ResultsRoot, WeightsRoot, listed
+from pacl_bench.cli.output import print_rows
+from pacl_bench.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from pacl_bench.data.check import Finding
+
+app = typer.Typer(help="Data sets: check, fetch, find them.", no_args_is_help=True)
+
+
+@app.command("check")
+def data_check(
+    names: Annotated[
+        str, typer.Argument(metavar="NAME[,NAME]", help="Declared sets, folder:PATH, wds:PATH, csv files.")
+    ],
+    fast: Annotated[bool, typer.Option("--fast", help="Look at 100 images, evenly spread, instead of all.")] = False,
+    data_root: DataRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look whether a set is whole: layout, counts, every image, label maps, names, captions.
+
+    Exit code 0: all well or only warnings, 1: something is broken, 2: not found.
+    """
+    from pacl_bench.data.check import check
+    from pacl_bench.data.known import kind_of
+
+    found: dict[str, list[Finding]] = {}
+    absent = []
+    for name in listed(names):
+        kind_of(name)  # a name nobody knows is told before the first set is looked at
+    for name in listed(names):
+        try:
+            found[name] = check(name, fast)
+        except UsageError as error:
+            absent.append(str(error))
+    if as_json:
+        print_rows([{"name": name, **vars(finding)} for name, all_ in found.items() for finding in all_], "", as_json)
+    else:
+        for name, findings in found.items():
+            _print_findings(name, findings)
+    broken = [name for name, findings in found.items() if any(finding.result == "FAILED" for finding in findings)]
+    if absent:
+        raise UsageError(" ".join(absent))
+    if broken:
+        raise RunError(f"Not whole: {', '.join(broken)}.")
+
+
+@app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="A declared set: pacl-bench data where lists them.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Download and unpack a set that its owners offer to everybody; else say what is to be done by hand.
+
+    It can be stopped with Ctrl-C: the same command goes on from there.
+    """
+    from pacl_bench.data.fetch import fetch, missing, steps
+    from pacl_bench.data.known import declaration
+
+    entry = declaration(name)
+    _print_steps(name, steps(entry))
+    wanted = missing(entry)
+    folder = fetch(name)
+    print(f"{name}: {folder} {'fetched' if wanted else 'was there already; move it away to have it fetched anew'}.")
+    print(f"Look whether it is whole: pacl-bench data check {name}")
+
+
+@app.command("where")
+def data_where(
+    names: Annotated[str, typer.Argument(metavar="[NAME]", help="Declared sets, comma-separated; all of them.")] = "",
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    results: ResultsRoot = None,
+    cache_root: CacheRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is found where and how much space it takes, and how to get what is missing."""
+    from pacl_bench.data import where
+    from pacl_bench.data.fetch import steps
+    from pacl_bench.data.known import declaration
+
+    rows = where.sets(listed(names))
+    told = {name: steps(declaration(name)) for name in listed(names)}
+    if as_json:
+        print_rows([row | ({"steps": told[row["name"]]} if told else {}) for row in rows], "", as_json)
+        return
+    if not names:
+        print_rows(where.roots(), "Folders", as_json)
+    print_rows(rows, "Data sets", as_json)
+    for name, lines in told.items():
+        _print_steps(name, lines)
+
+
+def _print_steps(name: str, lines: list[str]) -> None:
+    if lines:
+        print(f"{name}, by hand:")
+    for number, line in enumerate(lines, start=1):
+        print(f"  {number}. {line}")
+
+
+def _print_findings(name: str, findings: "list[Finding]") -> None:
+    rows: list[dict[str, Any]] = [
+        {"check": finding.check, "result": finding.result, "detail": finding.detail} for finding in findings
+    ]
+    print_rows(rows, name, False)
+    for finding in findings:
+        for example in finding.examples:
+            print(f"  {finding.check}: {example}")
+        if finding.way_out:
+            print(f"  {finding.check}: {finding.way_out}")
