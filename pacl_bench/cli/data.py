@@ -1,4 +1,4 @@
-"""pacl-bench data: is a set whole, where does it lie, how does one get it."""
+"""pacl-bench data: is a set whole, where does it lie, how does one get it, what is to be converted."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ from pacl_bench.errors import RunError, UsageError
 if TYPE_CHECKING:
     from pacl_bench.data.check import Finding
 
-app = typer.Typer(help="Data sets: check, fetch, find them.", no_args_is_help=True)
+app = typer.Typer(help="Data sets: check, fetch, find and prepare them.", no_args_is_help=True)
 
 
 @app.command("check")
@@ -95,6 +95,17 @@ def data_where(
     print_rows(rows, "Data sets", as_json)
     for name, lines in told.items():
         _print_steps(name, lines)
+
+
+@app.command("prepare")
+def data_prepare(
+    name: Annotated[str, typer.Argument(help="A segmentation set: context59, context60; the others need nothing.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Convert what a data set needs converted: PASCAL Context's annotations to PNGs of its 59 classes."""
+    from pacl_bench.data.prepare import prepare
+
+    print(prepare(name))
 
 
 def _print_steps(name: str, lines: list[str]) -> None:

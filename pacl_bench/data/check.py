@@ -14,6 +14,8 @@ from PIL import Image
 
 from pacl_bench.data.images import IGNORE_LABEL, SUFFIXES, BrokenImage, ImageSet, LabelledImages, SegmentationImages
 from pacl_bench.data.known import BUILT_IN, declarations, kind_of, load
+from pacl_bench.data.segmentation import SEGMENTATION_SETS, SegmentationSet
+from pacl_bench.data.segmentation_folders import SegmentationFolder
 from pacl_bench.data.where import told
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.progress import track
@@ -46,13 +48,31 @@ def check(name: str, fast: bool = False) -> list[Finding]:
     try:
         loaded = load(name)
     except (UsageError, RunError) as error:
-        return [Finding("layout", "FAILED", str(error), way_out=_again(name))]
+        failed = Finding("layout", "FAILED", str(error), way_out=_again(name))
+        return [failed, *_what_is_there(SEGMENTATION_SETS[name], fast)] if name in SEGMENTATION_SETS else [failed]
     layout = Finding("layout", "ok", f"{kind}, {where}")
     if kind == "segmentation":
         return [layout, *check_segmentation(loaded, fast)]
     if kind == "classification":
         return [layout, *check_classification(loaded, fast)]
     return [layout, *(finding for pairs in loaded for finding in check_pairs(pairs, name, fast))]
+
+
+def _what_is_there(entry: SegmentationSet, fast: bool) -> list[Finding]:
+    """A reader stops at the first file that is missing. Here: all that are, and what the others are like."""
+    root = entry.root()
+    layout = entry.layout(root)
+    paths = [(root / layout.image.format(key), root / layout.label_map.format(key)) for key in layout.ids(root)]
+    missing = [str(file) for pair in paths for file in pair if not file.is_file()]
+    whole = [pair for pair in paths if all(file.is_file() for file in pair)]
+    if not missing or not whole:
+        return []
+    found = Finding("files", "FAILED", f"{len(missing):,} are missing", tuple(missing[:EXAMPLES]))
+    table = layout.class_table(len(entry.classnames))
+    files, label_files = [image for image, _ in whole], [label_map for _, label_map in whole]
+    ids = [file.stem for file in files]
+    images = SegmentationFolder(entry.name, root, ids, files, label_files, entry.classnames, table, entry.num_images)
+    return [found, *check_segmentation(images, fast)]
 
 
 def _where(name: str) -> str:

@@ -146,6 +146,8 @@ def decode_rle(segmentation: dict[str, Any]) -> Bool[np.ndarray, "height width_p
     The runs, of outside and inside in turn, go down the columns. Each is written in digits of 5 bits, the lowest first,
     as characters from "0": bit 6 says that another digit follows, bit 5 of the last one is the sign. From the fourth on
     a run is given as its difference to the one before the last.
+
+    Not with pycocotools (2.0.11): of a code that is cut short it makes a mask of whatever is in memory, without a word.
     """
     characters = np.frombuffer(segmentation["counts"].encode(), np.uint8).astype(np.int64) - 48
     last = characters & 32 == 0

@@ -86,7 +86,7 @@ class SegmentationSet(Declaration):
     def read(self) -> SegmentationFolder:
         """The set as it lies under the data root; a UsageError names the first file that is missing."""
         root = self.root()
-        layout = self._layout(root)
+        layout = self.layout(root)
         ids = layout.ids(root)
         if not ids:
             raise UsageError(f"{self.name}: {layout.why_empty(root)} under {root}. {self.steps}".rstrip())
@@ -99,7 +99,7 @@ class SegmentationSet(Declaration):
         table = layout.class_table(len(self.classnames))
         return SegmentationFolder(self.name, root, ids, files, label_files, self.classnames, table, self.num_images)
 
-    def _layout(self, root: Path) -> Layout:
+    def layout(self, root: Path) -> Layout:
         """The first layout with a label map for its first image; else the first with label maps at all."""
         there = self._with_label_maps(root)
         for layout in there:

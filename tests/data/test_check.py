@@ -71,12 +71,19 @@ def test_nothing_but_ignored_pixels(voc: Path) -> None:
     assert (found["labels"].result, found["labels"].detail) == ("FAILED", "no pixel of any class")
 
 
-def test_a_list_that_names_what_is_not_there(voc: Path) -> None:
-    next((voc / "SegmentationClass").iterdir()).unlink()
-    (layout,) = check("voc20")
-    assert layout.result == "FAILED"
-    assert "not found under" in layout.detail
-    assert "pacl-bench data where voc20" in layout.way_out
+def test_what_is_missing_does_not_stop_the_rest(voc: Path) -> None:
+    names = (voc / "ImageSets/Segmentation/val.txt").read_text().split()
+    for name in names[1:3]:
+        (voc / "SegmentationClass" / f"{name}.png").unlink()
+    (voc / "JPEGImages" / f"{names[3]}.jpg").write_bytes(b"")
+    found = by_check(check("voc20"))
+    assert found["layout"].result == found["files"].result == "FAILED"
+    assert "pacl-bench data where voc20" in found["layout"].way_out
+    assert found["files"].detail == "2 are missing"
+    assert [f"{name}.png" in told for name, told in zip(names[1:3], found["files"].examples, strict=True)] == [True] * 2
+    assert found["images"].detail == "1 of 4 are broken"
+    (voc / "ImageSets/Segmentation/val.txt").write_text("")
+    assert [finding.result for finding in check("voc20")] == ["FAILED"]
 
 
 class Readerless:

@@ -8,6 +8,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from pacl_bench.cli import app
 from pacl_bench.data.prepare import CONTEXT_LABELS, decode_rle, prepare
 from pacl_bench.data.segmentation import IGNORE_LABEL, SEGMENTATION_SETS, load_segmentation
 from pacl_bench.errors import RunError, UsageError
@@ -198,16 +199,8 @@ def test_an_unknown_set() -> None:
         prepare("context95")
 
 
-def test_the_command(voc2010: Path) -> None:
-    import typer
-    from typer.testing import CliRunner
-
-    from pacl_bench.cli.prepare import prepare as command
-
+def test_the_command(voc2010: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put_mats(voc2010)
-    app = typer.Typer()
-    app.command()(command)
-    ran = CliRunner().invoke(app, ["context59", "--data-root", str(voc2010.parents[1])], catch_exceptions=False)
-    assert ran.exit_code == 0
-    assert "2 label maps made of trainval" in ran.output
+    app(["data", "prepare", "context59", "--data-root", str(voc2010.parents[1])], standalone_mode=False)
+    assert "2 label maps made of trainval" in capsys.readouterr().out
     assert len(load_segmentation("context59")) == 2
