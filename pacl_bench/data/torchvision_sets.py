@@ -1,4 +1,4 @@
-"""Classification sets as torchvision's own classes read them. torchvision, and with it torch, is imported when one is."""
+"""Classification sets as torchvision's own classes read them. It is imported, and torch with it, when one is read."""
 
 from collections.abc import Sequence
 from pathlib import Path

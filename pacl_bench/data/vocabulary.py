@@ -64,7 +64,7 @@ def load_templates(name: str) -> list[str]:
 
 
 def read_templates(file: Path) -> list[str]:
-    """The templates in a file; CLIP_benchmark's `{c}` is read as `{}`. A UsageError where a line has not exactly one."""
+    """The templates in a file, each with exactly one `{}` or, as CLIP_benchmark writes it, `{c}`; else a UsageError."""
     templates = [template.replace("{c}", "{}") for template in _lines(file.read_text())]
     bad = next((template for template in templates if template.count("{}") != 1), None)
     if bad is not None or not templates:

@@ -1,4 +1,4 @@
-"""CLIP_benchmark's `wds` folders: classnames.txt, zeroshot_classification_templates.txt, test/nshards.txt, test/*.tar."""
+"""CLIP_benchmark's `wds` folders: class names, templates, and the images and classes of a split in tar shards."""
 
 import io
 import tarfile
@@ -121,8 +121,8 @@ def _required(root: Path, name: str) -> str:
     content = _optional(root / name)
     if not content:
         raise UsageError(
-            f"{root}/{name} not found or empty. A wds folder holds classnames.txt, test/nshards.txt and test/0.tar ..., "
-            "as clip_benchmark_export_wds writes them."
+            f"{root}/{name} not found or empty. A wds folder holds classnames.txt, test/nshards.txt and test/0.tar, "
+            "1.tar ..., as clip_benchmark_export_wds writes them."
         )
     return content
 

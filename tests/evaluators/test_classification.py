@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pacl_bench.data.classification import ClassFolders
+from pacl_bench.data.class_folders import ClassFolders
 from pacl_bench.evaluators.classification import ClassificationSettings, evaluate_classification
 
 from .conftest import CLASSNAMES, COLOURS
