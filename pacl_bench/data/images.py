@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,7 +19,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", "
 class BrokenImage(RunError):
     """A file that does not decode to an image. `file` names it, the message says why."""
 
-    def __init__(self, file: Path | BinaryIO | str, cause: str):
+    def __init__(self, file: Path | BytesIO | str, cause: str):
         super().__init__(f"{file}: {cause}")
         self.file, self.cause = str(file), cause
 
@@ -64,7 +65,7 @@ class LabelledImages(ImageSet, Protocol):
     templates: list[str]  # its own prompt templates; empty where it has none
 
 
-def open_image(file: Path | BinaryIO) -> Image.Image:
+def open_image(file: Path | BytesIO) -> Image.Image:
     """Decodes a file to RGB, turned upright as its EXIF orientation says.
 
     Raises:
