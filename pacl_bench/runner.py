@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pacl_bench import records
-from pacl_bench.data.vocabulary import load_templates, text_hash
+from pacl_bench.data.vocabulary import OWN, load_templates, templates_for, text_hash
 from pacl_bench.encoders import load_encoder
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.spec import parse_spec
@@ -45,7 +45,7 @@ def run_study(study: Study, results: Path, rerun: Rerun = "missing", device: str
     """
     evaluator = lookup(EVALUATORS, study.evaluator, "evaluator")
     settings = make_settings(evaluator, study.settings)
-    datasets = [evaluator.load_dataset(name) for name in study.datasets]
+    datasets = _datasets(evaluator, study, settings)
     candidates = list(_candidates(study, evaluator, device))
     _refuse_equal_names(candidates, study)
     found = []
@@ -73,9 +73,21 @@ def make_settings(evaluator: Evaluator, given: dict[str, Any]) -> Any:
         if not _fits(value, hints[name]):
             raise UsageError(f"setting {name}: {value!r} is not what it takes ({_said(hints[name])}).")
     settings = evaluator.settings(**given)
-    if "templates" in known:
+    if "templates" in known and settings.templates != OWN:
         load_templates(settings.templates)
     return settings
+
+
+def _datasets(evaluator: Evaluator, study: Study, settings: Any) -> list[Any]:
+    """The study's data sets; a UsageError where two would overwrite each other's records."""
+    datasets = [evaluator.load_dataset(name) for name in evaluator.expand(study.datasets)]
+    names = [dataset.name for dataset in datasets]
+    equal = next((name for name in names if names.count(name) > 1), None)
+    if equal is not None:
+        raise UsageError(f"Two data sets are called {equal!r}. Give one of them in a study of its own (--study NAME).")
+    for dataset in datasets:
+        _settings_config(settings, dataset)
+    return datasets
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -154,7 +166,7 @@ def _config(evaluator: str, model: VisionEncoder | AlignedModel, dataset: Any, s
     """All that changes the numbers; a record of another config is measured again."""
     return {
         "evaluator": evaluator,
-        "settings": _settings_config(settings),
+        "settings": _settings_config(settings, dataset),
         "model": model.describe(),
         "dataset": {
             "name": dataset.name,
@@ -182,9 +194,9 @@ def _measure(
     return Record(key, result.measurements, config, stopwatch.provenance(device), result.curves)
 
 
-def _settings_config(settings: Any) -> dict[str, Any]:
-    """The settings as a record holds them, with what the templates' name stands for."""
+def _settings_config(settings: Any, dataset: Any) -> dict[str, Any]:
+    """The settings as a record holds them, with what the templates' name stands for on this data set."""
     config = asdict(settings)
     if "templates" in config:
-        config["templates_hash"] = text_hash(load_templates(settings.templates))
+        config["templates_hash"] = text_hash(templates_for(dataset, settings.templates))
     return config

@@ -55,6 +55,7 @@ class WorldLabels(WorldImages):
         super().__init__(name, world_set)
         self.classnames = list(world_set.classnames)
         self.labels = [world_set[index][1] for index in range(len(world_set))]
+        self.templates: list[str] = []
 
 
 class WorldPhotos(WorldImages):

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -18,7 +19,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", "
 class BrokenImage(RunError):
     """A file that does not decode to an image. `file` names it, the message says why."""
 
-    def __init__(self, file: Path | str, cause: str):
+    def __init__(self, file: Path | BytesIO | str, cause: str):
         super().__init__(f"{file}: {cause}")
         self.file, self.cause = str(file), cause
 
@@ -61,9 +62,10 @@ class LabelledImages(ImageSet, Protocol):
     classnames: list[str]
     labels: list[int]  # indices into `classnames`
     official_images: int  # how many the complete set has
+    templates: list[str]  # its own prompt templates; empty where it has none
 
 
-def open_image(file: Path) -> Image.Image:
+def open_image(file: Path | BytesIO) -> Image.Image:
     """Decodes a file to RGB, turned upright as its EXIF orientation says.
 
     Raises:
@@ -107,15 +109,16 @@ class PhotoFiles:
     @property
     def fingerprint(self) -> str:
         """Over each file's name, folder and size; where the folders lie does not matter."""
-        return _sha256(f"{file.parent.name}/{file.name} {file.stat().st_size}" for file in self.files)
+        return lines_fingerprint(f"{file.parent.name}/{file.name} {file.stat().st_size}" for file in self.files)
 
 
 def files_fingerprint(root: Path, files: Iterable[Path]) -> str:
     """sha256 over the names and sizes of files, independent of where the root lies."""
-    return _sha256(f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files)
+    return lines_fingerprint(f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files)
 
 
-def _sha256(lines: Iterable[str]) -> str:
+def lines_fingerprint(lines: Iterable[str]) -> str:
+    """sha256 over lines, each of which says one image."""
     digest = hashlib.sha256()
     for line in lines:
         digest.update(f"{line}\n".encode())

@@ -1,10 +1,10 @@
 """Evaluators: each measures one model on one data set. They know no paths, no command line, no records on disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pacl_bench.data.classification import CLASSIFICATION_SETS, load_classification
+from pacl_bench.data.classification import CLASSIFICATION_SETS, GROUPS, expand, load_classification
 from pacl_bench.data.segmentation import SEGMENTATION_SETS, load_segmentation
 from pacl_bench.data.world import WORLD_CLASSIFICATION, WORLD_SEGMENTATION
 from pacl_bench.encoders.base import VisionEncoder
@@ -33,6 +33,7 @@ class Evaluator:
     load_dataset: Callable[[str], Any]
     evaluate: Callable[[Any, Any, Any], Result]
     needs_text: bool  # measures an aligned model; else a bare vision encoder will do
+    expand: Callable[[Iterable[str]], list[str]] = list  # puts the members in place of the name of a group
 
 
 def _coherence(model: VisionEncoder | AlignedModel, images: Any, settings: CoherenceSettings) -> Result:
@@ -42,7 +43,7 @@ def _coherence(model: VisionEncoder | AlignedModel, images: Any, settings: Coher
 
 
 SEGMENTATION_NAMES = (*SEGMENTATION_SETS, *WORLD_SEGMENTATION)
-CLASSIFICATION_NAMES = (*CLASSIFICATION_SETS, *WORLD_CLASSIFICATION)
+CLASSIFICATION_NAMES = (*GROUPS, *CLASSIFICATION_SETS, *WORLD_CLASSIFICATION)
 
 EVALUATORS: dict[str, Evaluator] = {
     "patches": Evaluator(
@@ -66,5 +67,6 @@ EVALUATORS: dict[str, Evaluator] = {
         load_classification,
         lambda *given: Result(evaluate_classification(*given)),
         needs_text=True,
+        expand=expand,
     ),
 }

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from pacl_bench.data.images import LabelledImages
-from pacl_bench.data.vocabulary import load_templates
+from pacl_bench.data.vocabulary import templates_for
 from pacl_bench.features import View, encoded
 from pacl_bench.metrics.bootstrap import bootstrap_interval
 from pacl_bench.metrics.classification import mean_per_class_recall, recall_per_class, top1
@@ -20,14 +20,14 @@ PROTOCOL = "zero-shot"
 class ClassificationSettings:
     """What changes the numbers."""
 
-    templates: str = "paper7"
+    templates: str = "paper7"  # or simple, openai80, own (those of the data set), or a file
 
 
 def evaluate_classification(
     model: AlignedModel, images: LabelledImages, settings: ClassificationSettings
 ) -> list[Measurement]:
     """Top-1 accuracy, mean per-class recall, and the recall of each class."""
-    classes = model.class_embeddings(images.classnames, load_templates(settings.templates))
+    classes = model.class_embeddings(images.classnames, templates_for(images, settings.templates))
     scores = [
         model.image_text_similarity(features.to(classes.device), classes).cpu()
         for _, features in encoded(model.vision, images, View(whole=False))
@@ -54,9 +54,17 @@ def _measurements(predicted: torch.Tensor, labels: torch.Tensor, classnames: lis
         ),
         *(
             Measurement("recall", float(recall[label]), PROTOCOL, int((labels == label).sum()), name)
-            for label, name in enumerate(classnames)
+            for label, name in enumerate(_told_apart(classnames))
             if not recall[label].isnan()
         ),
+    ]
+
+
+def _told_apart(classnames: list[str]) -> list[str]:
+    """Names for the rows of a record: OpenAI calls two pairs of ImageNet's classes alike."""
+    return [
+        name if name not in classnames[:label] else f"{name} ({classnames[:label].count(name) + 1})"
+        for label, name in enumerate(classnames)
     ]
 
 

@@ -288,9 +288,7 @@ def test_unknown_and_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", DOWNLOADS)
 def test_what_is_fetched_lies_where_its_reader_looks(name: str) -> None:
-    entry = declarations().get(name)
-    if entry is None:
-        pytest.skip("not declared yet")
+    entry = declarations()[name]
     assert any(
         _related(made, folder) for download in DOWNLOADS[name] for made in download.makes for folder in entry.folders
     )

@@ -1,4 +1,4 @@
-"""Segmentation and classification sets: declarations and readers."""
+"""Segmentation sets: declarations and readers; templates."""
 
 from pathlib import Path
 
@@ -6,24 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pacl_bench.data.classification import CLASSIFICATION_SETS, load_classification
 from pacl_bench.data.images import BrokenImage, ImageSet
 from pacl_bench.data.segmentation import IGNORE_LABEL, load_segmentation
 from pacl_bench.data.vocabulary import TEMPLATES, load_templates
 from pacl_bench.errors import UsageError
-
-NUM_CLASSES = {"cifar10": 10, "caltech101": 101, "dtd": 47}
-
-
-@pytest.mark.parametrize("entry", CLASSIFICATION_SETS.values(), ids=lambda entry: entry.name)
-def test_every_declaration_is_complete(entry) -> None:
-    names = entry.classnames
-    assert len(names) == NUM_CLASSES[entry.name]
-    assert len(set(names)) == len(names)
-    assert all(name == name.strip() and name for name in names)
-    assert entry.source
-    assert entry.licence
-    assert entry.num_images > 0
 
 
 @pytest.mark.parametrize(("name", "number"), list(zip(TEMPLATES, (7, 1, 80), strict=True)))
@@ -92,30 +78,8 @@ def test_what_is_wrong_with_a_segmentation_set_is_named(voc: Path, monkeypatch: 
         load_segmentation("vok20")
 
 
-def test_class_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder, number in (("cat", 2), ("dog", 3)):
-        (tmp_path / "cifar10" / "test" / folder).mkdir(parents=True)
-        for index in range(number):
-            Image.new("RGB", (8, 8)).save(tmp_path / "cifar10" / "test" / folder / f"{index}.png")
-    (tmp_path / "cifar10" / "test" / "cat" / "notes.txt").write_text("no image")
-    monkeypatch.setenv("PACL_DATA", str(tmp_path))
-    images = load_classification("cifar10")
-    assert images.labels == [3, 3, 5, 5, 5]  # cat and dog among the ten
-    assert len(images.classnames) == 10
-    with pytest.raises(UsageError, match=r"dtd: .*dtd/images not found"):
-        load_classification("dtd")
-    (tmp_path / "dtd" / "images").mkdir(parents=True)
-    with pytest.raises(UsageError, match="dtd: no image below"):
-        load_classification("dtd")
-
-
 @pytest.mark.shared
 def test_the_real_sets(shared_data: Path) -> None:
     assert len(load_segmentation("voc20")) == 392
     labels = np.unique(load_segmentation("voc20").label_map(0))
     assert set(labels) <= {*range(20), IGNORE_LABEL}
-    assert {name: len(load_classification(name)) for name in CLASSIFICATION_SETS} == {
-        "cifar10": 1000,
-        "caltech101": 404,
-        "dtd": 120,
-    }

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pacl_bench.data.classification import ClassFolders
+from pacl_bench.data.class_folders import ClassFolders
 from pacl_bench.evaluators.classification import ClassificationSettings, evaluate_classification
 
 from .conftest import CLASSNAMES, COLOURS
@@ -41,3 +41,21 @@ def test_a_head_classifies_by_compatibility(perfect, folders) -> None:
     perfect.head = torch.nn.Identity()
     rows = evaluate_classification(perfect, folders, ClassificationSettings())
     assert rows[0].value == 1.0
+
+
+def test_own_templates_are_used(perfect, folders) -> None:
+    asked = []
+    perfect.text.encode = lambda texts, encode=perfect.text.encode: (asked.extend(texts), encode(texts))[1]
+    folders.templates = ["the colour of a {}"]
+    rows = evaluate_classification(perfect, folders, ClassificationSettings("own"))
+    assert rows[0].value == 1.0
+    assert sorted(asked) == sorted(f"the colour of a {name}" for name in CLASSNAMES)
+
+
+def test_classes_of_one_name_have_a_row_each(perfect, folders) -> None:
+    """As OpenAI's list for ImageNet has two; the second is not told apart from the first."""
+    folders.classnames = [*folders.classnames[:-1], folders.classnames[0]]
+    rows = {m.class_name: m.value for m in evaluate_classification(perfect, folders, ClassificationSettings())}
+    assert rows["aeroplane"] == 1
+    assert rows["aeroplane (2)"] == 0
+    assert len(rows) == 21  # and one of them over all classes
