@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -18,7 +19,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", "
 class BrokenImage(RunError):
     """A file that does not decode to an image. `file` names it, the message says why."""
 
-    def __init__(self, file: Path | str, cause: str):
+    def __init__(self, file: Path | BytesIO | str, cause: str):
         super().__init__(f"{file}: {cause}")
         self.file, self.cause = str(file), cause
 
@@ -63,7 +64,7 @@ class LabelledImages(ImageSet, Protocol):
     official_images: int  # how many the complete set has
 
 
-def open_image(file: Path) -> Image.Image:
+def open_image(file: Path | BytesIO) -> Image.Image:
     """Decodes a file to RGB, turned upright as its EXIF orientation says.
 
     Raises:
