@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -25,7 +25,6 @@ from pacl_bench.stream import LANES, Chunk, Stream, default_workers, repeats
 
 TRAINING_VIEW = View(whole=False)  # the encoder's own centre square; the paper does not say
 ENOUGH_TO_JUDGE = 100  # pairs seen before a share of failures means anything
-MAX_SKIPPED = 0.1
 Sets = list[Pairs | ShardSet]
 
 
@@ -64,8 +63,8 @@ class Batches(Protocol):
 class Loading:
     """How pairs are loaded. Nothing in it changes the weights."""
 
-    workers: int = field(default_factory=default_workers)  # processes that read shards; 0: the main process
-    max_skipped: float = MAX_SKIPPED  # share of pairs that may fail
+    workers: int | None = None  # processes that read shards; 0: the main process; None: all cores but one
+    max_skipped: float = 0.1  # share of pairs that may fail before training stops
 
 
 @dataclass(frozen=True)
@@ -296,10 +295,11 @@ class StreamedBatches:
         sets: Sets,
         drawing: Drawing,
         skipped: SkipLog,
-        workers: int,
+        workers: int | None,
         position: dict[str, Any],
     ):
-        self.vision, self.text, self.drawing, self.skipped, self.workers = vision, text, drawing, skipped, workers
+        self.vision, self.text, self.drawing, self.skipped = vision, text, drawing, skipped
+        self.workers = default_workers() if workers is None else workers
         counts = [pairs.num_pairs for pairs in sets]
         self.num_pairs = None if None in counts else sum(count for count in counts if count is not None)
         if self.num_pairs is None and sets[0].weight is not None:

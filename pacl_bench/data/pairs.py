@@ -281,7 +281,7 @@ def split_sum(names: str) -> list[str]:
 def short_name(name: str) -> str:
     """What a set is called in names of heads: its name, a csv file's stem, the folder of shards; then =weight."""
     name, weight = _name_and_weight(name)
-    if names_shards(name):
+    if name not in PAIR_SOURCES and names_shards(name):
         name = read_shard_pattern(name).name
     return Path(name).stem + (f"={weight:g}" if weight is not None else "")
 

@@ -4,8 +4,9 @@ import glob
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import SEEK_END
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from braceexpand import braceexpand
 
@@ -117,9 +118,20 @@ def read_pairs(file: Path) -> Iterator[RawPair | Skipped]:
             members = tar_file_expander([{"url": str(file), "stream": stream}], handler=note)
             for sample in group_by_keys(members, handler=note):
                 yield _raw(sample, f"{file}/{sample['__key__']}")
+            if not damages and not _ends(stream):
+                note(OSError("cut off"))
     except OSError as error:
         note(error)
     yield from damages[:1]  # reading ends at the first; what else is told is of the same damage
+
+
+def _ends(stream: BinaryIO) -> bool:
+    """Whether a tar has its end mark, zeros: cut between two members or within a header, it else reads as whole."""
+    stream.seek(0)
+    if stream.read(262)[257:] != b"ustar":  # compressed: the decompressor notices
+        return True
+    stream.seek(-512, SEEK_END)
+    return not any(stream.read())
 
 
 def _raw(sample: dict, where: str) -> RawPair | Skipped:
