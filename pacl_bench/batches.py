@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -271,7 +272,7 @@ def shuffled(sizes: list[int], times: list[float], batch_size: int, step: int, s
     order = random.permutation(num_images)[position * batch_size : (position + 1) * batch_size]
     if set(times) == {1.0}:
         return order.tolist()
-    starts = np.cumsum([0, *sizes])
+    starts = accumulate(sizes, initial=0)
     shown = [_shown(start, size, often, random) for start, size, often in zip(starts, sizes, times, strict=False)]
     return np.concatenate(shown)[order].tolist()
 

@@ -1,14 +1,13 @@
 """Webdataset shards: every pair once an epoch, whatever the workers; what cannot be used is named by cause."""
 
 import io
-import json
+import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-import webdataset
 from PIL import Image
 
 from pacl_bench.data.pairs import load_pairs, name_of, short_name
@@ -17,36 +16,10 @@ from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import UsageError
 from pacl_bench.stream import LANES, Chunk, Stream, repeats, usable_workers
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from shard_samples import jpeg, write_shards, write_tar
+
 PREPROCESS = Preprocess(16, 8, (0.0,) * 3, (1.0,) * 3)
-
-
-def jpeg(number: int = 0, size: tuple[int, int] = (24, 20), kind: str = "JPEG") -> bytes:
-    pixels = np.random.default_rng(number).integers(0, 256, size=(size[1], size[0], 3), dtype=np.uint8)
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, kind)
-    return content.getvalue()
-
-
-def write_tar(file: Path, samples: list[dict]) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with webdataset.TarWriter(str(file)) as tar:
-        for number, sample in enumerate(samples):
-            tar.write({"__key__": f"{file.stem}{number:04}", **sample})
-    return file
-
-
-def write_shards(folder: Path, sizes: list[int], stats: bool = True) -> Path:
-    """As img2dataset leaves them; every caption is of its own."""
-    for shard, size in enumerate(sizes):
-        samples = [
-            {"jpg": jpeg(number), "txt": f"{folder.name} {shard} {number}", "json": b'{"caption": "not this one"}'}
-            for number in range(size)
-        ]
-        write_tar(folder / f"{shard:05}.tar", samples)
-        if stats:
-            content = {"count": size + 2, "successes": size, "failed_to_download": 2}
-            (folder / f"{shard:05}_stats.json").write_text(json.dumps(content))
-    return folder
 
 
 def stream(names: str) -> Stream:
