@@ -11,30 +11,26 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from pacl_bench.data.captions import noun_prompts
-from pacl_bench.data.images import ImageSet
-from pacl_bench.data.pairs import Pairs, Skipped, count_skipped, load_pairs
+from pacl_bench.batches import Batch, Batches, Drawing, Loading, Sets, SkipLog, open_batches
+from pacl_bench.data.pairs import load_pairs, name_of
 from pacl_bench.data.vocabulary import text_hash
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder, state_sha256
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.features import CachedTokens, OnlineTokens, View, cached_texts, cached_tokens, fits_cache
 from pacl_bench.files import write_text
 from pacl_bench.model.checkpoint import CARD, FrozenPart, HeadCard, save_head
 from pacl_bench.model.compatibility import compatibility
 from pacl_bench.model.embedder import VisionEmbedder
 from pacl_bench.model.loss import info_nce
-from pacl_bench.progress import bar, console
+from pacl_bench.progress import bar
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.registry import lookup
 
 CHECKPOINT, LOG, SKIPPED = "checkpoint.pt", "log.jsonl", "skipped.jsonl"
-TRAINING_VIEW = View(whole=False)  # the encoder's own centre square; the paper does not say
 
 
 @dataclass(frozen=True)
@@ -98,18 +94,27 @@ class TrainConfig:
 
 
 def train(
-    config: TrainConfig, out: Path, resume: bool = False, device: str = "cpu", checkpoint_every: int = 100
+    config: TrainConfig,
+    out: Path,
+    resume: bool = False,
+    device: str = "cpu",
+    checkpoint_every: int = 100,
+    loading: Loading | None = None,
 ) -> HeadCard:
     """Trains a head and writes it to the folder `out`, with its log and the list of skipped pairs.
 
     Args:
         resume: go on from the last checkpoint in `out`; the weights become those of an uninterrupted run.
         checkpoint_every: steps between checkpoints.
+        loading: how pairs are read, and how many of them may fail.
 
     Raises:
-        UsageError: `out` holds another run. RunError: the loss became NaN, or Ctrl-C; the last good state is kept.
+        UsageError: `out` holds another run. RunError: the loss became NaN, too many pairs failed, or Ctrl-C; the last
+            good state is kept.
     """
     _refuse_to_overwrite(out, resume)
+    loading = loading or Loading()
+    recipe = config.recipe
     stopwatch = Stopwatch()
     vision = load_encoder(config.encoder).to(device)
     text = load_text_encoder(config.text).to(device)
@@ -118,20 +123,16 @@ def train(
 
     torch.manual_seed(config.seed)
     embedder = VisionEmbedder(vision.width, text.dim).to(device)
-    state = TrainState(embedder, config.recipe, _identity(config, vision, text, sets))
+    state = TrainState(embedder, recipe, _identity(config, vision, text, sets))
     if resume:
         state.load(out / CHECKPOINT)
-    trained_on: dict[str, Any] = {
-        "pairs": "+".join(pairs.name for pairs in sets),
-        "pairs_fingerprint": pairs_fingerprint(sets),
-    }
-    if config.recipe.steps != 0:
-        images = TrainingImages(vision, sets)
-        if not len(images):
-            raise UsageError(f"--pairs {config.pairs}: no image decodes ({count_skipped(images.skipped)}).")
-        trained_on |= _report_pairs(images, out)
-        texts = TrainingTexts(images.captions, text)
-        _run(state, images, texts, config, _total_steps(config.recipe, len(images)), out, device, checkpoint_every)
+    trained_on: dict[str, Any] = {"pairs": name_of(sets), "pairs_fingerprint": pairs_fingerprint(sets)}
+    if recipe.steps != 0:
+        drawing = Drawing(recipe.batch_size, recipe.noun_share, config.seed)
+        skipped = SkipLog(out / SKIPPED, loading.max_skipped, state.position.get("skipped", {}))
+        batches = open_batches(vision, text, sets, drawing, skipped, loading, state.position)
+        _run(state, batches, recipe, _total_steps(config, batches), out, checkpoint_every)
+        trained_on |= batches.describe()
 
     _require_frozen(vision, text)
     card = _card(config, state, vision, text, trained_on, stopwatch.provenance(device), out)
@@ -141,32 +142,21 @@ def train(
 
 def _run(
     state: "TrainState",
-    images: "TrainingImages",
-    texts: "TrainingTexts",
-    config: TrainConfig,
+    batches: Batches,
+    recipe: Recipe,
     total_steps: int,
     out: Path,
-    device: str,
     checkpoint_every: int,
 ) -> None:
     """The loop. Whatever ends it, the last good state is in the checkpoint."""
-    recipe = config.recipe
-    batch_size = min(recipe.batch_size, len(texts))
     log = Log(out / LOG, state.step)
     try:
         with interrupts_wait() as interrupted, bar("loss", "rate") as progress:
             task = progress.add_task("training", total=total_steps, completed=state.step, loss="", rate="")
             for step in range(state.step, total_steps):
                 started = time.monotonic()
-                batch = shuffled(len(texts), batch_size, step, config.seed)
-                chosen = texts.draw(batch, recipe.noun_share, np.random.default_rng([config.seed, step, 1]))
-                loss = state.update(
-                    images.patch_tokens(batch).to(device),
-                    texts.embeddings[chosen].to(device),
-                    None if recipe.same_text_is_negative else same_text(chosen).to(device),
-                    learning_rate(recipe, step, total_steps),
-                )
-                rate = batch_size / (time.monotonic() - started)
+                loss = state.update(batches.batch(step), learning_rate(recipe, step, total_steps))
+                rate = batches.batch_size / (time.monotonic() - started)
                 log.write(
                     step=step, loss=loss, lr=state.lr, temperature=state.temperature.item(), pairs_per_second=rate
                 )
@@ -181,6 +171,7 @@ def _run(
         if state.consistent:
             state.save(out / CHECKPOINT)
         log.close()
+        batches.close()
 
 
 @contextmanager
@@ -218,6 +209,7 @@ class TrainState:
             groups.append({"params": [self.log_temperature], "weight_decay": 0.0})
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
         self.step = 0
+        self.position: dict[str, Any] = {}  # of the batches, after the last step
         self.consistent = True  # False while a step is half done, and after one that went wrong
 
     @property
@@ -228,18 +220,15 @@ class TrainState:
     def lr(self) -> float:
         return self.optimizer.param_groups[0]["lr"]
 
-    def update(
-        self,
-        patch_tokens: Float[Tensor, "pair patch width"],
-        text_embeddings: Float[Tensor, "pair dim"],
-        same: Bool[Tensor, "pair pair"] | None,
-        lr: float,
-    ) -> float:
+    def update(self, batch: Batch, lr: float) -> float:
         """One step of the optimizer; the loss before it, in nats."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        phi = compatibility(self.embedder(patch_tokens), text_embeddings, self.recipe.patch_scale)
-        loss = info_nce(phi, self.temperature, same)
+        device = self.log_temperature.device
+        patch_embeddings = self.embedder(batch.patch_tokens.to(device))
+        phi = compatibility(patch_embeddings, batch.text_embeddings.to(device), self.recipe.patch_scale)
+        same_text = None if self.recipe.same_text_is_negative else batch.same_text.to(device)
+        loss = info_nce(phi, self.temperature, same_text)
         self.optimizer.zero_grad()
         loss.backward()
         self._require_finite(loss)
@@ -247,7 +236,7 @@ class TrainState:
         self.optimizer.step()
         if not all(bool(weight.isfinite().all()) for weight in (*self.embedder.parameters(), self.log_temperature)):
             raise RunError(f"The weights became infinite at step {self.step}. Lower --lr; checkpoints are of before.")
-        self.step += 1
+        self.step, self.position = self.step + 1, batch.position
         self.consistent = True
         return loss.item()
 
@@ -266,6 +255,7 @@ class TrainState:
         content = {
             "identity": json.dumps(self.identity, sort_keys=True),
             "step": self.step,
+            "position": self.position,
             "embedder": self.embedder.state_dict(),
             "log_temperature": self.log_temperature.detach(),
             "optimizer": self.optimizer.state_dict(),
@@ -290,73 +280,7 @@ class TrainState:
         self.embedder.load_state_dict(content["embedder"])
         self.log_temperature.data.copy_(content["log_temperature"])
         self.optimizer.load_state_dict(content["optimizer"])
-        self.step = content["step"]
-
-
-class TrainingImages:
-    """The images of all sets that decode, numbered through: patch tokens from the cache, or encoded batch by batch."""
-
-    def __init__(self, vision: VisionEncoder, sets: list[Pairs]):
-        self.sources: list[CachedTokens | OnlineTokens] = []
-        self.places: list[tuple[int, int]] = []  # of each image: which set, which of its images
-        self.captions: list[list[str]] = []
-        self.skipped: list[Skipped] = []
-        for number, pairs in enumerate(sets):
-            source = _token_source(vision, pairs.photos)
-            readable = [index for index in range(len(pairs)) if index not in source.broken]
-            self.sources.append(source)
-            self.places += [(number, index) for index in readable]
-            self.captions += [pairs.captions[index] for index in readable]
-            self.skipped += pairs.skipped + [Skipped("broken image", cause) for cause in source.broken.values()]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def patch_tokens(self, images: list[int]) -> Float[Tensor, "image patch width"]:
-        """Of the images of a batch, in its order."""
-        rows_of: dict[int, list[int]] = {}
-        for row, image in enumerate(images):
-            rows_of.setdefault(self.places[image][0], []).append(row)
-        tokens = [
-            self.sources[number].batch([self.places[images[row]][1] for row in rows])
-            for number, rows in rows_of.items()
-        ]
-        order = torch.tensor([row for rows in rows_of.values() for row in rows])
-        return torch.cat(tokens)[order.argsort()]
-
-
-def _token_source(vision: VisionEncoder, photos: ImageSet) -> CachedTokens | OnlineTokens:
-    if fits_cache(vision, photos, TRAINING_VIEW):
-        return cached_tokens(vision, photos, TRAINING_VIEW)
-    return OnlineTokens(vision, photos, TRAINING_VIEW)
-
-
-class TrainingTexts:
-    """The captions of all images and the noun prompts made of them, each text embedded once."""
-
-    def __init__(self, captions_of: list[list[str]], encoder: TextEncoder):
-        numbers: dict[str, int] = {}
-        self.captions = [[numbers.setdefault(c, len(numbers)) for c in captions] for captions in captions_of]
-        self.prompts = [
-            [[numbers.setdefault(prompt, len(numbers)) for prompt in noun_prompts(c)] for c in captions]
-            for captions in captions_of
-        ]
-        self.texts = list(numbers)
-        self.embeddings = cached_texts(encoder, self.texts)
-
-    def __len__(self) -> int:
-        return len(self.captions)
-
-    def draw(self, images: list[int], noun_share: float, random: np.random.Generator) -> list[int]:
-        """One text for each image: one of its captions, or a noun of that caption in a template."""
-        return [self._draw_one(image, noun_share, random) for image in images]
-
-    def _draw_one(self, image: int, noun_share: float, random: np.random.Generator) -> int:
-        caption = random.integers(len(self.captions[image]))
-        prompts = self.prompts[image][caption]
-        if prompts and random.random() < noun_share:
-            return prompts[random.integers(len(prompts))]
-        return self.captions[image][caption]
+        self.step, self.position = content["step"], content.get("position", {})
 
 
 class Log:
@@ -376,16 +300,6 @@ class Log:
         self.handle.close()
 
 
-def shuffled(num_images: int, batch_size: int, step: int, seed: int) -> list[int]:
-    """The images of a step: every epoch is a new permutation, its incomplete last batch left out.
-
-    It depends on nothing but its arguments, so a resumed run sees what the uninterrupted one would have seen.
-    """
-    epoch, position = divmod(step, num_images // batch_size)
-    order = np.random.default_rng([seed, epoch]).permutation(num_images)
-    return order[position * batch_size : (position + 1) * batch_size].tolist()
-
-
 def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:
     """Linear warm-up, then a cosine to zero."""
     if step < recipe.warmup_steps:
@@ -394,16 +308,16 @@ def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:
     return recipe.lr * (1 + math.cos(math.pi * progress)) / 2
 
 
-def same_text(chosen: list[int]) -> Bool[Tensor, "pair pair"]:
-    """Where two pairs of a batch have the same text."""
-    numbers = torch.tensor(chosen)
-    return numbers[:, None] == numbers[None]
-
-
-def _total_steps(recipe: Recipe, num_images: int) -> int:
+def _total_steps(config: TrainConfig, batches: Batches) -> int:
+    recipe = config.recipe
     if recipe.steps is not None:
         return recipe.steps
-    return (recipe.epochs or 0) * (num_images // min(recipe.batch_size, num_images))
+    if batches.num_pairs is None:
+        raise UsageError(
+            f"--pairs {config.pairs}: how many pairs an epoch has is not known (no *_stats.json of img2dataset beside "
+            "every tar). Give --steps in place of epochs."
+        )
+    return (recipe.epochs or 0) * (batches.num_pairs // batches.batch_size)
 
 
 def _refuse_to_overwrite(out: Path, resume: bool) -> None:
@@ -421,7 +335,7 @@ def _require_frozen(*encoders: VisionEncoder | TextEncoder) -> None:
             raise RunError(f"{encoder.name} is not frozen ({open_weights[:1] or 'its weights or mode changed'}).")
 
 
-def _identity(config: TrainConfig, vision: VisionEncoder, text: TextEncoder, sets: list[Pairs]) -> dict[str, Any]:
+def _identity(config: TrainConfig, vision: VisionEncoder, text: TextEncoder, sets: Sets) -> dict[str, Any]:
     """What must be the same for a run to be resumed."""
     return {
         "encoder": {"sha256": vision.fingerprint, **vision.settings},
@@ -432,19 +346,11 @@ def _identity(config: TrainConfig, vision: VisionEncoder, text: TextEncoder, set
     }
 
 
-def pairs_fingerprint(sets: list[Pairs]) -> str:
-    """Over all images and captions."""
-    return text_hash([f"{pairs.photos.fingerprint} {pairs.captions_fingerprint}" for pairs in sets])
-
-
-def _report_pairs(images: TrainingImages, out: Path) -> dict[str, Any]:
-    """Says how many pairs there are and which were skipped; the same for the head's card."""
-    write_text(out / SKIPPED, "".join(json.dumps(asdict(skip)) + "\n" for skip in images.skipped))
-    if images.skipped:
-        line = f"{len(images):,} images; skipped {count_skipped(images.skipped)}; all in {out / SKIPPED}"
-        console.print(line, markup=False)
-    captions = sum(map(len, images.captions))
-    return {"images": len(images), "captions": captions, "skipped": len(images.skipped)}
+def pairs_fingerprint(sets: Sets) -> str:
+    """Over all images and captions (of shards: the names and sizes of the tars), and the weights."""
+    return text_hash(
+        [pairs.fingerprint + ("" if pairs.weight is None else f" weight {pairs.weight:g}") for pairs in sets]
+    )
 
 
 def _card(

@@ -13,12 +13,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pacl_bench import train as module
+from pacl_bench.batches import shuffled
 from pacl_bench.encoders import load_encoder
 from pacl_bench.encoders.base import TextEncoder
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.model.aligned import AlignedModel, load_aligned
 from pacl_bench.model.checkpoint import load_embedder, read_card
-from pacl_bench.train import RECIPES, TrainConfig, TrainState, learning_rate, make_recipe, shuffled, train
+from pacl_bench.train import RECIPES, TrainConfig, TrainState, learning_rate, make_recipe, train
 
 QUICK = replace(RECIPES["small"], batch_size=4, steps=6, warmup_steps=0)
 
@@ -203,10 +204,10 @@ def test_it_learns_what_is_where(clip_spec: str, tmp_path: Path, monkeypatch: py
 
 def test_every_epoch_shows_every_image_once() -> None:
     for epoch in range(3):
-        seen = [image for step in range(epoch * 3, epoch * 3 + 3) for image in shuffled(9, 3, step, seed=7)]
+        seen = [image for step in range(epoch * 3, epoch * 3 + 3) for image in shuffled([9], [1.0], 3, step, seed=7)]
         assert sorted(seen) == list(range(9))
-    assert shuffled(9, 3, 0, seed=7) != shuffled(9, 3, 3, seed=7)
-    assert len({image for step in range(2) for image in shuffled(9, 4, step, seed=7)}) == 8
+    assert shuffled([9], [1.0], 3, 0, seed=7) != shuffled([9], [1.0], 3, 3, seed=7)
+    assert len({image for step in range(2) for image in shuffled([9], [1.0], 4, step, seed=7)}) == 8
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:

@@ -1,5 +1,6 @@
 """The commands that train heads: quickstart, train, ablate."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,11 @@ from pacl_bench.cli.options import (
 )
 from pacl_bench.cli.output import print_records, print_rows
 
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Processes that read shards; default one less than there are cores.")
+]
+MaxSkipped = Annotated[float, typer.Option(min=0, max=1, help="Share of pairs that may fail before training stops.")]
+
 
 def quickstart(
     out: Annotated[Path, typer.Option(help="Folder for heads, records, report and cache.")] = Path("quickstart"),
@@ -39,7 +45,11 @@ def train(
     encoder: Annotated[str, typer.Option(help="Frozen vision encoder.")],
     text: Annotated[str, typer.Option(help="Frozen text encoder: a CLIP or transformers:FOLDER.")],
     pairs: Annotated[
-        str, typer.Option(help="Training pairs, comma-separated: names or csv files (filepath, caption).")
+        str,
+        typer.Option(
+            help="Training pairs, comma-separated: names, csv files (filepath, caption), shards "
+            "(/data/{00..99}.tar, a folder); each may have a weight: cc3m:0.2,cc12m:0.8."
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the head; default heads/pacl-<encoder>.")] = None,
     recipe: Annotated[
@@ -64,6 +74,8 @@ def train(
         bool | None, typer.Option(help="Count equal texts in a batch as negatives.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    workers: Workers = None,
+    max_skipped: MaxSkipped = 0.1,
     device: Device = "auto",
     data_root: DataRoot = None,
     weights_root: WeightsRoot = None,
@@ -76,13 +88,14 @@ def train(
         "patch_scale": patch_scale, "temperature": temperature, "learn_temperature": learn_temperature,
         "noun_share": noun_share, "same_text_is_negative": same_text_is_negative, "steps": steps, "epochs": epochs,
     }  # fmt: skip
+    from pacl_bench.batches import Loading
     from pacl_bench.model.checkpoint import default_name
     from pacl_bench.train import TrainConfig, make_recipe
     from pacl_bench.train import train as run
 
     out = out or Path("heads", default_name(encoder))
-    config = TrainConfig(encoder, text, "+".join(listed(pairs)), make_recipe(recipe, changes), seed)
-    card = run(config, out, resume, torch_device(device))
+    config = TrainConfig(encoder, text, "+".join(_listed_pairs(pairs)), make_recipe(recipe, changes), seed)
+    card = run(config, out, resume, torch_device(device), loading=Loading(workers, max_skipped))
     row = {
         "head": str(out), "steps": card.step, "temperature": round(card.temperature, 4),
         **{key: card.train.get(key) for key in ("pairs", "images", "captions", "skipped")},
@@ -104,6 +117,8 @@ def ablate(
     dataset: Annotated[str, typer.Option(help="Segmentation set each head is measured on.")] = "voc20",
     out: Annotated[Path, typer.Option(help="Folder that holds a folder for each head.")] = Path("heads"),
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    workers: Workers = None,
+    max_skipped: MaxSkipped = 0.1,
     rerun: RerunOption = "missing",
     device: Device = "auto",
     data_root: DataRoot = None,
@@ -114,8 +129,15 @@ def ablate(
 ) -> None:
     """Train and measure a grid of encoders x training sets: Table 3. Every cell can be stopped and resumed."""
     from pacl_bench.ablate import Grid, ablate
+    from pacl_bench.batches import Loading
     from pacl_bench.paths import results_root
     from pacl_bench.train import make_recipe
 
-    grid = Grid(listed(encoders), listed(pairs), text, make_recipe(recipe, {"steps": steps}), dataset, seed)
-    print_records(ablate(grid, out, results_root(), rerun, torch_device(device)), as_json)
+    grid = Grid(listed(encoders), _listed_pairs(pairs), text, make_recipe(recipe, {"steps": steps}), dataset, seed)
+    records = ablate(grid, out, results_root(), rerun, torch_device(device), Loading(workers, max_skipped))
+    print_records(records, as_json)
+
+
+def _listed_pairs(text: str) -> list[str]:
+    """As `listed`, but a comma within braces does not split: /data/{a,b}/00000.tar."""
+    return [part.strip() for part in re.split(r",(?![^{}]*\})", text) if part.strip()]

@@ -26,7 +26,7 @@ EMPTY_NOUNS = frozenset(
 )
 
 
-@lru_cache(maxsize=1_000_000)
+@lru_cache(maxsize=100_000)  # each of many loading workers keeps its own
 def nouns(caption: str) -> list[str]:
     """The common nouns of a caption, each once, in the singular, in order: "Two dogs on a sofa" -> dog, sofa."""
     words = re.findall(r"[A-Za-z]+(?:'[a-z]+)?", caption)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
@@ -45,10 +45,14 @@ class Preprocess:
 
     def __call__(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
         """The centre square: the short side becomes `image_size` pixels, what is over of the long side is cut off."""
+        return self.normalised(torch.from_numpy(self.square(image)))
+
+    def square(self, image: Image.Image) -> UInt8[np.ndarray, "size size 3"]:
+        """The pixels of the centre square, before they are scaled to the model's mean and spread."""
         height, width = self._short_side_to(self.image_size, image)
         top, left = round((height - self.image_size) / 2), round((width - self.image_size) / 2)
         square = (left, top, left + self.image_size, top + self.image_size)
-        return self._normalised(self._resize(image, height, width).crop(square))
+        return np.array(self._resize(image, height, width).crop(square))
 
     def whole(self, image: Image.Image, short_side: int | None = None) -> Float[Tensor, "3 height width_px"]:
         """The whole image, nothing cut off: the short side becomes `short_side` pixels (default `image_size`).
@@ -57,7 +61,8 @@ class Preprocess:
         aspect ratio changes by less than half a patch.
         """
         height, width = self._short_side_to(short_side or self.image_size, image)
-        return self._normalised(self._resize(image, self._tiled(height), self._tiled(width)))
+        pixels = np.array(self._resize(image, self._tiled(height), self._tiled(width)))
+        return self.normalised(torch.from_numpy(pixels))
 
     def _short_side_to(self, short_side: int, image: Image.Image) -> tuple[int, int]:
         width, height = image.size
@@ -70,9 +75,13 @@ class Preprocess:
     def _resize(self, image: Image.Image, height: int, width: int) -> Image.Image:
         return image.convert("RGB").resize((width, height), Image.Resampling[self.interpolation.upper()])
 
-    def _normalised(self, image: Image.Image) -> Float[Tensor, "3 height width_px"]:
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
-        return (pixels - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+    def normalised(
+        self, pixels: UInt8[Tensor, "*batch height width_px 3"]
+    ) -> Float[Tensor, "*batch 3 height width_px"]:
+        """Pixels as the model takes them, where they are: on the CPU or another device."""
+        scaled = pixels.movedim(-1, -3).float() / 255
+        mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (self.mean, self.std))
+        return (scaled - mean) / std
 
 
 class VisionEncoder(nn.Module):
@@ -178,11 +187,12 @@ class TextEncoder(nn.Module):
     dim: int
     BATCH = 256  # texts per forward pass: bounds memory for long lists
 
-    def forward(self, texts: list[str]) -> Float[Tensor, "text dim"]:
+    def forward(self, texts: list[str], show_progress: bool = True) -> Float[Tensor, "text dim"]:
         """Text embeddings of unit norm, in float32, on the CPU."""
         embeddings = torch.empty(len(texts), self.dim)
         by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # a batch is padded to its longest
-        for start in track(range(0, len(texts), self.BATCH), f"encoding texts with {self.name}"):
+        starts = range(0, len(texts), self.BATCH)
+        for start in track(starts, f"encoding texts with {self.name}") if show_progress else starts:
             batch = by_length[start : start + self.BATCH]
             embeddings[batch] = self._unit_norm([texts[index] for index in batch])
         return embeddings

@@ -1,0 +1,208 @@
+"""Webdataset shards: every pair once an epoch, whatever the workers; what cannot be used is named by cause."""
+
+import io
+import sys
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pacl_bench.data.pairs import load_pairs, name_of, short_name
+from pacl_bench.data.shards import RawPair, ShardSet, Skipped, read_pairs
+from pacl_bench.encoders.base import Preprocess
+from pacl_bench.errors import UsageError
+from pacl_bench.stream import LANES, Chunk, Stream, repeats, usable_workers
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from shard_samples import jpeg, write_shards, write_tar
+
+PREPROCESS = Preprocess(16, 8, (0.0,) * 3, (1.0,) * 3)
+
+
+def stream(names: str) -> Stream:
+    return Stream(load_pairs(names), PREPROCESS, noun_share=0.0, seed=3)
+
+
+def epoch(stream: Stream, workers: int, turn: int = 0, number: int = 0) -> list[Chunk]:
+    """The chunks of an epoch, those of lanes that have ended among them."""
+    chunks: list[Chunk] = []
+    for chunk in stream.chunks(number, turn, workers):
+        chunks.append(chunk)
+        if not any(chunk.seen for chunk in chunks[-LANES:]) and len(chunks) >= LANES:
+            return chunks
+    raise AssertionError("chunks have no end")
+
+
+def texts(chunks: list[Chunk]) -> list[str]:
+    return [text for chunk in chunks for text in chunk.texts]
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than this machine's cores
+def test_every_pair_once_over_workers_and_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_shards(tmp_path / "mine", [40, 3, 70, 1, 33, 12, 5])
+    everything = sorted(
+        f"mine {shard} {n}" for shard, size in enumerate([40, 3, 70, 1, 33, 12, 5]) for n in range(size)
+    )
+    alone = texts(epoch(stream(str(folder)), workers=0))
+    assert sorted(alone) == everything
+    assert alone != everything
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    of_rank = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        of_rank.append(texts(epoch(stream(str(folder)), workers=3)))
+    assert sorted(of_rank[0] + of_rank[1]) == everything
+    assert {text.split()[1] for text in of_rank[0]} & {text.split()[1] for text in of_rank[1]} == set()
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_the_order_does_not_depend_on_the_workers(tmp_path: Path) -> None:
+    shards = stream(str(write_shards(tmp_path / "mine", [40, 3, 70, 1, 33, 12, 5])))
+    alone, three, second = epoch(shards, 0), epoch(shards, 3), epoch(shards, 0, number=1)
+    assert [chunk.texts for chunk in alone] == [chunk.texts for chunk in three]
+    assert all(np.array_equal(one.pixels, other.pixels) for one, other in zip(alone, three, strict=True))
+    assert sorted(texts(alone)) == sorted(texts(second))
+    assert texts(alone) != texts(second)
+    assert [usable_workers(wanted) for wanted in (0, 1, 3, 5, 7, 100)] == [0, 1, 3, 4, 6, 24]
+
+
+@pytest.mark.parametrize("turn", [1, 7, LANES + 2])
+def test_an_epoch_from_a_turn_on(tmp_path: Path, turn: int) -> None:
+    shards = stream(str(write_shards(tmp_path / "mine", [70, 40, 90])))
+    whole, rest = epoch(shards, 0), epoch(shards, 2, turn)
+    assert [chunk.texts for chunk in whole[turn:]] == [chunk.texts for chunk in rest][: len(whole) - turn]
+
+
+def test_patterns(tmp_path: Path) -> None:
+    folder = write_shards(tmp_path / "my:set+more", [1, 2, 3])
+    whole = load_pairs(str(folder))[0]
+    assert isinstance(whole, ShardSet)
+    for pattern in (f"{folder}/{{00000..00002}}.tar", f"{folder}/*.tar", f"{folder}/0000{{0,1,2}}.tar"):
+        (found,) = load_pairs(pattern)
+        assert (found.name, found.num_pairs, found.fingerprint) == ("my:set+more", 6, whole.fingerprint)
+    (one,) = load_pairs(f"{folder}/00001.tar")
+    assert (one.name, one.num_pairs) == ("00001", 2)
+    assert [pairs.num_pairs for pairs in load_pairs(f"{folder}/00001.tar+{folder}/*.tar")] == [2, 6]
+    before = whole.fingerprint
+    (folder / "00000.tar").write_bytes(b"")
+    assert whole.fingerprint != before
+    (folder / "00001_stats.json").unlink()
+    assert load_pairs(str(folder))[0].num_pairs is None
+    (folder / "00002_stats.json").write_text("[]")
+    with pytest.raises(UsageError, match=r"00002_stats\.json is not a count of pairs"):
+        _ = load_pairs(f"{folder}/00002.tar")[0].num_pairs
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line"),
+    [
+        ("{00000..00004}.tar", r"00002\.tar not found \(3 of 5\)"),
+        ("9*.tar", "no tar matches"),
+        ("{0.tar", "{0.tar"),
+        ("empty", "no tar matches"),
+    ],
+)
+def test_shards_that_are_not_there(tmp_path: Path, pattern: str, line: str) -> None:
+    folder = write_shards(tmp_path / "mine", [1, 1])
+    (folder / "empty").mkdir()
+    with pytest.raises(UsageError, match=line):
+        load_pairs(f"{folder}/{pattern}")
+
+
+def test_declared_sets_are_looked_for_below_the_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACL_DATA", str(tmp_path))
+    with pytest.raises(UsageError, match=f"cc12m: {tmp_path}/cc12m not found"):
+        load_pairs("cc3m+cc12m" if write_shards(tmp_path / "cc3m", [2, 3]) else "")
+    assert load_pairs("cc3m")[0].num_pairs == 5
+    (tmp_path / "yfcc15m").mkdir()
+    with pytest.raises(UsageError, match=rf"no \*\.tar in {tmp_path}/yfcc15m"):
+        load_pairs("yfcc15m")
+
+
+def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACL_DATA", str(tmp_path))
+    write_shards(tmp_path / "cc3m", [50, 50])
+    write_shards(tmp_path / "cc12m", [150, 150])
+    sets = load_pairs("cc3m:3+cc12m:1")
+    assert name_of(sets) == "cc3m:0.75+cc12m:0.25"
+    assert repeats([0.75, 0.25], [100, 300]) == [3.0, pytest.approx(1 / 3)]
+    shown = Counter(texts(epoch(stream("cc3m:3+cc12m:1"), 0)))
+    assert {count for text, count in shown.items() if text.startswith("cc3m")} == {3}
+    thinned = [count for text, count in shown.items() if text.startswith("cc12m")]
+    assert set(thinned) == {1}
+    assert 70 < len(thinned) < 130  # 100 of 300 are expected
+    again = Counter(texts(epoch(stream("cc3m:3+cc12m:1"), 0, number=1)))
+    assert set(again) != set(shown)
+    with pytest.raises(UsageError, match="give every set a weight, or none"):
+        load_pairs("cc3m:0.2+cc12m")
+    with pytest.raises(UsageError, match="a weight of 0"):
+        load_pairs("cc3m:0+cc12m:1")
+    assert (short_name("cc3m:0.2"), short_name(f"{tmp_path}/cc3m/*.tar")) == ("cc3m=0.2", "cc3m")
+
+
+def test_files_and_shards_in_one_stream(tmp_path: Path, pairs_csv: Path) -> None:
+    folder = write_shards(tmp_path / "mine", [40])
+    chunks = epoch(stream(f"{folder}+{pairs_csv}"), 2)
+    assert len(texts(chunks)) == 50
+    assert sum("number" in text for text in texts(chunks)) == 10
+    assert [skip.cause for chunk in chunks for skip in chunk.skipped] == ["broken image"]
+
+
+BAD = [
+    ({"jpg": jpeg()[:200], "txt": "cut off"}, "broken image"),
+    ({"jpg": b"<html>404</html>", "txt": "a web page"}, "broken image"),
+    ({"jpg": jpeg(), "txt": " \n"}, "empty caption"),
+    ({"jpg": jpeg(), "txt": b"caf\xe9"}, "broken caption"),
+    ({"jpg": jpeg(), "json": b"{"}, "broken caption"),
+    ({"jpg": jpeg()}, "missing caption"),
+    ({"jpg": jpeg(), "json": b"[]"}, "missing caption"),
+    ({"mp4": b"", "txt": "a film"}, "missing image"),
+    ({"jpg": jpeg(size=(1, 400)), "txt": "a line"}, "absurd size"),
+    ({"png": jpeg(size=(20, 420), kind="PNG"), "txt": "a banner"}, "absurd size"),
+    ({"jpg": jpeg(size=(8, 8)), "txt": "a tracking pixel"}, "absurd size"),
+]
+
+
+def test_what_cannot_be_used_is_skipped_by_cause(tmp_path: Path) -> None:
+    bomb = io.BytesIO()
+    Image.new("1", (16_000, 12_000)).save(bomb, "PNG")
+    bad = [*BAD, ({"png": bomb.getvalue(), "txt": "a bomb"}, "absurd size")]
+    good = [
+        {"jpeg": jpeg(kind="PNG"), "txt": "a png"},
+        {"webp": jpeg(), "json": b'{"caption": "from json"}'},
+    ]
+    file = write_tar(tmp_path / "00000.tar", [sample for sample, _ in bad] + good)
+    chunks = epoch(stream(str(file)), 0)
+    assert sorted(texts(chunks)) == ["a png", "from json"]
+    skipped = sorted((skip for chunk in chunks for skip in chunk.skipped), key=lambda skip: skip.where)
+    assert [(skip.cause, f"00000.tar/00000{number:04}" in skip.where) for number, skip in enumerate(skipped)] == [
+        (cause, True) for _, cause in bad
+    ]
+    assert [skip.where for skip in skipped if "_io" in skip.where] == []
+    assert sum(chunk.seen for chunk in chunks) == len(bad) + 2
+
+
+@pytest.mark.parametrize("damage", ["cut in an image", "cut in a header", "cut between two", "not a tar", "gone"])
+def test_a_damaged_tar_gives_what_it_has(tmp_path: Path, damage: str) -> None:
+    files = [write_tar(tmp_path / f"{n:05}.tar", [{"jpg": jpeg(n), "txt": f"{n}"}] * 3) for n in range(3)]
+    whole = files[1].read_bytes()
+    with tarfile.open(files[1]) as tar:
+        second_image = tar.getmembers()[2]
+    end = {
+        "cut in an image": second_image.offset_data + 300,
+        "cut in a header": second_image.offset + 200,
+        "cut between two": second_image.offset,
+    }
+    cut = damage in end
+    files[1].write_bytes(whole[: end[damage]] if cut else b"no tar at all" * 100)
+    sets = load_pairs(str(tmp_path))
+    if damage == "gone":
+        files[1].unlink()
+    found = list(read_pairs(files[1]))
+    assert [pair.captions for pair in found if isinstance(pair, RawPair)] == ([["1"]] if cut else [])
+    assert [skip.cause for skip in found if isinstance(skip, Skipped)] == ["damaged tar"]
+    chunks = epoch(Stream(sets, PREPROCESS, 0.0, 0), 0)
+    assert sorted(texts(chunks)) == ["0"] * 3 + ["1"] * cut + ["2"] * 3
