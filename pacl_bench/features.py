@@ -157,7 +157,7 @@ def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text 
             if embeddings.shape == (len(texts), encoder.dim):
                 cache.touch(file)
                 return torch.from_numpy(embeddings)
-        except (ValueError, EOFError):
+        except (FileNotFoundError, ValueError, EOFError):  # removed or damaged
             pass
         note(f"{file} is damaged; encoding {len(texts)} texts with {encoder.name} again")
     embeddings = encoder(texts)
