@@ -1,36 +1,31 @@
 """Patch tokens of whole image sets: encoded once, kept on disk, read from there ever after."""
 
+import errno
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from rich.filesize import decimal
 from torch import Tensor
 
+from pacl_bench import cache
 from pacl_bench.data.images import BrokenImage, ImageSet
 from pacl_bench.data.vocabulary import text_hash
 from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder
-from pacl_bench.errors import RunError, UsageError
-from pacl_bench.files import write_json
-from pacl_bench.paths import cache_root
-from pacl_bench.progress import track
+from pacl_bench.errors import RunError
+from pacl_bench.progress import bar, note, track
 
-FORMAT = 1
+FORMAT = 1  # of the tokens' file: half precision, of each image the CLS token first
 BATCH = 16  # images a forward pass, of one shape
 LOADERS = 2  # threads that decode ahead of the encoder
-DEFAULT_LIMIT = "20GB"
-UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -64,6 +59,7 @@ def encoded(encoder: VisionEncoder, images: ImageSet, view: View) -> Iterator[tu
             raise RunError(f"{images.name}: {cause} ({len(tokens.broken)} broken in all, the first is number {index}).")
         yield from ((index, tokens[index]) for index in range(len(images)))
         return
+    _say_not_kept(encoder, images, view)
     for index, features in _encode_all(encoder, images, view):
         if isinstance(features, BrokenImage):
             raise RunError(f"{images.name}: {features}")
@@ -72,10 +68,15 @@ def encoded(encoder: VisionEncoder, images: ImageSet, view: View) -> Iterator[tu
 
 
 class CachedTokens:
-    """The features of an image set in a folder: tokens in one flat file of half precision, memory-mapped."""
+    """The features of an image set in a folder: tokens in one flat file of half precision, memory-mapped.
+
+    While this object lives, no process removes them to make room.
+
+    Raises:
+        Whatever a damaged folder leads to; `cached_tokens` makes it anew.
+    """
 
     def __init__(self, folder: Path):
-        self.folder = folder
         index = json.loads((folder / "index.json").read_text())
         self.width: int = index["width"]
         self.has_cls: bool = index["has_cls"]
@@ -84,12 +85,9 @@ class CachedTokens:
         sizes = [rows * cols + self.has_cls for rows, cols in self.grids]
         self.starts = np.concatenate(
             [[0], np.cumsum([size if grid[0] else 0 for size, grid in zip(sizes, self.grids, strict=True)])]
-        )
-
-    @cached_property
-    def tokens(self) -> np.ndarray:
-        """All tokens of all images, "token width"; of each image the CLS token first."""
-        return np.memmap(self.folder / "tokens.f16", np.float16, mode="r", shape=(int(self.starts[-1]), self.width))
+        ).astype(int)
+        # all tokens of all images, "token width"; of each image the CLS token first
+        self.tokens = cache.mapped(folder / cache.TOKENS, int(self.starts[-1]), self.width)
 
     def __len__(self) -> int:
         return len(self.grids)
@@ -110,6 +108,7 @@ class OnlineTokens:
 
     def __init__(self, encoder: VisionEncoder, images: ImageSet, view: View):
         self.encoder, self.images, self.view = encoder, images, view
+        _say_not_kept(encoder, images, view)
         # decoded once beforehand, so that which images count is known before the first batch
         checks = track(_ahead(self._cause, range(len(images))), f"checking {images.name}", len(images))
         self.broken = {index: cause for index, cause in enumerate(checks) if cause is not None}
@@ -130,33 +129,49 @@ class OnlineTokens:
 
 
 def cached_tokens(encoder: VisionEncoder, images: ImageSet, view: View) -> CachedTokens:
-    """The features of an image set, encoded now if the cache does not hold them."""
+    """The features of an image set, encoded now if the cache does not hold them.
+
+    An encoding that was interrupted is gone on with. If another process is at it, it is waited for.
+    """
     folder = _folder(encoder, images, view)
-    if not folder.is_dir():
-        _write(folder, encoder, images, view)
-    os.utime(folder)  # last used
-    return CachedTokens(folder)
+    tokens = _opened(folder)
+    if tokens is None:
+        what = f"{images.name} with {encoder.name}"
+        with cache.encoding(folder.name, what):
+            tokens = _opened(folder)  # another process may have made it by now
+            if tokens is None:
+                if folder.exists() and cache.remove_folder(folder):
+                    note(f"the cached patch tokens of {what} are damaged; encoding them again")
+                tokens = CachedTokens(_write(folder.name, encoder, images, view))
+    cache.touch(folder)
+    return tokens
 
 
 def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text dim"]:
     """The embeddings of many texts, unit norm, encoded now if the cache does not hold them."""
-    file = cache_root() / "texts" / f"{text_hash([encoder.fingerprint, json.dumps(encoder.settings), *texts])[:32]}.npy"
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(prefix=".partial-", dir=file.parent, delete=False) as made:
-            np.save(made, encoder(texts).numpy())
-        Path(made.name).replace(file)
-    os.utime(file)  # last used
-    return torch.from_numpy(np.load(file))
+    key = text_hash([encoder.fingerprint, json.dumps(encoder.settings), *texts])[:32]
+    file = cache.texts_file(key)
+    if file.is_file():
+        try:
+            embeddings = np.load(file)
+            if embeddings.shape == (len(texts), encoder.dim):
+                cache.touch(file)
+                return torch.from_numpy(embeddings)
+        except (FileNotFoundError, ValueError, EOFError):  # removed or damaged
+            pass
+        note(f"{file} is damaged; encoding {len(texts)} texts with {encoder.name} again")
+    embeddings = encoder(texts)
+    cache.keep_texts(key, embeddings.numpy(), {"encoder": encoder.name, "texts": len(texts)})
+    return embeddings
 
 
 def fits_cache(encoder: VisionEncoder, images: ImageSet, view: View) -> bool:
-    """Whether the tokens of an image set may be kept: PACL_CACHE_LIMIT (default 20GB, 0 for never) and a free disk."""
-    root = cache_root()
-    if _folder(encoder, images, view).is_dir():
-        return True
-    root.mkdir(parents=True, exist_ok=True)
-    return estimated_bytes(encoder, images, view) < min(cache_limit(), 0.9 * shutil.disk_usage(root).free)
+    """Whether the tokens of an image set are in the cache, or may be kept there.
+
+    PACL_CACHE_LIMIT (default 20GB, 0 for never) bounds the whole cache. What is not in use makes room.
+    """
+    folder = _folder(encoder, images, view)
+    return folder.is_dir() or cache.fits(folder.name, estimated_bytes(encoder, images, view))
 
 
 def estimated_bytes(encoder: VisionEncoder, images: ImageSet, view: View) -> int:
@@ -164,16 +179,6 @@ def estimated_bytes(encoder: VisionEncoder, images: ImageSet, view: View) -> int
     side = view.short_side or encoder.image_size
     rows, cols = encoder.grid_of((side, side * 4 // 3 if view.whole else side), view.stride)
     return len(images) * (rows * cols + 1) * encoder.width * 2
-
-
-def cache_limit() -> int:
-    """PACL_CACHE_LIMIT in bytes: "0", "500MB", "20GB"."""
-    text = os.environ.get("PACL_CACHE_LIMIT", DEFAULT_LIMIT).strip().upper()
-    unit = next((unit for unit in sorted(UNITS, key=len, reverse=True) if text.endswith(unit)), "")
-    try:
-        return int(float(text.removesuffix(unit)) * UNITS.get(unit, 1))
-    except ValueError:
-        raise UsageError(f"PACL_CACHE_LIMIT={text} is no size; write it like 20GB.") from None
 
 
 def _folder(encoder: VisionEncoder, images: ImageSet, view: View) -> Path:
@@ -186,38 +191,73 @@ def _folder(encoder: VisionEncoder, images: ImageSet, view: View) -> Path:
         "view": asdict(view),
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
-    return cache_root() / "tokens" / key
+    return cache.tokens_folder(key)
 
 
-def _write(folder: Path, encoder: VisionEncoder, images: ImageSet, view: View) -> None:
-    """Encodes everything into a folder beside the final one, then renames it: two processes may do so at once."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder.parent, ignore_cleanup_errors=True) as temporary:
-        made = Path(temporary) / "tokens"
-        made.mkdir()
-        write_json(made / "index.json", _write_tokens(made / "tokens.f16", encoder, images, view))
-        try:
-            made.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster, with the same tokens
-                raise
+def _opened(folder: Path) -> CachedTokens | None:
+    """What a folder of the cache holds; None where it is not there, or damaged."""
+    try:
+        return CachedTokens(folder)
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
-def _write_tokens(file: Path, encoder: VisionEncoder, images: ImageSet, view: View) -> dict:
-    grids, broken, has_cls = [], {}, False
-    with file.open("wb") as out:
-        progress = track(_encode_all(encoder, images, view), f"encoding {images.name} with {encoder.name}", len(images))
-        for index, features in progress:
-            if isinstance(features, BrokenImage):
-                broken[index] = str(features)
-                grids.append((0, 0))
-                continue
-            has_cls = features.cls_token is not None
-            if features.cls_token is not None:
-                out.write(_rounded(features.cls_token).half().numpy().tobytes())
-            out.write(_rounded(features.patch_tokens).half().numpy().tobytes())
-            grids.append(features.grid)
-    return {"width": encoder.width, "has_cls": has_cls, "grids": grids, "broken": broken}
+def _write(key: str, encoder: VisionEncoder, images: ImageSet, view: View) -> Path:
+    """Encodes everything into the cache, from where an interrupted run left off; the folder it made."""
+    description = f"encoding {images.name} with {encoder.name}"
+    try:
+        made = cache.begin(key, _about(encoder, images, view))
+        with cache.TokenWriter(made, encoder.width) as writer, bar() as progress:
+            if writer.images:
+                note(f"{writer.images:,} of {len(images):,} images were encoded before; going on from there")
+            task = progress.add_task(description, total=len(images), completed=writer.images)
+            for batch in _batches(encoder, images, view, writer.images):
+                if isinstance(batch, BrokenImage):
+                    writer.add_broken(str(batch))
+                else:
+                    writer.add(batch[0].grid, batch[0].cls_token is not None, [_flat(features) for features in batch])
+                progress.update(task, completed=writer.images)
+        folder = writer.finish()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise RunError(
+            f"{description}: {error.strerror}. What is encoded is kept. Make room (`pacl-bench cache clear`), set "
+            "PACL_CACHE to another disk, or PACL_CACHE_LIMIT=0 to keep nothing; then give the same command again."
+        ) from None
+    return folder
+
+
+def _about(encoder: VisionEncoder, images: ImageSet, view: View) -> dict[str, Any]:
+    """What `pacl-bench cache info` says of a set."""
+    return {
+        "encoder": encoder.name,
+        "dataset": images.name,
+        "images": len(images),
+        "view": {
+            **asdict(view),
+            "short_side": view.short_side or encoder.image_size,
+            "stride": view.stride or encoder.patch_size,
+            "block": encoder.settings.get("block"),
+            "tap": encoder.settings.get("tap"),
+        },
+        "bytes": estimated_bytes(encoder, images, view),
+    }
+
+
+def _say_not_kept(encoder: VisionEncoder, images: ImageSet, view: View) -> None:
+    note(
+        f"encoding {images.name} with {encoder.name}: about {decimal(estimated_bytes(encoder, images, view))} of patch "
+        f"tokens, which are not kept (limit {decimal(cache.cache_limit())}: PACL_CACHE_LIMIT)"
+    )
+
+
+def _flat(features: PatchFeatures) -> np.ndarray:
+    """All tokens of one image, "token width", the CLS token first."""
+    patch_tokens = _rounded(features.patch_tokens)[0]
+    if features.cls_token is None:
+        return patch_tokens.numpy()
+    return torch.cat([_rounded(features.cls_token), patch_tokens]).numpy()
 
 
 def _rounded(tokens: Tensor) -> Tensor:
@@ -231,7 +271,21 @@ def _rounded(tokens: Tensor) -> Tensor:
 def _encode_all(
     encoder: VisionEncoder, images: ImageSet, view: View
 ) -> Iterator[tuple[int, PatchFeatures | BrokenImage]]:
-    """One item an image, in order. Neighbours of one shape share a forward pass; images are decoded ahead."""
+    """One item an image, in order."""
+    index = 0
+    for batch in _batches(encoder, images, view):
+        for features in [batch] if isinstance(batch, BrokenImage) else batch:
+            yield index, features
+            index += 1
+
+
+def _batches(
+    encoder: VisionEncoder, images: ImageSet, view: View, first: int = 0
+) -> Iterator[list[PatchFeatures] | BrokenImage]:
+    """Every image from `first` on, in order. Neighbours of one shape share a forward pass; images are decoded ahead.
+
+    With `first` at the end of a batch, the batches are those of a run from the beginning.
+    """
 
     def load(index: int) -> Tensor | BrokenImage:
         try:
@@ -240,18 +294,16 @@ def _encode_all(
             return broken
 
     waiting: list[Tensor] = []
-    first = 0
-    for index, loaded in enumerate(_ahead(load, range(len(images)))):
+    for loaded in _ahead(load, range(first, len(images))):
         if waiting and (len(waiting) == BATCH or not isinstance(loaded, Tensor) or loaded.shape != waiting[0].shape):
-            yield from enumerate(_encode(encoder, waiting, view), start=first)
+            yield list(_encode(encoder, waiting, view))
             waiting = []
         if isinstance(loaded, BrokenImage):
-            yield index, loaded
+            yield loaded
         else:
-            first = first if waiting else index
             waiting.append(loaded)
     if waiting:
-        yield from enumerate(_encode(encoder, waiting, view), start=first)
+        yield list(_encode(encoder, waiting, view))
 
 
 def _encode(encoder: VisionEncoder, tensors: list[Tensor], view: View) -> Iterator[PatchFeatures]:

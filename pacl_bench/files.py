@@ -17,3 +17,11 @@ def write_text(file: Path, text: str) -> None:
 def write_json(file: Path, content: Any) -> None:
     """As `write_text`; NaN and infinity, which JSON does not know, are refused with a ValueError."""
     write_text(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def safe_name(text: str) -> str:
+    """A name as part of a path: what a file name may not hold becomes "-", and so does a leading dot."""
+    safe = "".join(
+        char if char.isalnum() or char in "-_=,+" or (char == "." and at) else "-" for at, char in enumerate(text)
+    )
+    return safe or "-"

@@ -10,6 +10,11 @@ Item = TypeVar("Item")
 console = Console(stderr=True)
 
 
+def note(line: str) -> None:
+    """One dim line: what is going on, and no result."""
+    console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
 def bar(*columns: str) -> Progress:
     """A progress display: description, bar, count, time left, then the task's own fields named in `columns`."""
     extra = [TextColumn(f"{{task.fields[{column}]}}") for column in columns]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacl_bench.errors import UsageError
-from pacl_bench.files import write_json
+from pacl_bench.files import safe_name, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,8 @@ class Key:
     @property
     def path(self) -> Path:
         """Below the folder of records."""
-        return Path(_safe(self.study), _safe(self.model), f"{_safe(self.dataset)}.{_safe(self.variant)}.json")
+        study, model, dataset, variant = map(safe_name, (self.study, self.model, self.dataset, self.variant))
+        return Path(study, model, f"{dataset}.{variant}.json")
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,3 @@ def tidy_rows(record: Record, file: str = "") -> list[dict[str, Any]]:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*.json") if not file.name.startswith("."))
-
-
-def _safe(part: str) -> str:
-    """A name as part of a path: what a file name may not hold becomes "-"."""
-    safe = "".join(
-        char if char.isalnum() or char in "-_=,+" or (char == "." and at) else "-" for at, char in enumerate(part)
-    )
-    return safe or "-"

@@ -44,6 +44,7 @@ def pacl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
         (["train", "--encoder", "c", "--text", "t", "--pairs", "p", "--recipe", "smal"], "Did you mean 'small'?"),
         (["ablate", "--encoders", "clip-b16", "--pairs", "flickr8"], "Did you mean 'flickr8k'?"),
         (["run", "table1-patche"], "Did you mean 'table1-patches'?"),
+        (["report", "--results", "/nowhere"], "/nowhere holds no records/. Measure something first"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(pacl, voc: Path, arguments: list[str], line: str) -> None:

@@ -1,6 +1,10 @@
 """The patch-token cache: encoded once, the same numbers ever after."""
 
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,9 +13,11 @@ from pacl_bench import features as module
 from pacl_bench import load_encoder
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.segmentation import load_segmentation
+from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.features import OnlineTokens, View, cached_texts, cached_tokens, encoded
-from pacl_bench.paths import cache_root
+from pacl_bench.runner import run_study
+from pacl_bench.study import Study
 
 WHOLE, SQUARE = View(whole=True), View(whole=False)
 
@@ -59,18 +65,69 @@ def test_numbers_do_not_depend_on_the_cache(
         next(encoded(encoder, images, WHOLE))
 
 
+def other_weights(encoder: VisionEncoder) -> None:
+    with torch.no_grad():
+        next(encoder.parameters()).view(-1)[0] += 1
+
+
+def other_preprocessing(**changes: Any) -> Callable[[VisionEncoder], None]:
+    def change(encoder: VisionEncoder) -> None:
+        encoder.preprocess = replace(encoder.preprocess, **changes)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("options", "view", "change"),
+    [
+        pytest.param("", WHOLE, other_weights, id="weights"),
+        pytest.param("", WHOLE, VisionEncoder.half, id="dtype"),
+        pytest.param("", WHOLE, other_preprocessing(mean=(0.5, 0.5, 0.5)), id="mean"),
+        pytest.param("", WHOLE, other_preprocessing(std=(0.5, 0.5, 0.5)), id="std"),
+        pytest.param("", WHOLE, other_preprocessing(interpolation="bilinear"), id="interpolation"),
+        pytest.param("?size=80", WHOLE, None, id="size"),
+        pytest.param("?block=0", WHOLE, None, id="block"),
+        pytest.param("?tap=post-norm", WHOLE, None, id="tap"),
+        pytest.param("", SQUARE, None, id="crop"),
+        pytest.param("", View(whole=True, stride=8), None, id="stride"),
+        pytest.param("", View(whole=True, short_side=96), None, id="short side"),
+    ],
+)
 def test_anything_that_changes_tokens_changes_the_key(
-    voc: Path, clip_spec: str, vit_file: Path, forward_passes: list[int]
+    voc: Path, clip_spec: str, options: str, view: View, change: Callable[[VisionEncoder], None] | None
 ) -> None:
+    images, encoder = load_segmentation("voc20"), load_encoder(clip_spec + options)
+    if change is not None:
+        encoder = deepcopy(encoder)  # a loaded model is shared
+        change(encoder)
+    assert module._folder(encoder, images, view) != module._folder(load_encoder(clip_spec), images, WHOLE)
+
+
+def test_other_images_are_another_key(voc: Path, clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_encoder(clip_spec)
+
+    def key() -> str:
+        return module._folder(encoder, load_segmentation("voc20"), WHOLE).name
+
     images = load_segmentation("voc20")
-    encoders = [load_encoder(clip_spec + options) for options in ("", "?block=0", "?tap=post-norm", "?size=80")]
-    for encoder in encoders:
-        cached_tokens(encoder, images, WHOLE)
-    for view in (SQUARE, View(whole=True, stride=8), View(whole=True, short_side=96)):
-        cached_tokens(encoders[0], images, view)
-    assert sum(forward_passes) == 7 * 6
+    keys = [key()]
     (voc / "ImageSets/Segmentation/val.txt").write_text("\n".join(images.ids[:3]))
-    assert len(cached_tokens(encoders[0], load_segmentation("voc20"), WHOLE)) == 3
+    keys.append(key())
+    (voc / "ImageSets/Segmentation/val.txt").write_text("\n".join(images.ids[2::-1]))
+    keys.append(key())
+    (voc / "JPEGImages" / f"{images.ids[0]}.jpg").write_bytes(b"another photo")
+    keys.append(key())
+    monkeypatch.setattr(module, "FORMAT", 0)
+    keys.append(key())
+    assert len(set(keys)) == 5
+
+
+def test_names_and_places_do_not_change_the_key(voc: Path, clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = module._folder(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE)
+    moved = voc.parents[1].rename(voc.parents[2] / "moved")
+    monkeypatch.setenv("PACL_DATA", str(moved))
+    renamed = load_encoder(f"renamed={clip_spec.partition('=')[2]}")
+    assert module._folder(renamed, load_segmentation("voc20"), WHOLE) == before
 
 
 def test_a_measurement_never_leaves_out_an_image_in_silence(voc: Path, clip_spec: str, monkeypatch) -> None:
@@ -93,14 +150,46 @@ def test_broken_images_keep_their_place(pairs_csv: Path, clip_spec: str) -> None
     torch.testing.assert_close(online.batch([7, 2]), tokens.batch([7, 2]), rtol=2e-3, atol=1e-4)
 
 
-def test_an_interrupted_encoding_leaves_nothing(voc: Path, clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_encoding_is_gone_on_with(
+    voc: Path, clip_spec: str, forward_passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, images = load_encoder(clip_spec), load_segmentation("voc20")
+    counting = module._encode
+
     def interrupted(*given):
-        raise KeyboardInterrupt
+        if sum(forward_passes) == 4:
+            raise KeyboardInterrupt
+        return counting(*given)
 
     monkeypatch.setattr(module, "_encode", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        cached_tokens(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE)
-    assert list((cache_root() / "tokens").iterdir()) == []
+        cached_tokens(encoder, images, WHOLE)
+    monkeypatch.setattr(module, "_encode", counting)
+    tokens = cached_tokens(encoder, images, WHOLE)
+    assert sum(forward_passes) == 6
+    for index in range(6):
+        direct = encoder(encoder.preprocess.whole(images.image(index))[None])
+        assert torch.equal(tokens[index].patch_tokens, direct.patch_tokens.half().float())
+
+
+def test_two_studies_of_one_encoder_encode_once(
+    voc: Path, clip_spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
+
+    images = []
+    encode = OpenClipVisionEncoder.encode
+
+    def counting(encoder, batch, stride, grid):
+        images.append(len(batch))
+        return encode(encoder, batch, stride, grid)
+
+    monkeypatch.setattr(OpenClipVisionEncoder, "encode", counting)
+    run_study(Study("coherence", "coherence", [clip_spec], datasets=["voc20"]), tmp_path)
+    assert sum(images) == 6
+    run_study(Study("patches", "patches", [clip_spec], datasets=["voc20"]), tmp_path)
+    assert sum(images) == 6
+    assert len(list((tmp_path / "records").rglob("*.json"))) == 2
 
 
 def test_texts_are_embedded_once(clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,14 @@ import sys
 
 import pytest
 
-WITHOUT_TORCH = ["pacl_bench", "pacl_bench.cli", "pacl_bench.records", "pacl_bench.report", "pacl_bench.listing"]
+WITHOUT_TORCH = [
+    "pacl_bench",
+    "pacl_bench.cli",
+    "pacl_bench.records",
+    "pacl_bench.report",
+    "pacl_bench.listing",
+    "pacl_bench.cache",
+]
 FORBIDDEN = {
     "pacl_bench.metrics": ("pacl_bench.evaluators", "pacl_bench.encoders", "pacl_bench.data", "open_clip", "timm"),
     "pacl_bench.model": ("pacl_bench.evaluators", "pacl_bench.runner", "pacl_bench.train", "pacl_bench.report"),

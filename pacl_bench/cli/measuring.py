@@ -26,6 +26,7 @@ from pacl_bench.cli.options import (
     torch_device,
 )
 from pacl_bench.cli.output import print_records
+from pacl_bench.errors import UsageError
 
 
 def patches(
@@ -135,6 +136,8 @@ def report(results: ResultsRoot = None) -> None:
     from pacl_bench.paths import results_root
     from pacl_bench.report import write_report
 
+    if not (results_root() / "records").is_dir():
+        raise UsageError(f"{results_root()} holds no records/. Measure something first, or give another --results.")
     print(write_report(results_root()).with_suffix(".html"))
 
 

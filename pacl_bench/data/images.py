@@ -13,6 +13,7 @@ from PIL import Image, ImageFile, ImageOps
 from pacl_bench.errors import RunError
 
 IGNORE_LABEL = 255
+MAX_ASPECT = 20  # long side to short side; beyond it, resizing by the short side asks for gigabytes
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"}
 
 
@@ -69,10 +70,13 @@ def open_image(file: Path | BytesIO) -> Image.Image:
     """Decodes a file to RGB, turned upright as its EXIF orientation says.
 
     Raises:
-        BrokenImage: not an image, truncated, missing, or so large that it must be a trap (over 178 million pixels).
+        BrokenImage: not an image, truncated, missing, so large that it must be a trap (over 178 million pixels), or a
+            strip more than MAX_ASPECT times as long as wide.
     """
     try:
         with Image.open(file) as image:
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                raise ValueError(f"{image.width} x {image.height} pixels, a strip")
             upright = ImageOps.exif_transpose(image)
             return _eight_bit(upright).convert("RGB")
     except FileNotFoundError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pacl_bench.encoders.spec import parse_spec, with_alias
 from pacl_bench.errors import UsageError
-from pacl_bench.files import write_json
+from pacl_bench.files import safe_name, write_json
 
 if TYPE_CHECKING:
     from pacl_bench.model.embedder import VisionEmbedder
@@ -50,7 +50,7 @@ class HeadCard:
 
 def default_name(encoder: str) -> str:
     """What a head of an encoder is called where nobody says: pacl-clip-b16."""
-    return "pacl-" + "".join(char if char.isalnum() or char in "-_.=+" else "-" for char in parse_spec(encoder).name)
+    return safe_name(f"pacl-{parse_spec(encoder).name}").replace(",", "-")  # a comma would divide --heads
 
 
 def save_head(folder: Path, embedder: "VisionEmbedder", card: HeadCard) -> None:

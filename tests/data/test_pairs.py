@@ -119,15 +119,23 @@ def test_broken_images_say_why(tmp_path: Path) -> None:
     Image.effect_noise((64, 64), 50).save(whole)
     (tmp_path / "half.jpg").write_bytes(whole.read_bytes()[:600])
     (tmp_path / "text.jpg").write_text("not a photo")
-    assert open_image(whole).mode == "RGB"
-    for name, cause in (("half.jpg", "truncated"), ("text.jpg", "cannot identify"), ("none.jpg", "no such file")):
+    Image.new("RGB", (10_000, 1)).save(tmp_path / "strip.png")  # 1.5 GB once its short side is 224 pixels
+    Image.new("RGB", (20, 400)).save(tmp_path / "long.png")
+    assert open_image(whole).mode == open_image(tmp_path / "long.png").mode == "RGB"
+    causes = {
+        "half.jpg": "truncated",
+        "text.jpg": "cannot identify",
+        "none.jpg": "no such file",
+        "strip.png": "10000 x 1 pixels, a strip",
+    }
+    for name, cause in causes.items():
         with pytest.raises(BrokenImage, match=cause) as error:
             open_image(tmp_path / name)
         assert name in str(error.value)
 
 
 def test_16_bit_grey_is_not_clipped(tmp_path: Path) -> None:
-    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(4, 0)
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(16, 0)
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
     assert np.abs(np.asarray(open_image(tmp_path / "ramp.png"))[0, :, 0].astype(int) - np.arange(256)).max() <= 1
 
