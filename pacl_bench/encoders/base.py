@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple, TypeVar
+from itertools import chain
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -13,10 +14,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
+from pacl_bench.encoders.spec import Tap
 from pacl_bench.errors import NoTextSpace, UsageError
 from pacl_bench.progress import track
 
-Tap = Literal["pre-norm", "post-norm"]
 Module = TypeVar("Module", bound=nn.Module)
 # CLS token, None where the model has none, and patch tokens
 Tokens = tuple[Float[Tensor, "image width"] | None, Float[Tensor, "image patch width"]]
@@ -87,6 +88,8 @@ class VisionEncoder(nn.Module):
             pixels. num_blocks: transformer blocks.
         block: the block (0 is the first) whose tokens are taken. tap: "pre-norm" as the block gives them, or
             "post-norm" after the model's final norm.
+        attention: of the last block: "clip" is the model's own, the others are in `encoders.attention`. pos: how
+            positional embeddings are interpolated to another grid, "bicubic" or "bilinear".
         projection_dim: of the text space the model's own projection leads to; None where the model has no text.
     """
 
@@ -99,6 +102,8 @@ class VisionEncoder(nn.Module):
     num_blocks: int
     block: int
     tap: Tap
+    attention: str = "clip"
+    pos: str = "bicubic"
     projection_dim: int | None = None
     preprocess: Preprocess
 
@@ -173,12 +178,21 @@ class VisionEncoder(nn.Module):
         preprocess = {
             key: list(value) if isinstance(value, tuple) else value for key, value in vars(self.preprocess).items()
         }
-        return {"architecture": self.architecture, "block": self.block, "tap": self.tap, "preprocess": preprocess}
+        # what stands at its default is left out: heads trained before there was a choice still fit
+        chosen = {"attention": self.attention, "pos": self.pos}
+        changed = {name: value for name, value in chosen.items() if value != getattr(VisionEncoder, name)}
+        return {
+            "architecture": self.architecture,
+            "block": self.block,
+            "tap": self.tap,
+            "preprocess": preprocess,
+            **changed,
+        }
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
+        """Where the weights are; where there are none, the CPU."""
+        return next((tensor.device for tensor in chain(self.parameters(), self.buffers())), torch.device("cpu"))
 
     def describe(self) -> dict[str, object]:
         """What a record says of a bare vision encoder as the model."""
