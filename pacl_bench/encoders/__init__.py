@@ -22,12 +22,12 @@ OPTIONS = {  # after "?", of vision encoders
     "mocov2": ("block", "size"),
     "pixels": ("size",),
 }
-ATTENTIONS = {
+ATTENTIONS = {  # what stands in the last block of a CLIP; their formulas are in encoders.attention
     "clip": "the model's own last block",
-    "maskclip": "values alone in the last block (MaskCLIP)",
+    "maskclip": "values without attention in the last block (MaskCLIP)",
     "sclip": "query-query and key-key attention in the last block (SCLIP)",
-    "clearclip": "query-query attention alone in the last block (ClearCLIP)",
-    "naclip": "key-key attention to neighbours alone in the last block (NACLIP)",
+    "clearclip": "query-query attention and nothing else in the last block (ClearCLIP)",
+    "naclip": "key-key attention that favours neighbours and nothing else in the last block (NACLIP)",
 }
 
 

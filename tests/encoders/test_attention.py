@@ -1,6 +1,8 @@
 """Each training-free variant against its paper's formula, written out token by token and head by head."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +15,8 @@ from pacl_bench.encoders.base import Preprocess
 from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
 from pacl_bench.errors import UsageError
 from pacl_bench.listing import encoders as listed_encoders
-from pacl_bench.model.aligned import load_before
+from pacl_bench.model.aligned import load_aligned, load_before
+from pacl_bench.train import RECIPES, TrainConfig, train
 
 HEADS, WIDTH = 4, 32
 WITH_RESIDUAL = {"clip", "maskclip", "sclip"}
@@ -123,7 +126,15 @@ def test_an_attention_is_an_option_of_any_clip() -> None:
     assert model.patch_embeddings(features.patch_tokens).shape == (1, 64, model.text.dim)
 
 
-def test_every_variant_has_a_name_and_the_weights_of_clip(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_fits_the_attention_it_was_trained_on(clip_spec: str, pairs_csv: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPES["small"], batch_size=4, steps=1)
+    train(TrainConfig(f"{clip_spec}?attention=sclip", clip_spec, str(pairs_csv), recipe), tmp_path / "head")
+    assert load_aligned(tmp_path / "head").vision.attention == "sclip"
+    with pytest.raises(UsageError, match="was trained on small-clip with attention=sclip, not default"):
+        load_aligned(tmp_path / "head", load_encoder(clip_spec))
+
+
+def test_every_variant_has_a_name_and_the_weights_of_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(VARIANTS) | {"clip"} == set(ATTENTIONS)
     monkeypatch.setenv("PACL_WEIGHTS", str(tmp_path))
     for attention in VARIANTS:
