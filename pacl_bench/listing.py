@@ -9,7 +9,7 @@ from pacl_bench.data.known import DECLARED
 from pacl_bench.data.pairs import PAIR_SOURCES
 from pacl_bench.data.segmentation import SEGMENTATION_SETS
 from pacl_bench.data.world import WORLD_CLASSIFICATION, WORLD_PAIRS, WORLD_SEGMENTATION
-from pacl_bench.encoders import ENCODERS
+from pacl_bench.encoders import ENCODERS, NEEDS_NO_FILE, EncoderEntry
 from pacl_bench.paths import weights_root
 from pacl_bench.study import shipped_studies
 
@@ -17,18 +17,30 @@ Rows = list[dict[str, Any]]
 
 
 def encoders() -> Rows:
-    """The table ENCODERS; "local" says which have a file under PACL_WEIGHTS (the others are downloaded)."""
-    root = weights_root()
+    """The table ENCODERS; "local" says which have a file under PACL_WEIGHTS or need none.
+
+    The others are downloaded where they can be."""
     return [
         {
             "name": name,
             "what": entry.note,
-            "loads as": f"{entry.library}:{entry.model}" + (f"/{entry.tag}" if entry.tag else ""),
+            "loads as": _loads_as(entry),
             "text": "yes" if entry.library == "open_clip" or name == "tiny-clip" else "no",
-            "local": "yes" if entry.library == "built-in" or (root and any(root.glob(f"{name}.*"))) else "no",
+            "local": "yes" if entry.library in NEEDS_NO_FILE or _has_file(name, entry) else "no",
         }
         for name, entry in ENCODERS.items()
     ]
+
+
+def _loads_as(entry: EncoderEntry) -> str:
+    tag = f"/{entry.tag}" if entry.tag else ""
+    attention = f"?attention={entry.attention}" if entry.attention != "clip" else ""
+    return f"{entry.library}:{entry.model}{tag}{attention}"
+
+
+def _has_file(name: str, entry: EncoderEntry) -> bool:
+    root = weights_root()
+    return root is not None and any(root.glob(f"{entry.weights or name}.*"))
 
 
 def datasets() -> Rows:

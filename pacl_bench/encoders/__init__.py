@@ -3,16 +3,32 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pacl_bench.encoders.spec import EncoderSpec, parse_spec
+from pacl_bench.encoders.spec import EncoderSpec, Tap, VisionOptions, parse_spec
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import lookup, unknown_name
 
 if TYPE_CHECKING:
     from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 
-Library = Literal["open_clip", "timm", "built-in"]
-DEFAULT_TAP = {"open_clip": "pre-norm"}  # the others: post-norm
-LIBRARIES = ("open_clip", "timm", "transformers")
+Library = Literal["open_clip", "timm", "built-in", "random", "mocov2", "pixels"]
+DEFAULT_TAP: dict[str, Tap] = {"open_clip": "pre-norm"}  # the others: post-norm
+LIBRARIES = ("open_clip", "timm", "transformers", "random")
+NEEDS_NO_FILE = ("built-in", "random", "pixels")
+OPTIONS = {  # after "?", of vision encoders
+    "open_clip": ("block", "tap", "size", "attention", "pos"),
+    "built-in": ("block", "tap", "size", "attention", "pos"),
+    "timm": ("block", "tap", "size", "pos"),
+    "random": ("block", "tap", "size", "pos"),
+    "mocov2": ("block", "size"),
+    "pixels": ("size",),
+}
+ATTENTIONS = {  # what stands in the last block of a CLIP; their formulas are in encoders.attention
+    "clip": "the model's own last block",
+    "maskclip": "values without attention in the last block (MaskCLIP)",
+    "sclip": "query-query and key-key attention in the last block (SCLIP)",
+    "clearclip": "query-query attention and nothing else in the last block (ClearCLIP)",
+    "naclip": "key-key attention that favours neighbours and nothing else in the last block (NACLIP)",
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +40,8 @@ class EncoderEntry:
     tag: str | None = None  # of the weights, in open_clip
     size: int | None = None  # side of the input square in pixels, where another than the library's is used
     block: int | None = None  # whose tokens are taken, where it is not the last
+    attention: str = "clip"  # of the last block: one of ATTENTIONS
+    weights: str | None = None  # the entry whose weights it has, where they are another's
     note: str = ""
 
 
@@ -33,6 +51,13 @@ ENCODERS: dict[str, EncoderEntry] = {
     "clip-b16": EncoderEntry("open_clip", "ViT-B-16", "openai", note="OpenAI CLIP ViT-B/16, the paper's main encoder"),
     "clip-l14": EncoderEntry("open_clip", "ViT-L-14", "openai", note="OpenAI CLIP ViT-L/14"),
     "clip-l14-336": EncoderEntry("open_clip", "ViT-L-14-336", "openai", note="OpenAI CLIP ViT-L/14 at 336 pixels"),
+    **{
+        f"{attention}-b16": EncoderEntry(
+            "open_clip", "ViT-B-16", "openai", attention=attention, weights="clip-b16", note=f"clip-b16, {what}"
+        )
+        for attention, what in ATTENTIONS.items()
+        if attention != "clip"
+    },
     "dino-s16": EncoderEntry("timm", "vit_small_patch16_224.dino", note="DINO ViT-S/16"),
     "dino-s8": EncoderEntry("timm", "vit_small_patch8_224.dino", note="DINO ViT-S/8"),
     "dino-b16": EncoderEntry("timm", "vit_base_patch16_224.dino", note="DINO ViT-B/16, the paper's comparison"),
@@ -49,6 +74,10 @@ ENCODERS: dict[str, EncoderEntry] = {
         "built-in", "tiny-dino", block=2, note="DINO of the built-in world, shipped; block 2 of 0-3"
     ),
     "mae-b16": EncoderEntry("timm", "vit_base_patch16_224.mae", note="MAE ViT-B/16"),
+    "mocov2-r50": EncoderEntry("mocov2", "resnet50", note="MoCo v2 ResNet-50, last feature map; official checkpoint"),
+    "crf-kernel": EncoderEntry("pixels", "crf-kernel", note="a dense CRF's affinity of colour and place; no weights"),
+    "pixels": EncoderEntry("pixels", "pixels", note="a patch's own pixels; no weights"),
+    "random-b16": EncoderEntry("random", "vit_base_patch16_224", note="ViT-B/16 that was never trained"),
 }
 
 
@@ -56,40 +85,68 @@ def load_encoder(name: str) -> "VisionEncoder":
     """A frozen vision encoder by name, on the CPU, in float32.
 
     Args:
-        name: of the table ENCODERS, or `open_clip:ARCH/TAG`, `open_clip:ARCH@FILE`, `timm:NAME`, `timm:NAME@FILE`;
-            options after `?`: `block` (from 0, or from -1 backwards; default the last), `tap` (`pre-norm` or
-            `post-norm`; default pre-norm for open_clip, post-norm for timm), `size` (side of the input in pixels).
+        name: of the table ENCODERS, or `open_clip:ARCH/TAG`, `open_clip:ARCH@FILE`, `timm:NAME`, `timm:NAME@FILE`, or
+            `random:NAME` for a model of timm that was never trained; options after `?`: `block` (from 0, or from -1
+            backwards; default the last), `tap` (`pre-norm` or `post-norm`; default pre-norm for open_clip, post-norm
+            for timm), `size` (side of the input in pixels), `pos` (`bicubic`, the default, or `bilinear`: how
+            positional embeddings are interpolated to another grid), and for open_clip `attention` (of the last block:
+            `clip`, the default, or `maskclip`, `sclip`, `clearclip`, `naclip`; see encoders.attention).
             `ALIAS=...` before it sets the name shown in tables.
 
     Raises:
         UsageError: a name, option, file or weights that do not exist, in one line that says the way out.
     """
     spec = parse_spec(name)
-    spec.refuse_options_but("block", "tap", "size")
     library, model, tag = _resolve(spec)
-    entry = None if spec.library else ENCODERS.get(spec.model)
-    size = spec.option_int("size") or (entry and entry.size)
-    block = spec.option_int("block")
-    if block is None and entry is not None:
-        block = entry.block
-    tap: Any = spec.option_choice("tap", DEFAULT_TAP.get(library, "post-norm"), ("pre-norm", "post-norm"))
-    if library == "open_clip":
-        from pacl_bench.encoders.open_clip import load_open_clip_vision
-
-        encoder = load_open_clip_vision(_weights_name(spec), model, tag, spec.file, block, tap, size)
-    elif library == "timm":
-        from pacl_bench.encoders.timm import load_timm_vision
-
-        encoder = load_timm_vision(_weights_name(spec), model, spec.file, block, tap, size)
-    elif library == "built-in":
-        from pacl_bench.encoders.tiny import load_tiny_vision
-
-        encoder = load_tiny_vision(model, spec.file, block, tap, size)
-    else:
+    if library == "transformers":
         raise UsageError(
             f"{spec.name} is a text encoder; --encoder wants a vision encoder (`pacl-bench list encoders`)."
         )
-    return _named(encoder, spec)
+    spec.refuse_options_but(*OPTIONS[library])
+    return _named(_load_vision(spec, library, model, tag), spec)
+
+
+def _load_vision(spec: EncoderSpec, library: str, model: str, tag: str | None) -> "VisionEncoder":
+    options, name = _vision_options(spec, library), _weights_name(spec)
+    if library == "open_clip":
+        from pacl_bench.encoders.open_clip import load_open_clip_vision
+
+        return load_open_clip_vision(name, model, tag, spec.file, options)
+    if library == "timm":
+        from pacl_bench.encoders.timm import load_timm_vision
+
+        return load_timm_vision(name, model, spec.file, options)
+    if library == "built-in":
+        from pacl_bench.encoders.tiny import load_tiny_vision
+
+        return load_tiny_vision(model, spec.file, options)
+    if library == "mocov2":
+        from pacl_bench.encoders.mocov2 import load_mocov2
+
+        return load_mocov2(name, spec.file, options)
+    if spec.file is not None:
+        raise UsageError(f"{spec.name} has no weights to load; leave out @{spec.file}.")
+    if library == "random":
+        from pacl_bench.encoders.timm import load_random_vit
+
+        return load_random_vit(name, model, options)
+    from pacl_bench.encoders.pixels import PIXEL_ENCODERS
+
+    return PIXEL_ENCODERS[model](name, options.size)
+
+
+def _vision_options(spec: EncoderSpec, library: str) -> VisionOptions:
+    """The options of a name, with the defaults of its entry and library filled in."""
+    entry = EncoderEntry("timm", "") if spec.library else ENCODERS[spec.model]
+    block, size = spec.option_int("block"), spec.option_int("size")
+    tap: Any = spec.option_choice("tap", DEFAULT_TAP.get(library, "post-norm"), ("pre-norm", "post-norm"))
+    return VisionOptions(
+        entry.block if block is None else block,
+        tap,
+        size or entry.size,
+        spec.option_choice("attention", entry.attention, tuple(ATTENTIONS)),
+        spec.option_choice("pos", "bicubic", ("bicubic", "bilinear")),
+    )
 
 
 def load_text_encoder(name: str) -> "TextEncoder":
@@ -109,7 +166,7 @@ def load_text_encoder(name: str) -> "TextEncoder":
         spec.refuse_options_but("pool")
         encoder = load_transformers_text(spec.name, spec.model, spec.option_choice("pool", "mean", ("mean", "cls")))
     else:
-        spec.refuse_options_but("block", "tap", "size")  # a CLIP may be named with the options of its vision tower
+        spec.refuse_options_but(*OPTIONS["open_clip"])  # a CLIP may be named with the options of its vision tower
         library, model, tag = _resolve(spec)
         if model == "tiny-clip":
             from pacl_bench.encoders.tiny import load_tiny_text
@@ -148,4 +205,4 @@ def _resolve(spec: EncoderSpec) -> tuple[str, str, str | None]:
 
 def _weights_name(spec: EncoderSpec) -> str:
     """The name under which PACL_WEIGHTS is searched: without alias, file and options."""
-    return f"{spec.library}:{spec.model}" if spec.library else spec.model
+    return f"{spec.library}:{spec.model}" if spec.library else ENCODERS[spec.model].weights or spec.model

@@ -14,7 +14,7 @@ from torch import Tensor
 from pacl_bench.errors import UsageError
 from pacl_bench.paths import weights_root
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".pth.tar")
 WRAPPERS = ("state_dict", "model", "teacher")  # keys under which training scripts keep the weights
 # what OpenAI's archives hold beside the weights
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
@@ -31,15 +31,17 @@ def find_weights(name: str, file: Path | None) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def missing_weights(name: str, hub_name: str, cause: Exception) -> UsageError:
-    """The one line for an encoder whose weights are nowhere."""
+def missing_weights(name: str, elsewhere: str) -> UsageError:
+    """The one line for an encoder whose weights are not on this machine; `elsewhere` says where they may be had."""
     root = weights_root()
     looked = f"{root}/{name}{{{','.join(SUFFIXES)}}}" if root else "PACL_WEIGHTS (not set)"
+    return UsageError(f"{name}: no weights. Looked for {looked}; {elsewhere}. Give a local file: {name}@FILE.")
+
+
+def failed_download(name: str, hub_name: str, cause: Exception) -> UsageError:
+    """The one line for an encoder whose weights are neither on this machine nor to be had from the hub."""
     reason = str(cause).strip().splitlines()[0][:120] if str(cause).strip() else type(cause).__name__
-    return UsageError(
-        f"{name}: no weights. Looked for {looked}; the download of {hub_name} failed ({reason}). "
-        f"Give a local file: {name}@FILE."
-    )
+    return missing_weights(name, f"the download of {hub_name} failed ({reason})")
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:

@@ -12,21 +12,34 @@ from jaxtyping import Float
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.timm_model import TimmModel
-from open_clip.transformer import QuickGELU, VisionTransformer
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock, VisionTransformer
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pacl_bench.encoders.base import Preprocess, Tap, TextEncoder, VisionEncoder, frozen, patch_stride, resolve_block
-from pacl_bench.encoders.checkpoints import find_weights, load_strictly, missing_weights, read_state_dict
+from pacl_bench.encoders.attention import changed_block
+from pacl_bench.encoders.base import (
+    Preprocess,
+    TextEncoder,
+    Tokens,
+    VisionEncoder,
+    frozen,
+    patch_stride,
+    resolve_block,
+)
+from pacl_bench.encoders.checkpoints import failed_download, find_weights, load_strictly, read_state_dict
 from pacl_bench.encoders.hub import hub_access
+from pacl_bench.encoders.spec import Tap, VisionOptions
 from pacl_bench.encoders.timm import TimmVisionEncoder
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import lookup, unknown_name
 
 
 class OpenClipVisionEncoder(VisionEncoder):
-    """The vision transformer of an open_clip model."""
+    """The vision transformer of an open_clip model.
+
+    Another `attention` changes the patch tokens; the CLS token is the model's own in any case.
+    """
 
     def __init__(
         self,
@@ -35,6 +48,8 @@ class OpenClipVisionEncoder(VisionEncoder):
         preprocess: Preprocess,
         block: int | None = None,
         tap: Tap = "pre-norm",
+        attention: str = "clip",
+        pos: str = "bicubic",
     ):
         super().__init__()
         self.name = self.spec = name
@@ -46,6 +61,9 @@ class OpenClipVisionEncoder(VisionEncoder):
         self.num_blocks = len(visual.transformer.resblocks)
         self.block = resolve_block(block, self.num_blocks, name)
         self.tap = tap
+        self.attention, self.pos = attention, pos
+        if attention != "clip":
+            self._refuse_unless_changeable()
         if visual.attn_pool is None and visual.proj is not None:  # CoCa's pooler leaves patch tokens unprojected
             self.projection_dim = visual.proj.shape[1]
 
@@ -53,20 +71,36 @@ class OpenClipVisionEncoder(VisionEncoder):
     def visual(self) -> Any:
         return self.tapped.visual
 
-    def encode(
-        self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int]
-    ) -> tuple[Float[Tensor, "image width"], Float[Tensor, "image patch width"]]:
+    def _refuse_unless_changeable(self) -> None:
+        last = self.num_blocks - 1
+        if self.block != last:
+            raise UsageError(
+                f"{self.name}: attention={self.attention} changes the last block, {last}; leave out block."
+            )
+        if last == 0 or not isinstance(self.visual.transformer.resblocks[last], ResidualAttentionBlock):
+            raise no_other_attention(self.name, self.attention)
+
+    def encode_blocks(
+        self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int], blocks: list[int]
+    ) -> list[Tokens]:
         # open_clip adds its positional embedding as it is; for another grid it is interpolated and put in its place
         position = resample_abs_pos_embed(
-            self.visual.positional_embedding[None], list(grid), list(self.visual.grid_size), num_prefix_tokens=1
+            self.visual.positional_embedding[None],
+            list(grid),
+            list(self.visual.grid_size),
+            num_prefix_tokens=1,
+            interpolation=self.pos,
         )[0]
+        taken = sorted(set(blocks))  # the order in which they are come by
         with patch_stride(self.visual.conv1, stride):
-            return functional_call(
+            outs = functional_call(
                 self.tapped,
                 {"visual.positional_embedding": position},
                 (images,),
-                {"block": self.block, "normed": self.tap == "post-norm"},
+                {"blocks": taken, "normed": self.tap == "post-norm", "attention": self.attention, "grid": grid},
             )
+        by_block = dict(zip(taken, outs, strict=True))
+        return [by_block[block] for block in blocks]
 
     @property
     def settings(self) -> dict[str, object]:
@@ -88,18 +122,37 @@ class _Tapped(nn.Module):
         self.visual = visual
 
     def forward(
-        self, images: Float[Tensor, "image 3 height width_px"], block: int, normed: bool
-    ) -> tuple[Float[Tensor, "image width"], Float[Tensor, "image patch width"]]:
+        self,
+        images: Float[Tensor, "image 3 height width_px"],
+        blocks: list[int],
+        normed: bool,
+        attention: str,
+        grid: tuple[int, int],
+    ) -> list[Tokens]:
+        last = len(self.visual.transformer.resblocks) - 1
+        if attention == "clip" or last not in blocks:
+            states = self._states(images, blocks)
+        else:
+            states = self._states(images, sorted({*blocks, last - 1}))
+            changed = changed_block(self.visual.transformer.resblocks[last], states[last - 1], grid, attention)
+            states[last] = torch.cat([states[last][:, :1], changed[:, 1:]], dim=1)
+        tokens = [self.visual.ln_post(states[block]) if normed else states[block] for block in blocks]
+        return [(one[:, 0], one[:, 1:]) for one in tokens]
+
+    def _states(
+        self, images: Float[Tensor, "image 3 height width_px"], blocks: list[int]
+    ) -> dict[int, Float[Tensor, "image token width"]]:
+        """CLS and patch tokens behind each block."""
         out = self.visual.forward_intermediates(
             images,
-            indices=[block],
+            indices=blocks,
             stop_early=True,
-            normalize_intermediates=normed,
             intermediates_only=True,
             output_fmt="NLC",
             output_extra_tokens=True,
         )
-        return out["image_intermediates_prefix"][0][:, 0], out["image_intermediates"][0]
+        parts = zip(out["image_intermediates_prefix"], out["image_intermediates"], strict=True)
+        return {block: torch.cat(part, dim=1) for block, part in zip(blocks, parts, strict=True)}
 
 
 class OpenClipTextEncoder(TextEncoder):
@@ -129,17 +182,29 @@ def activation(model: nn.Module) -> str:
     return "QuickGELU" if any(isinstance(module, QuickGELU) for module in model.modules()) else "GELU"
 
 
+def no_other_attention(name: str, attention: str) -> UsageError:
+    """The one line for a model whose last block is not CLIP's."""
+    return UsageError(f"{name}: attention={attention} is for open_clip's own ViTs, such as clip-b16.")
+
+
 def load_open_clip_vision(
-    name: str, arch: str, tag: str | None, file: Path | None, block: int | None, tap: Tap, size: int | None
+    name: str, arch: str, tag: str | None, file: Path | None, options: VisionOptions
 ) -> VisionEncoder:
     """The vision tower of `arch` with the weights of a file, of PACL_WEIGHTS, or of the hub's `tag`."""
     visual = load_clip(name, arch, tag, find_weights(name, file)).visual
     own, timms = isinstance(visual, VisionTransformer), isinstance(visual, TimmModel)
     if own:
-        return OpenClipVisionEncoder(name, visual, _preprocess(visual, visual.patch_size[0], size), block, tap)
+        preprocess = _preprocess(visual, visual.patch_size[0], options.size)
+        return OpenClipVisionEncoder(
+            name, visual, preprocess, options.block, options.tap, options.attention, options.pos
+        )
     if timms and hasattr(visual.trunk, "patch_embed"):
-        preprocess = _preprocess(visual, visual.trunk.patch_embed.patch_size[0], size)
-        return TimmVisionEncoder(name, visual.trunk, preprocess, block, tap, projection=visual.head)
+        if options.attention != "clip":
+            raise no_other_attention(name, options.attention)
+        preprocess = _preprocess(visual, visual.trunk.patch_embed.patch_size[0], options.size)
+        return TimmVisionEncoder(
+            name, visual.trunk, preprocess, options.block, options.tap, projection=visual.head, pos=options.pos
+        )
     raise UsageError(f"{name}: {arch} is no vision transformer, so it has no patch tokens. Choose a ViT.")
 
 
@@ -150,7 +215,7 @@ def load_open_clip_text(name: str, arch: str, tag: str | None, file: Path | None
         try:
             tokenizer = open_clip.get_tokenizer(arch)
         except OSError as error:  # some models keep their tokenizer on the hub
-            raise missing_weights(name, f"the tokenizer of {arch}", error) from None
+            raise failed_download(name, f"the tokenizer of {arch}", error) from None
     return OpenClipTextEncoder(name, clip, tokenizer)
 
 
@@ -185,7 +250,7 @@ def _from_hub(name: str, arch: str, tag: str | None) -> Any:
         try:
             return open_clip.create_model(arch, pretrained=tag, force_quick_gelu=_quick_gelu(arch, tag))
         except (RuntimeError, OSError) as error:
-            raise missing_weights(name, f"{arch}/{tag}", error) from None
+            raise failed_download(name, f"{arch}/{tag}", error) from None
 
 
 def _quick_gelu(arch: str, tag: str | None) -> bool:

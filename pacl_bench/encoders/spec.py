@@ -2,10 +2,24 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from urllib.parse import parse_qsl
 
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import unknown_name
+
+Tap = Literal["pre-norm", "post-norm"]
+
+
+@dataclass(frozen=True)
+class VisionOptions:
+    """Which tokens of a vision encoder are taken: the options after "?", with the defaults of the table filled in."""
+
+    block: int | None = None  # None is the last
+    tap: Tap = "post-norm"
+    size: int | None = None  # side of the input square in pixels; None is the model's own
+    attention: str = "clip"  # of the last block; another is one of encoders.attention
+    pos: str = "bicubic"  # how positional embeddings are interpolated to another grid
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,26 @@
 """Vision transformers of timm: DINO, DINOv2, MAE and any other by its name. They know no text."""
 
+import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 from jaxtyping import Float
 from timm.data.config import resolve_data_config
+from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from pacl_bench.encoders.base import Preprocess, Tap, VisionEncoder, frozen, patch_stride, resolve_block
-from pacl_bench.encoders.checkpoints import find_weights, missing_weights, read_state_dict
+from pacl_bench.encoders.base import Preprocess, Tokens, VisionEncoder, frozen, patch_stride, resolve_block
+from pacl_bench.encoders.checkpoints import failed_download, find_weights, read_state_dict
 from pacl_bench.encoders.hub import hub_access
+from pacl_bench.encoders.spec import Tap, VisionOptions
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import unknown_name
 
@@ -33,6 +41,7 @@ class TimmVisionEncoder(VisionEncoder):
         block: int | None = None,
         tap: Tap = "post-norm",
         projection: nn.Module | None = None,
+        pos: str = "bicubic",
     ):
         super().__init__()
         self.name = self.spec = name
@@ -45,22 +54,49 @@ class TimmVisionEncoder(VisionEncoder):
         self.num_blocks = len(trunk.blocks)
         self.block = resolve_block(block, self.num_blocks, name)
         self.tap = tap
+        self.pos = pos
+        if pos != "bicubic" and (not isinstance(trunk, VisionTransformer) or trunk.pos_embed is None):
+            raise UsageError(f"{name}: pos={pos} is for plain ViTs with positional embeddings; leave it out.")
         if projection is not None and trunk.global_pool == "token":
             self.projection_dim = self._projected(torch.zeros(1, self.width)).shape[1]
 
-    def encode(
-        self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int]
-    ) -> tuple[Float[Tensor, "image width"] | None, Float[Tensor, "image patch width"]]:
-        with patch_stride(self.trunk.patch_embed.proj, stride), _any_size(self.trunk.patch_embed):
-            (out,) = self.trunk.forward_intermediates(
-                images,
-                indices=[self.block],
-                norm=self.tap == "post-norm",
-                stop_early=True,
-                output_fmt="NLC",
-                intermediates_only=True,
-                return_prefix_tokens=True,
+    def encode_blocks(
+        self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int], blocks: list[int]
+    ) -> list[Tokens]:
+        taken = sorted(set(blocks))  # the order in which they are come by
+        own_grid = self.trunk.patch_embed.grid_size
+        # timm knows bicubic alone, but leaves an embedding as it is that has the grid's size already
+        position = {} if self.pos == "bicubic" else {"trunk.pos_embed": self._position(grid)}
+        with (
+            patch_stride(self.trunk.patch_embed.proj, stride),
+            _set(self.trunk.patch_embed, img_size=None, grid_size=grid if position else own_grid),
+        ):
+            outs = functional_call(
+                _Intermediates(self.trunk),
+                position,
+                (images,),
+                {
+                    "indices": taken,
+                    "norm": self.tap == "post-norm",
+                    "stop_early": True,
+                    "output_fmt": "NLC",
+                    "intermediates_only": True,
+                    "return_prefix_tokens": True,
+                },
             )
+        by_block = dict(zip(taken, map(self._tokens, outs), strict=True))
+        return [by_block[block] for block in blocks]
+
+    def _position(self, grid: tuple[int, int]) -> Float[Tensor, "1 token width"]:
+        return resample_abs_pos_embed(
+            self.trunk.pos_embed,
+            list(grid),
+            list(self.trunk.patch_embed.grid_size),
+            num_prefix_tokens=0 if self.trunk.no_embed_class else self.trunk.num_prefix_tokens,
+            interpolation=self.pos,
+        )
+
+    def _tokens(self, out: Any) -> Tokens:
         if isinstance(out, Tensor):  # a model without prefix tokens
             return None, out
         patch_tokens, prefix_tokens = out
@@ -81,43 +117,76 @@ class TimmVisionEncoder(VisionEncoder):
         return self.projection(self.trunk.forward_head(tokens[:, None]))  # each token stands where CLS does
 
 
-class _any_size:
-    """Within the block a patch embedding does not ask that the image be a multiple of the patch size.
+class _Intermediates(nn.Module):
+    """A trunk whose `forward` is its `forward_intermediates`, since functional_call calls `forward`."""
 
-    With the stride trick it is not: 224 = 16 + 52 * 4. The encoder has cut off what no whole patch covers.
+    def __init__(self, trunk: Any):
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, images: Float[Tensor, "image 3 height width_px"], **options: Any) -> list[Any]:
+        return self.trunk.forward_intermediates(images, **options)
+
+
+@contextmanager
+def _set(patch_embed: Any, **attributes: Any) -> Iterator[None]:
+    """Within the block a patch embedding has other attributes.
+
+    Without `img_size` it does not ask that the image be a multiple of the patch size. With the stride trick it is not:
+    224 = 16 + 52 * 4. The encoder has cut off what no whole patch covers.
     """
-
-    def __init__(self, patch_embed: Any):
-        self.patch_embed = patch_embed
-        self.own = patch_embed.img_size
-
-    def __enter__(self) -> None:
-        self.patch_embed.img_size = None
-
-    def __exit__(self, *exception: object) -> None:
-        self.patch_embed.img_size = self.own
+    own = {name: getattr(patch_embed, name) for name in attributes}
+    vars(patch_embed).update(attributes)
+    try:
+        yield
+    finally:
+        vars(patch_embed).update(own)
 
 
-def load_timm_vision(
-    name: str, model: str, file: Path | None, block: int | None, tap: Tap, size: int | None
-) -> TimmVisionEncoder:
+def load_timm_vision(name: str, model: str, file: Path | None, options: VisionOptions) -> TimmVisionEncoder:
     """A model of timm with the weights of a file, of PACL_WEIGHTS, or of the hub.
 
     A file may be in timm's own format or in that of the model's first release (DINO, DINOv2, MAE): timm's conversion
     is applied to it.
     """
+    _refuse_unknown(name, model)
+    weights = find_weights(name, file)
+    return _encoder(name, _from_file(model, weights) if weights else _from_hub(name, model), options)
+
+
+def load_random_vit(name: str, model: str, options: VisionOptions) -> TimmVisionEncoder:
+    """A model of timm that was never trained: what its architecture alone gives.
+
+    All matrices and embeddings are drawn uniformly with a standard deviation of 0.02, ViT's usual one; biases are 0,
+    scales as timm sets them. The draw is NumPy's frozen generator with seed 0: the same weights on every machine.
+    """
+    _refuse_unknown(name, model)
+    with torch.random.fork_rng(devices=[]):  # what timm draws is drawn over
+        trunk = _create(model, num_classes=0)
+    draw = np.random.RandomState(0)
+    for name_of_weight, weight in trunk.named_parameters():
+        if weight.ndim > 1:
+            values = (2 * draw.random_sample(tuple(weight.shape)) - 1) * (0.02 * math.sqrt(3))
+            weight.data.copy_(torch.from_numpy(values))
+        elif name_of_weight.endswith("bias"):
+            weight.data.zero_()
+    return _encoder(name, trunk, options)
+
+
+def _refuse_unknown(name: str, model: str) -> None:
     if not timm.is_model(model):
         raise UsageError(
             f"{name}: {unknown_name(model, timm.list_models(pretrained=True) + timm.list_models(), 'timm model')}"
         )
-    weights = find_weights(name, file)
-    trunk = _from_file(model, weights) if weights else _from_hub(name, model)
+
+
+def _encoder(name: str, trunk: Any, options: VisionOptions) -> TimmVisionEncoder:
     config = resolve_data_config({}, model=trunk)
-    patch_size = trunk.patch_embed.patch_size[0]
+    size = options.size or config["input_size"][-1]
     preprocess = Preprocess(
-        size or config["input_size"][-1], patch_size, config["mean"], config["std"], config["interpolation"]
+        size, trunk.patch_embed.patch_size[0], config["mean"], config["std"], config["interpolation"]
     )
-    return TimmVisionEncoder(name, trunk, preprocess, block, tap)
+    return TimmVisionEncoder(name, trunk, preprocess, options.block, options.tap, pos=options.pos)
 
 
 def _create(name: str, **options: Any) -> Any:
@@ -151,4 +220,4 @@ def _from_hub(name: str, model: str) -> Any:
         try:
             return _create(model, pretrained=True)
         except (RuntimeError, OSError) as error:
-            raise missing_weights(name, f"timm's {model}", error) from None
+            raise failed_download(name, f"timm's {model}", error) from None

@@ -17,9 +17,10 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pacl_bench.data.world import IMAGE_SIZE, vocabulary
-from pacl_bench.encoders.base import Preprocess, Tap
+from pacl_bench.encoders.base import Preprocess
 from pacl_bench.encoders.checkpoints import find_weights, load_strictly, read_state_dict
-from pacl_bench.encoders.open_clip import OpenClipTextEncoder, OpenClipVisionEncoder
+from pacl_bench.encoders.open_clip import OpenClipTextEncoder, OpenClipVisionEncoder, no_other_attention
+from pacl_bench.encoders.spec import VisionOptions
 from pacl_bench.encoders.timm import TimmVisionEncoder
 from pacl_bench.errors import UsageError
 
@@ -125,14 +126,19 @@ def _loaded(encoder: Encoder, weights: Path) -> Encoder:
 
 
 def load_tiny_vision(
-    model: str, file: Path | None, block: int | None, tap: Tap, size: int | None
+    model: str, file: Path | None, options: VisionOptions
 ) -> OpenClipVisionEncoder | TimmVisionEncoder:
     """tiny-clip or tiny-dino with the shipped weights, or those of a file that `pacl-bench world pretrain` wrote."""
-    preprocess = Preprocess(size or IMAGE_SIZE, PATCH_SIZE, PIXEL_MEAN, PIXEL_STD)
+    preprocess = Preprocess(options.size or IMAGE_SIZE, PATCH_SIZE, PIXEL_MEAN, PIXEL_STD)
+    block, tap, pos = options.block, options.tap, options.pos
     if model == "tiny-clip":
         visual = load_tiny_clip(find_weights(model, file) or TINY_CLIP).visual
-        return OpenClipVisionEncoder(model, visual, preprocess, block, tap)
-    return TimmVisionEncoder(model, load_tiny_dino(find_weights(model, file) or TINY_DINO), preprocess, block, tap)
+        return OpenClipVisionEncoder(model, visual, preprocess, block, tap, options.attention, pos)
+    if options.attention != "clip":
+        raise no_other_attention(model, options.attention)
+    return TimmVisionEncoder(
+        model, load_tiny_dino(find_weights(model, file) or TINY_DINO), preprocess, block, tap, pos=pos
+    )
 
 
 def load_tiny_text(file: Path | None) -> OpenClipTextEncoder:

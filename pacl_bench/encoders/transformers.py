@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pacl_bench.encoders.base import TextEncoder, frozen
-from pacl_bench.encoders.checkpoints import missing_weights
+from pacl_bench.encoders.checkpoints import failed_download
 from pacl_bench.encoders.hub import hub_access
 from pacl_bench.errors import UsageError
 
@@ -74,5 +74,5 @@ def load_transformers_text(name: str, model: str, pool: str) -> TransformersText
                 raise UsageError(
                     f"{name}: {model} holds no text encoder ({str(error).splitlines()[0][:120]})."
                 ) from None
-            raise missing_weights(name, model, error) from None
+            raise failed_download(name, model, error) from None
     return TransformersTextEncoder(name, encoder, tokenizer, pool)

@@ -101,9 +101,10 @@ def _verify(folder: Path, expected: FrozenPart, loaded: VisionEncoder | TextEnco
             f"{folder} was trained on other weights of {expected.name} (sha256 {expected.sha256[:12]}, "
             f"found {loaded.fingerprint[:12]}). Give the file it was trained on."
         )
-    for setting, value in loaded.settings.items():
-        if expected.settings.get(setting) != value:
+    for setting in {**expected.settings, **loaded.settings}:
+        then, now = expected.settings.get(setting, "default"), loaded.settings.get(setting, "default")
+        if then != now:
             raise UsageError(
-                f"{folder} was trained on {expected.name} with {setting}={expected.settings.get(setting)}, "
-                f"not {value}. Name the encoder as it was then."
+                f"{folder} was trained on {expected.name} with {setting}={then}, not {now}. "
+                "Name the encoder as it was then."
             )

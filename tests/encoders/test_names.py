@@ -75,7 +75,7 @@ def test_missing_weights_say_where_they_were_looked_for(
     monkeypatch.setenv("PACL_WEIGHTS", str(tmp_path))
     with pytest.raises(UsageError) as error:
         load_encoder(name)
-    assert f"{tmp_path}/{name}{{.safetensors,.pt,.pth,.bin}}" in str(error.value)
+    assert f"{tmp_path}/{name}{{.safetensors,.pt,.pth,.bin,.pth.tar}}" in str(error.value)
     assert f"{name}@FILE" in str(error.value)
 
 

@@ -47,6 +47,30 @@ def test_patch_tokens_are_those_of_the_block_named(small_clip, clip_spec: str, i
     torch.testing.assert_close(normed, small_clip.visual.ln_post(states[1][:, 1:]), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("tap", ["pre-norm", "post-norm"])
+def test_several_blocks_of_one_pass_are_those_of_a_pass_each(clip_spec: str, tap: str, images: torch.Tensor) -> None:
+    features = load_encoder(f"{clip_spec}?tap={tap}").blocks(images, [1, 0, -1])
+    for block, found in zip((1, 0, 1), features, strict=True):
+        expected = load_encoder(f"{clip_spec}?tap={tap}&block={block}")(images)
+        assert torch.equal(found.patch_tokens, expected.patch_tokens)
+        assert torch.equal(found.cls_token, expected.cls_token)
+
+
+def test_positional_embeddings_are_interpolated_as_asked(small_clip, clip_spec: str) -> None:
+    image = torch.randn(1, 3, 48, 96)
+    encoder = load_encoder(f"{clip_spec}?pos=bilinear&block=0")
+    own = small_clip.visual.positional_embedding
+    table = own[1:].unflatten(0, (4, 4)).permute(2, 0, 1)[None]
+    resized = torch.nn.functional.interpolate(table, size=(3, 6), mode="bilinear", antialias=True)[0].flatten(1).T
+    with torch.no_grad():
+        patches = small_clip.visual.conv1(image).flatten(2).mT[0] + resized
+        tokens = torch.cat([(small_clip.visual.class_embedding + own[0])[None], patches])[None]
+        expected = small_clip.visual.transformer.resblocks[0](small_clip.visual.ln_pre(tokens))[:, 1:]
+    torch.testing.assert_close(encoder(image).patch_tokens, expected, rtol=1e-5, atol=1e-5)
+    assert encoder.settings["pos"] == "bilinear"
+    assert "pos" not in load_encoder(clip_spec).settings
+
+
 def test_text_embeddings_are_open_clips_own_of_unit_norm(small_clip, clip_spec: str) -> None:
     encoder = load_text_encoder(clip_spec)
     texts = ["a photo of a cat.", "two dogs on a long, long sofa", "grass"]

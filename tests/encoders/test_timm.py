@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import save_file
 
 from pacl_bench import load_encoder
-from pacl_bench.encoders.base import Preprocess
+from pacl_bench.encoders.base import Preprocess, Tap
 from pacl_bench.encoders.timm import TimmVisionEncoder
 from pacl_bench.errors import NoTextSpace, UsageError
+
+RANDOM_SHA256 = "f0437afd2bcc884f1bf79300dad291c5a8bd5fdb6abe85a239f08dc836f7fe2e"
 
 
 def small_vit(**options) -> torch.nn.Module:
@@ -72,6 +74,55 @@ def test_block_and_tap() -> None:
     assert encoder_of(trunk, block=-2).block == 1
     with pytest.raises(UsageError, match="blocks are 0 to 2"):
         encoder_of(trunk, block=3)
+
+
+@pytest.mark.parametrize("tap", ["pre-norm", "post-norm"])
+def test_several_blocks_of_one_pass_are_those_of_a_pass_each(tap: Tap) -> None:
+    trunk = small_vit(reg_tokens=2)
+    images = torch.randn(2, 3, 64, 96)
+    for features, block in zip(encoder_of(trunk, tap=tap).blocks(images, [2, 0, -2], stride=8), (2, 0, 1), strict=True):
+        expected = encoder_of(trunk, block=block, tap=tap)(images, stride=8)
+        assert features.grid == expected.grid == (7, 11)
+        assert torch.equal(features.patch_tokens, expected.patch_tokens)
+        assert torch.equal(features.cls_token, expected.cls_token)
+    with pytest.raises(UsageError, match="blocks are 0 to 2"):
+        encoder_of(trunk).blocks(images, [0, 3])
+
+
+@pytest.mark.parametrize(("registers", "no_embed_class"), [(0, False), (4, True)])
+def test_positional_embeddings_are_interpolated_as_asked(registers: int, no_embed_class: bool) -> None:
+    trunk = small_vit(reg_tokens=registers, no_embed_class=no_embed_class)
+    images = torch.randn(1, 3, 48, 96)
+    features = encoder_of(trunk, pos="bilinear")(images)
+    prefix = 0 if no_embed_class else 1
+    position = trunk.pos_embed[:, prefix:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+    resized = torch.nn.functional.interpolate(position, size=(3, 6), mode="bilinear", antialias=True)
+    wide = small_vit(reg_tokens=registers, no_embed_class=no_embed_class, img_size=(48, 96))
+    state = {**trunk.state_dict(), "pos_embed": torch.cat([trunk.pos_embed[:, :prefix], resized.flatten(2).mT], 1)}
+    wide.load_state_dict(state)
+    with torch.no_grad():
+        expected = wide.forward_features(images)[:, 1 + registers :]
+    torch.testing.assert_close(features.patch_tokens, expected)
+    assert not torch.allclose(features.patch_tokens, encoder_of(trunk)(images).patch_tokens, atol=1e-3)
+    assert encoder_of(trunk, pos="bilinear").settings["pos"] == "bilinear"
+    assert "pos" not in encoder_of(trunk).settings
+    square = torch.randn(1, 3, 64, 64)
+    assert torch.equal(encoder_of(trunk, pos="bilinear")(square).patch_tokens, encoder_of(trunk)(square).patch_tokens)
+    assert trunk.patch_embed.grid_size == (4, 4)  # the trunk is as it was
+
+
+def test_random_weights_are_the_same_on_every_machine() -> None:
+    encoder = load_encoder("random:vit_tiny_patch16_224")
+    torch.manual_seed(3)
+    again = load_encoder("random:vit_tiny_patch16_224?block=3&pos=bilinear")
+    assert encoder.fingerprint == again.fingerprint == RANDOM_SHA256
+    assert (encoder.name, encoder.settings["architecture"]) == ("random:vit_tiny_patch16_224",) * 2
+    weights = dict(encoder.trunk.named_parameters())
+    assert weights["blocks.0.attn.qkv.weight"].std().item() == pytest.approx(0.02, rel=0.01)
+    assert not weights["patch_embed.proj.bias"].any()
+    assert encoder(torch.randn(1, 3, 64, 96)).patch_tokens.shape == (1, 24, 192)
+    with pytest.raises(UsageError, match="has no weights to load"):
+        load_encoder("random:vit_tiny_patch16_224@file.pt")
 
 
 def test_an_image_smaller_than_a_patch_is_an_error() -> None:
