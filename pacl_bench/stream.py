@@ -113,7 +113,8 @@ def _sources(pairs: Pairs | ShardSet) -> list[Path] | list[tuple[Pairs, range]]:
 
 def repeats(weights: list[float | None], sizes: list[int]) -> list[float]:
     """How often an epoch shows each pair of each set: once, or what gives each set its weight's share of the epoch."""
-    return [1.0 if weight is None else weight * sum(sizes) / size for weight, size in zip(weights, sizes, strict=True)]
+    times = [1.0 if weight is None else weight * sum(sizes) / size for weight, size in zip(weights, sizes, strict=True)]
+    return [round(often, 9) for often in times]  # 2.9999999999 is no part of a fourth time
 
 
 class Lanes(IterableDataset):

@@ -1,6 +1,7 @@
 """Pairs in the three layouts; what cannot be trained on is skipped, counted and named."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from pacl_bench.data.captions import noun_prompts, nouns
 from pacl_bench.data.images import BrokenImage, open_image
-from pacl_bench.data.pairs import count_skipped, load_pairs
+from pacl_bench.data.pairs import count_skipped, load_pairs, skipped_image, split_sum
 from pacl_bench.data.vocabulary import load_templates
 from pacl_bench.errors import UsageError
 
@@ -39,6 +40,33 @@ def test_flickr8k(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [skip.cause for skip in pairs.skipped] == ["missing image", "empty caption"]
 
 
+def photos(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True)
+    for name in names:
+        Image.new("RGB", (32, 32)).save(folder / name)
+
+
+@pytest.mark.parametrize("layout", ["official", "results.csv", "within"])
+def test_flickr30k(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
+    root = tmp_path / "flickr30k"
+    if layout == "official":
+        photos(root / "flickr30k-images", "1.jpg", "2.jpg")
+        lines = ["1.jpg#0\tTwo men .", "1.jpg#1\tA pair | of men .", "2.jpg#0\tA dog ."]
+        (root / "results_20130124.token").write_text("\n".join(lines))
+    else:
+        outer = root / "flickr30k_images" if layout == "within" else root
+        photos(root / "flickr30k_images" / ("flickr30k_images" if layout == "within" else ""), "1.jpg", "2.jpg")
+        lines = ["1.jpg| 0| Two men .", "1.jpg| 1| A pair | of men .", "2.jpg| 0| A dog .", "2.jpg| 4   A dog runs ."]
+        (outer / "results.csv").write_text("\n".join(["image_name| comment_number| comment", *lines]) + "\n")
+    monkeypatch.setenv("PACL_DATA", str(tmp_path))
+    (pairs,) = load_pairs("flickr30k")
+    assert pairs.captions == [["Two men .", "A pair | of men ."], ["A dog ."]]
+    assert [skip.cause for skip in pairs.skipped] == ([] if layout == "official" else ["empty caption"])
+    shutil.rmtree(root / ("flickr30k-images" if layout == "official" else "flickr30k_images"))
+    with pytest.raises(UsageError, match=r"flickr30k: .* not found under"):
+        load_pairs("flickr30k")
+
+
 def test_coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "coco"
     (root / "annotations").mkdir(parents=True)
@@ -56,6 +84,37 @@ def test_coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sets_add_up(pairs_csv: Path) -> None:
     first, second = load_pairs(f"{pairs_csv}+world-1k")
     assert (first.name, second.name) == ("pairs", "world-1k")
+
+
+def test_a_plus_or_a_colon_in_a_path_stays_there(pairs_csv: Path) -> None:
+    odd = pairs_csv.with_name("a+b:2.csv")
+    odd.write_text(pairs_csv.read_text())
+    numbered = pairs_csv.with_name("c.csv:7")
+    numbered.write_text("")
+    assert split_sum(f"world-1k+{odd}+{odd}:0.5+flickr8k") == ["world-1k", str(odd), f"{odd}:0.5", "flickr8k"]
+    assert [pairs.name for pairs in load_pairs(f"{odd}+{pairs_csv}")] == ["a+b:2", "pairs"]
+    assert [(pairs.name, pairs.weight) for pairs in load_pairs(f"{odd}:1+{pairs_csv}:3.0")] == [
+        ("a+b:2", 0.25),
+        ("pairs", 0.75),
+    ]
+    assert load_pairs(f"{pairs_csv}:3")[0].weight is None  # alone it is all there is
+    for name in (str(numbered), "C:pairs.csv", "coco:train"):
+        with pytest.raises(UsageError, match=name):
+            load_pairs(name)
+
+
+def test_absurd_sizes_are_no_photos(tmp_path: Path) -> None:
+    for number, size in enumerate([(40, 40), (15, 40), (16, 320), (16, 321), (10_000, 10_000)]):
+        Image.new("1", size).save(tmp_path / f"{number}.png")
+    (tmp_path / "pairs.csv").write_text("filepath,caption\n" + "".join(f"{n}.png,photo {n}\n" for n in range(5)))
+    (pairs,) = load_pairs(str(tmp_path / "pairs.csv"))
+    causes = []
+    for index in range(5):
+        try:
+            pairs.photos.image(index)
+        except BrokenImage as broken:
+            causes.append((index, skipped_image(str(broken)).cause))
+    assert causes == [(1, "absurd size"), (3, "absurd size"), (4, "absurd size")]
 
 
 def test_fingerprints_follow_the_content(pairs_csv: Path) -> None:
