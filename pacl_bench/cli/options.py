@@ -38,8 +38,8 @@ Encoders = Annotated[
     str, typer.Option(help="Encoders, comma-separated: names or \\[ALIAS=]LIBRARY:MODEL\\[@FILE]\\[?block=..].")
 ]
 Heads = Annotated[str, typer.Option(help="Folders of trained heads, comma-separated.")]
-Datasets = Annotated[str, typer.Option(help="Data sets, comma-separated; also folder:PATH, and for classify twelve and wds:PATH.")]
-Templates = Annotated[str, typer.Option(help="Prompt templates: paper7, simple, openai80 or a file; for classify also own, the data set's.")]
+Datasets = Annotated[str, typer.Option(help="Data sets, comma-separated, or folder:PATH; classify: twelve, wds:PATH.")]
+Templates = Annotated[str, typer.Option(help="Prompts: paper7, simple, openai80, a file; classify also: own.")]
 Size = Annotated[int | None, typer.Option(min=1, help="Short side of the images in pixels; default the encoder's own.")]
 Purity = Annotated[float, typer.Option(min=0, max=1, help="Share of a patch's pixels that must have its label.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
