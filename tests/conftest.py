@@ -1,7 +1,10 @@
 """Small real things for all tests: encoders in the official formats, data sets in the official layouts."""
 
 import csv
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in several processes, a core each
 
 import numpy as np
 import open_clip

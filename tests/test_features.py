@@ -178,13 +178,13 @@ def test_two_studies_of_one_encoder_encode_once(
     from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
 
     images = []
-    encode = OpenClipVisionEncoder.encode
+    encode = OpenClipVisionEncoder.encode_blocks
 
-    def counting(encoder, batch, stride, grid):
+    def counting(encoder, batch, *given):
         images.append(len(batch))
-        return encode(encoder, batch, stride, grid)
+        return encode(encoder, batch, *given)
 
-    monkeypatch.setattr(OpenClipVisionEncoder, "encode", counting)
+    monkeypatch.setattr(OpenClipVisionEncoder, "encode_blocks", counting)
     run_study(Study("coherence", "coherence", [clip_spec], datasets=["voc20"]), tmp_path)
     assert sum(images) == 6
     run_study(Study("patches", "patches", [clip_spec], datasets=["voc20"]), tmp_path)
