@@ -18,6 +18,8 @@ from pacl_bench.progress import track
 
 Tap = Literal["pre-norm", "post-norm"]
 Module = TypeVar("Module", bound=nn.Module)
+# CLS token, None where the model has none, and patch tokens
+Tokens = tuple[Float[Tensor, "image width"] | None, Float[Tensor, "image patch width"]]
 
 
 class PatchFeatures(NamedTuple):
@@ -76,7 +78,8 @@ class Preprocess:
 
 
 class VisionEncoder(nn.Module):
-    """A frozen vision transformer. An adapter sets the attributes and gives `encode` and maybe `project`.
+    """A frozen vision encoder. An adapter sets the attributes and gives `encode_blocks` (or, where there is but one
+    block, `encode`), and maybe `project`.
 
     Attributes:
         name: what the user calls it. spec: the full text it was loaded by.
@@ -108,15 +111,23 @@ class VisionEncoder(nn.Module):
                 denser grid: PACL's "stride trick" for inference. None is the patch size. Pixels right and below of
                 the last whole patch are not seen.
         """
+        return self.blocks(images, [self.block], stride)[0]
+
+    @torch.no_grad()
+    def blocks(
+        self, images: Float[Tensor, "image 3 height width_px"], blocks: list[int], stride: int | None = None
+    ) -> list[PatchFeatures]:
+        """What `forward` gives for each of several blocks (0 is the first), from one pass through the encoder."""
         stride = stride or self.patch_size
         grid = self.grid_of(images.shape[-2:], stride)
         rows, cols = ((side - 1) * stride + self.patch_size for side in grid)
-        cls_token, patch_tokens = self.encode(images[..., :rows, :cols], stride, grid)
-        if patch_tokens.shape[1] != grid[0] * grid[1]:
+        blocks = [resolve_block(block, self.num_blocks, self.name) for block in blocks]
+        encoded = self.encode_blocks(images[..., :rows, :cols], stride, grid, blocks)
+        if any(patch_tokens.shape[1] != grid[0] * grid[1] for _, patch_tokens in encoded):
             raise UsageError(
                 f"{self.name} gives no token for each patch (a hybrid of convolutions?). Choose a plain ViT."
             )
-        return PatchFeatures(cls_token, patch_tokens, grid)
+        return [PatchFeatures(cls_token, patch_tokens, grid) for cls_token, patch_tokens in encoded]
 
     def grid_of(self, image_shape: tuple[int, ...], stride: int | None = None) -> tuple[int, int]:
         """(rows, cols) of the patches of an image of (height, width) pixels."""
@@ -133,10 +144,15 @@ class VisionEncoder(nn.Module):
             )
         return (height - self.patch_size) // stride + 1, (width - self.patch_size) // stride + 1
 
-    def encode(
-        self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int]
-    ) -> tuple[Float[Tensor, "image width"] | None, Float[Tensor, "image patch width"]]:
-        """The adapter's part of `forward`: images are tiled exactly by `grid`."""
+    def encode_blocks(
+        self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int], blocks: list[int]
+    ) -> list[Tokens]:
+        """The adapter's part of `blocks`: images are tiled exactly by `grid`."""
+        encoded = self.encode(images, stride, grid)
+        return [encoded for _ in blocks]
+
+    def encode(self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int]) -> Tokens:
+        """The same of an encoder that has but one block."""
         raise NotImplementedError
 
     def project(self, tokens: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch dim"]:

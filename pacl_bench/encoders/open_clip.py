@@ -17,7 +17,16 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pacl_bench.encoders.base import Preprocess, Tap, TextEncoder, VisionEncoder, frozen, patch_stride, resolve_block
+from pacl_bench.encoders.base import (
+    Preprocess,
+    Tap,
+    TextEncoder,
+    Tokens,
+    VisionEncoder,
+    frozen,
+    patch_stride,
+    resolve_block,
+)
 from pacl_bench.encoders.checkpoints import find_weights, load_strictly, missing_weights, read_state_dict
 from pacl_bench.encoders.hub import hub_access
 from pacl_bench.encoders.timm import TimmVisionEncoder
@@ -53,20 +62,23 @@ class OpenClipVisionEncoder(VisionEncoder):
     def visual(self) -> Any:
         return self.tapped.visual
 
-    def encode(
-        self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int]
-    ) -> tuple[Float[Tensor, "image width"], Float[Tensor, "image patch width"]]:
+    def encode_blocks(
+        self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int], blocks: list[int]
+    ) -> list[Tokens]:
         # open_clip adds its positional embedding as it is; for another grid it is interpolated and put in its place
         position = resample_abs_pos_embed(
             self.visual.positional_embedding[None], list(grid), list(self.visual.grid_size), num_prefix_tokens=1
         )[0]
+        taken = sorted(set(blocks))  # the order in which they are come by
         with patch_stride(self.visual.conv1, stride):
-            return functional_call(
+            outs = functional_call(
                 self.tapped,
                 {"visual.positional_embedding": position},
                 (images,),
-                {"block": self.block, "normed": self.tap == "post-norm"},
+                {"blocks": taken, "normed": self.tap == "post-norm"},
             )
+        by_block = dict(zip(taken, outs, strict=True))
+        return [by_block[block] for block in blocks]
 
     @property
     def settings(self) -> dict[str, object]:
@@ -88,18 +100,19 @@ class _Tapped(nn.Module):
         self.visual = visual
 
     def forward(
-        self, images: Float[Tensor, "image 3 height width_px"], block: int, normed: bool
-    ) -> tuple[Float[Tensor, "image width"], Float[Tensor, "image patch width"]]:
+        self, images: Float[Tensor, "image 3 height width_px"], blocks: list[int], normed: bool
+    ) -> list[Tokens]:
         out = self.visual.forward_intermediates(
             images,
-            indices=[block],
+            indices=blocks,
             stop_early=True,
             normalize_intermediates=normed,
             intermediates_only=True,
             output_fmt="NLC",
             output_extra_tokens=True,
         )
-        return out["image_intermediates_prefix"][0][:, 0], out["image_intermediates"][0]
+        prefixes = [prefix[:, 0] for prefix in out["image_intermediates_prefix"]]
+        return list(zip(prefixes, out["image_intermediates"], strict=True))
 
 
 class OpenClipTextEncoder(TextEncoder):

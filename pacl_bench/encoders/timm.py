@@ -10,7 +10,7 @@ from jaxtyping import Float
 from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 
-from pacl_bench.encoders.base import Preprocess, Tap, VisionEncoder, frozen, patch_stride, resolve_block
+from pacl_bench.encoders.base import Preprocess, Tap, Tokens, VisionEncoder, frozen, patch_stride, resolve_block
 from pacl_bench.encoders.checkpoints import find_weights, missing_weights, read_state_dict
 from pacl_bench.encoders.hub import hub_access
 from pacl_bench.errors import UsageError
@@ -48,19 +48,24 @@ class TimmVisionEncoder(VisionEncoder):
         if projection is not None and trunk.global_pool == "token":
             self.projection_dim = self._projected(torch.zeros(1, self.width)).shape[1]
 
-    def encode(
-        self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int]
-    ) -> tuple[Float[Tensor, "image width"] | None, Float[Tensor, "image patch width"]]:
+    def encode_blocks(
+        self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int], blocks: list[int]
+    ) -> list[Tokens]:
+        taken = sorted(set(blocks))  # the order in which they are come by
         with patch_stride(self.trunk.patch_embed.proj, stride), _any_size(self.trunk.patch_embed):
-            (out,) = self.trunk.forward_intermediates(
+            outs = self.trunk.forward_intermediates(
                 images,
-                indices=[self.block],
+                indices=taken,
                 norm=self.tap == "post-norm",
                 stop_early=True,
                 output_fmt="NLC",
                 intermediates_only=True,
                 return_prefix_tokens=True,
             )
+        by_block = dict(zip(taken, map(self._tokens, outs), strict=True))
+        return [by_block[block] for block in blocks]
+
+    def _tokens(self, out: Any) -> Tokens:
         if isinstance(out, Tensor):  # a model without prefix tokens
             return None, out
         patch_tokens, prefix_tokens = out

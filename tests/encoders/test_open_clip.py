@@ -47,6 +47,15 @@ def test_patch_tokens_are_those_of_the_block_named(small_clip, clip_spec: str, i
     torch.testing.assert_close(normed, small_clip.visual.ln_post(states[1][:, 1:]), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("tap", ["pre-norm", "post-norm"])
+def test_several_blocks_of_one_pass_are_those_of_a_pass_each(clip_spec: str, tap: str, images: torch.Tensor) -> None:
+    features = load_encoder(f"{clip_spec}?tap={tap}").blocks(images, [1, 0, -1])
+    for block, found in zip((1, 0, 1), features, strict=True):
+        expected = load_encoder(f"{clip_spec}?tap={tap}&block={block}")(images)
+        assert torch.equal(found.patch_tokens, expected.patch_tokens)
+        assert torch.equal(found.cls_token, expected.cls_token)
+
+
 def test_text_embeddings_are_open_clips_own_of_unit_norm(small_clip, clip_spec: str) -> None:
     encoder = load_text_encoder(clip_spec)
     texts = ["a photo of a cat.", "two dogs on a long, long sofa", "grass"]

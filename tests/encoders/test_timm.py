@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from pacl_bench import load_encoder
-from pacl_bench.encoders.base import Preprocess
+from pacl_bench.encoders.base import Preprocess, Tap
 from pacl_bench.encoders.timm import TimmVisionEncoder
 from pacl_bench.errors import NoTextSpace, UsageError
 
@@ -72,6 +72,19 @@ def test_block_and_tap() -> None:
     assert encoder_of(trunk, block=-2).block == 1
     with pytest.raises(UsageError, match="blocks are 0 to 2"):
         encoder_of(trunk, block=3)
+
+
+@pytest.mark.parametrize("tap", ["pre-norm", "post-norm"])
+def test_several_blocks_of_one_pass_are_those_of_a_pass_each(tap: Tap) -> None:
+    trunk = small_vit(reg_tokens=2)
+    images = torch.randn(2, 3, 64, 96)
+    for features, block in zip(encoder_of(trunk, tap=tap).blocks(images, [2, 0, -2], stride=8), (2, 0, 1), strict=True):
+        expected = encoder_of(trunk, block=block, tap=tap)(images, stride=8)
+        assert features.grid == expected.grid == (7, 11)
+        assert torch.equal(features.patch_tokens, expected.patch_tokens)
+        assert torch.equal(features.cls_token, expected.cls_token)
+    with pytest.raises(UsageError, match="blocks are 0 to 2"):
+        encoder_of(trunk).blocks(images, [0, 3])
 
 
 def test_an_image_smaller_than_a_patch_is_an_error() -> None:
