@@ -8,6 +8,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -133,7 +134,7 @@ def cached_tokens(encoder: VisionEncoder, images: ImageSet, view: View) -> Cache
     """The features of an image set, encoded now if the cache does not hold them."""
     folder = _folder(encoder, images, view)
     if not folder.is_dir():
-        _write(folder, encoder, images, view)
+        _write(_together(encoder, images, view), images, view)
     os.utime(folder)  # last used
     return CachedTokens(folder)
 
@@ -156,7 +157,12 @@ def fits_cache(encoder: VisionEncoder, images: ImageSet, view: View) -> bool:
     if _folder(encoder, images, view).is_dir():
         return True
     root.mkdir(parents=True, exist_ok=True)
-    return estimated_bytes(encoder, images, view) < min(cache_limit(), 0.9 * shutil.disk_usage(root).free)
+    return estimated_bytes(encoder, images, view) < _room()
+
+
+def _room() -> float:
+    """In bytes: what may be kept at once."""
+    return min(cache_limit(), 0.9 * shutil.disk_usage(cache_root()).free)
 
 
 def estimated_bytes(encoder: VisionEncoder, images: ImageSet, view: View) -> int:
@@ -189,23 +195,61 @@ def _folder(encoder: VisionEncoder, images: ImageSet, view: View) -> Path:
     return cache_root() / "tokens" / key
 
 
-def _write(folder: Path, encoder: VisionEncoder, images: ImageSet, view: View) -> None:
-    """Encodes everything into a folder beside the final one, then renames it: two processes may do so at once."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder.parent, ignore_cleanup_errors=True) as temporary:
-        made = Path(temporary) / "tokens"
-        made.mkdir()
-        write_json(made / "index.json", _write_tokens(made / "tokens.f16", encoder, images, view))
-        try:
-            made.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster, with the same tokens
-                raise
+class _Blocks(VisionEncoder):
+    """Several blocks of one encoder as one, whose tokens are theirs side by side: from one pass through it."""
+
+    def __init__(self, encoders: list[VisionEncoder]):
+        super().__init__()
+        self.first = encoders[0]
+        self.taken = [encoder.block for encoder in encoders]
+        self.name = f"{len(encoders)} blocks of {self.first.architecture}"
+        self.preprocess, self.width = self.first.preprocess, self.first.width * len(encoders)
+
+    @property
+    def device(self) -> torch.device:
+        return self.first.device
+
+    def forward(self, images: Float[Tensor, "image 3 height width_px"], stride: int | None = None) -> PatchFeatures:
+        features = self.first.blocks(images, self.taken, stride)
+        cls_tokens = [one.cls_token for one in features if one.cls_token is not None]
+        tokens = torch.cat([one.patch_tokens for one in features], dim=-1)
+        return PatchFeatures(torch.cat(cls_tokens, dim=-1) if cls_tokens else None, tokens, features[0].grid)
 
 
-def _write_tokens(file: Path, encoder: VisionEncoder, images: ImageSet, view: View) -> dict:
+def _together(encoder: VisionEncoder, images: ImageSet, view: View) -> list[VisionEncoder]:
+    """The encoder with those of its siblings that the cache lacks, where there is room for them all."""
+    missing = [one for one in encoder.siblings if not _folder(one, images, view).is_dir()]
+    return missing if estimated_bytes(encoder, images, view) * len(missing) < _room() and missing else [encoder]
+
+
+def _write(encoders: list[VisionEncoder], images: ImageSet, view: View) -> None:
+    """Encodes everything into folders beside the final ones, then renames them: two processes may do so at once.
+
+    Args:
+        encoders: one, or several blocks of one.
+    """
+    folders = [_folder(encoder, images, view) for encoder in encoders]
+    parent = folders[0].parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=parent, ignore_cleanup_errors=True) as temporary:
+        made = [Path(temporary) / f"tokens-{number}" for number in range(len(folders))]
+        for folder in made:
+            folder.mkdir()
+        encoder = encoders[0] if len(encoders) == 1 else _Blocks(encoders)
+        index = _write_tokens([folder / "tokens.f16" for folder in made], encoder, images, view)
+        for source, folder in zip(made, folders, strict=True):
+            write_json(source / "index.json", {"width": encoders[0].width, **index})
+            try:
+                source.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was faster, with the same tokens
+                    raise
+
+
+def _write_tokens(files: list[Path], encoder: VisionEncoder, images: ImageSet, view: View) -> dict:
     grids, broken, has_cls = [], {}, False
-    with file.open("wb") as out:
+    with ExitStack() as stack:
+        outs = [stack.enter_context(file.open("wb")) for file in files]
         progress = track(_encode_all(encoder, images, view), f"encoding {images.name} with {encoder.name}", len(images))
         for index, features in progress:
             if isinstance(features, BrokenImage):
@@ -213,11 +257,12 @@ def _write_tokens(file: Path, encoder: VisionEncoder, images: ImageSet, view: Vi
                 grids.append((0, 0))
                 continue
             has_cls = features.cls_token is not None
-            if features.cls_token is not None:
-                out.write(_rounded(features.cls_token).half().numpy().tobytes())
-            out.write(_rounded(features.patch_tokens).half().numpy().tobytes())
+            for tokens in features[:2]:
+                if tokens is not None:
+                    for out, part in zip(outs, _rounded(tokens).half().chunk(len(outs), dim=-1), strict=True):
+                        out.write(part.numpy().tobytes())
             grids.append(features.grid)
-    return {"width": encoder.width, "has_cls": has_cls, "grids": grids, "broken": broken}
+    return {"has_cls": has_cls, "grids": grids, "broken": broken}
 
 
 def _rounded(tokens: Tensor) -> Tensor:

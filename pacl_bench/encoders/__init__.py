@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pacl_bench.encoders.spec import EncoderSpec, parse_spec
+from pacl_bench.encoders.spec import EncoderSpec, parse_spec, with_option
 from pacl_bench.errors import UsageError
+from pacl_bench.records import block_name
 from pacl_bench.registry import lookup, unknown_name
 
 if TYPE_CHECKING:
@@ -90,6 +91,24 @@ def load_encoder(name: str) -> "VisionEncoder":
             f"{spec.name} is a text encoder; --encoder wants a vision encoder (`pacl-bench list encoders`)."
         )
     return _named(encoder, spec)
+
+
+def load_every_block(name: str) -> "list[VisionEncoder]":
+    """The encoder that a name with `?block=all` stands for, once for each of its blocks, the first block first.
+
+    They share their weights, and what is encoded for one of them is encoded for all in one pass. They are called
+    `NAME block 0` and so on.
+    """
+    spec = parse_spec(with_option(name, "block", None))
+    last = load_encoder(with_option(name, "block", -1))
+    encoders = [last.at_block(block) for block in range(last.num_blocks)]
+    for encoder in encoders:
+        encoder.name, encoder.spec = (
+            block_name(spec.name, encoder.block),
+            with_option(spec.text, "block", encoder.block),
+        )
+        encoder.siblings = tuple(encoders)
+    return encoders
 
 
 def load_text_encoder(name: str) -> "TextEncoder":
