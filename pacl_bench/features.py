@@ -153,16 +153,14 @@ def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text 
 
 def fits_cache(encoder: VisionEncoder, images: ImageSet, view: View) -> bool:
     """Whether the tokens of an image set may be kept: PACL_CACHE_LIMIT (default 20GB, 0 for never) and a free disk."""
-    root = cache_root()
-    if _folder(encoder, images, view).is_dir():
-        return True
-    root.mkdir(parents=True, exist_ok=True)
-    return estimated_bytes(encoder, images, view) < _room()
+    return _folder(encoder, images, view).is_dir() or estimated_bytes(encoder, images, view) < _room()
 
 
-def _room() -> float:
+def _room() -> int:
     """In bytes: what may be kept at once."""
-    return min(cache_limit(), 0.9 * shutil.disk_usage(cache_root()).free)
+    root = cache_root()
+    root.mkdir(parents=True, exist_ok=True)
+    return min(cache_limit(), int(0.9 * shutil.disk_usage(root).free))
 
 
 def estimated_bytes(encoder: VisionEncoder, images: ImageSet, view: View) -> int:
@@ -219,7 +217,9 @@ class _Blocks(VisionEncoder):
 def _together(encoder: VisionEncoder, images: ImageSet, view: View) -> list[VisionEncoder]:
     """The encoder with those of its siblings that the cache lacks, where there is room for them all."""
     missing = [one for one in encoder.siblings if not _folder(one, images, view).is_dir()]
-    return missing if estimated_bytes(encoder, images, view) * len(missing) < _room() and missing else [encoder]
+    if not missing or estimated_bytes(encoder, images, view) * len(missing) >= _room():
+        return [encoder]
+    return missing
 
 
 def _write(encoders: list[VisionEncoder], images: ImageSet, view: View) -> None:

@@ -55,7 +55,7 @@ def _patches(model: AlignedModel, images: Any, settings: PatchSettings) -> Resul
     measurements, confusion = evaluate_patches(model, images, settings)
     labels, predicted = confusion.nonzero()
     cells = {"label": labels, "predicted": predicted, "patches": confusion[labels, predicted]}
-    return Result(measurements, {"confusion": {axis: values.tolist() for axis, values in cells.items()}})
+    return Result(measurements, {"confusion": {axis: values.astype(float).tolist() for axis, values in cells.items()}})
 
 
 SEGMENTATION_NAMES = (*SEGMENTATION_SETS, *WORLD_SEGMENTATION)
