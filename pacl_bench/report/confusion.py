@@ -87,7 +87,7 @@ def _panels(found: Sequence[tuple[Row, Record]]) -> list[ConfusionPanel]:
     """Of one data set; all show the same classes."""
     names = found[0][1].config["dataset"]["classnames"]
     counts = [_matrix(record, len(names)) for _, record in found]
-    shown = _most_confused(sum(counts), MOST_CLASSES) if len(names) > MOST_CLASSES else np.arange(len(names))
+    shown = _most_confused(np.sum(counts, axis=0), MOST_CLASSES) if len(names) > MOST_CLASSES else np.arange(len(names))
     panels = []
     for (row, _), matrix in zip(found, counts, strict=True):
         with np.errstate(invalid="ignore"):

@@ -15,6 +15,7 @@ from pacl_bench.report.measured import (
     METHODS,
     PARTS,
     Row,
+    every_block,
     in_percent,
     measured,
     require_one_a_cell,
@@ -41,6 +42,7 @@ TABLE_2_INDEX = [
 ]  # fmt: skip
 TABLE_3_INDEX = ["source", "dataset", "protocol", "training set", "recipe", "seed", "variant"]
 FIGURE_3_INDEX = ["dataset", "protocol", "encoder", "method", "training set", *MODEL, "pairs"]
+LAYERS_INDEX = ["dataset", "protocol", "encoder", "study", "variant"]
 RECALL_INDEX = ["dataset", "study", "variant", "class"]
 FIGURE_8_INDEX = ["metric", "encoder", "method", "text encoder", "training set", *MODEL]
 
@@ -124,7 +126,7 @@ def table3(records: Iterable[Record]) -> pd.DataFrame:
 def figure3_numbers(records: Sequence[Record]) -> pd.DataFrame:
     """Semantic coherence, in [0, 1], of each encoder; the best AUROC first within a data set and kind of pairs.
 
-    Of an encoder measured block by block, the last block; `report.layers` has all.
+    Of an encoder measured block by block, the last block; `layers_numbers` has all.
     """
     rows = [
         {**row, "pairs": f"{row['n']:,}", "column": COHERENCE_METRICS[row["metric"]]}
@@ -141,6 +143,18 @@ def figure3_numbers(records: Sequence[Record]) -> pd.DataFrame:
     filled = {row["column"] for row in rows} | {"AUROC"}
     columns = [column for column in COHERENCE_METRICS.values() if column in filled]
     return stacked(FIGURE_3_INDEX, columns, wide(rows, FIGURE_3_INDEX))
+
+
+def layers_numbers(records: Sequence[Record]) -> pd.DataFrame:
+    """AUROC in [0, 1] of the encoders measured block by block; a column for each block."""
+    blocks = every_block(records)
+    rows = [
+        {**row, "encoder": blocks[row["file"]][0], "column": f"block {blocks[row['file']][1]}"}
+        for row in measured(records, "coherence", "auroc")
+        if row["file"] in blocks
+    ]
+    columns = [f"block {block}" for block in sorted({block for _, block in blocks.values()})] if rows else []
+    return stacked(LAYERS_INDEX, columns, wide(rows, LAYERS_INDEX))
 
 
 def figure8_numbers(records: Iterable[Record]) -> pd.DataFrame:
