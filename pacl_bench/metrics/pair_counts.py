@@ -18,8 +18,8 @@ from torch.nn.functional import normalize
 Scope = Literal["across", "within", "all"]
 
 CLASS_BINS = 1984  # for the counts of each class, of which there are many
-BINS_A_CLASS_BIN = 16
-BINS = BINS_A_CLASS_BIN * CLASS_BINS  # 31,744; with one more for pairs out of scope they fit 16 bits
+CLASS_BIN_BITS = 4
+BINS = CLASS_BINS << CLASS_BIN_BITS  # 31,744; with one more for pairs out of scope they fit 16 bits
 OUT_OF_SCOPE = BINS
 TILE = 2048  # patches a side of the similarity tiles: 16 MB of float32
 GROUPS = 20  # of images, for the jackknife
@@ -73,20 +73,22 @@ class _Accumulators:
             self.total[kind] += counted
             for group in groups:
                 self.by_group[group, kind] += counted
-        self._add_classes(codes // BINS_A_CLASS_BIN, rows, cols, groups)
+        self._add_classes(codes >> CLASS_BIN_BITS, rows, cols, groups)
 
     def _add_classes(self, codes: Tensor, rows: _Slice, cols: _Slice, groups: list[int]) -> None:
-        for label in rows.classes | cols.classes:
-            row, col = rows.classes.get(label), cols.classes.get(label)
-            parts = ([] if row is None else [codes[row]]) + ([] if col is None else [codes[:, col]])
-            both = [torch.stack([_histogram(part, CLASS_BINS) for part in parts]).sum(0)]
-            if row is not None and col is not None:
-                same = _histogram(codes[row, col], CLASS_BINS)
-                both = [both[0] - same, same]  # it was counted with the rows and with the columns
-            for kind, counted in enumerate(both):
-                self.by_class[label, kind] += counted
-                for group in groups:
-                    self.by_class_and_group[label, group, kind] += counted
+        labels = sorted(rows.classes | cols.classes)
+        place = {label: at for at, label in enumerate(labels)}
+        pairs = self.by_class.new_zeros(len(labels), 2, CLASS_BINS)
+        for label, at in rows.classes.items():
+            pairs[place[label], 0] = _histogram(codes[at], CLASS_BINS)
+        for label, at in cols.classes.items():
+            pairs[place[label], 0] += _histogram(codes[:, at], CLASS_BINS)
+            if label in rows.classes:
+                pairs[place[label], 1] = _histogram(codes[rows.classes[label], at], CLASS_BINS)
+        pairs[:, 0] -= pairs[:, 1]  # they were counted with the rows and with the columns
+        self.by_class[labels] += pairs
+        for group in groups:
+            self.by_class_and_group[labels, group] += pairs
 
     def counted(self) -> dict[str, np.ndarray]:
         """The fields of PairCounts, pairs of two classes in their place."""

@@ -168,7 +168,7 @@ class LayersPanel:
             low, high = np.array(line.ci).T
             ax.fill_between(line.blocks, low, high, color=style["color"], alpha=0.15, lw=0)
         ax.axhline(0.5, color=VANILLA, ls=(0, (2, 2)), lw=0.8, label="chance", zorder=1)
-        ax.set(xlabel="Block (0 is the first)", ylabel="AUROC, pairs of one class", title=self.title)
+        ax.set(xlabel="Block (0 is the first)", ylabel="Coherence (AUROC)", title=self.title)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend(loc="best", **LEGEND)
         return ax
