@@ -51,9 +51,7 @@ def _counted(features: torch.Tensor, labels: torch.Tensor, image_ids: torch.Tens
     start = time.perf_counter()
     found = pairwise_coherence(features, labels, "all", image_ids).auroc
     seconds = time.perf_counter() - start
-    return CoherenceRate(
-        "pacl-bench", len(labels), found.num_pairs, seconds, found.num_pairs / seconds, found.value
-    )
+    return CoherenceRate("pacl-bench", len(labels), found.num_pairs, seconds, found.num_pairs / seconds, found.value)
 
 
 def _ranked(features: torch.Tensor, labels: torch.Tensor) -> CoherenceRate:

@@ -38,4 +38,10 @@ def bench_coherence(
 
 
 def _shown(value: object) -> object:
-    return f"{value:,.4g}" if isinstance(value, float) and value < 1000 else f"{value:,.0f}" if isinstance(value, float) else value
+    return (
+        f"{value:,.4g}"
+        if isinstance(value, float) and value < 1000
+        else f"{value:,.0f}"
+        if isinstance(value, float)
+        else value
+    )

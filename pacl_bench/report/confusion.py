@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-import seaborn
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -30,6 +29,8 @@ class ConfusionPanel:
 
     def draw(self, ax: Axes) -> Axes:
         """The matrix as a heat map; classes without patches are left white."""
+        import seaborn  # it brings pyplot, which no other figure needs
+
         seaborn.heatmap(
             self.shares,
             ax=ax,
@@ -93,7 +94,7 @@ def _panels(found: Sequence[tuple[Row, Record]]) -> list[ConfusionPanel]:
         with np.errstate(invalid="ignore"):
             shares = matrix / matrix.sum(1, keepdims=True)
         method = row["method"] if row["method"] != AFTER else row["model"]
-        title = f"{row['dataset']} · {row['encoder']} · {method}: {100 * row['value']:.1f} %"
+        title = f"{row['dataset']} · {row['encoder']}\n{method}: {100 * row['value']:.1f} %"
         panels.append(ConfusionPanel(title, [names[label] for label in shown], shares[np.ix_(shown, shown)]))
     return panels
 

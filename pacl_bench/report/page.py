@@ -31,10 +31,10 @@ measured, not printed, or without meaning for the row.
   usual one. `present-miou`: the classes of the image are candidates, mIoU of each image, averaged over images; how one
   citing paper reads PACL. `background=none`: background is no candidate and its pixels do not count.
   `background=class`: it is a class like the others. Different quantities: compare numbers of one protocol only.
-- **Coherence pairs**: `pairs-across`: patches of two images. `pairs-within`: of one. `pairs-all`: both. `grid=G`: not of
-  patches, but of the cells of one grid, G along the short side of an image, for all encoders; tokens are brought to it
-  bilinearly. Mean of classes: of a class, pairs of two of its patches against pairs of which one is of it; each class
-  counts the same. Average precision: chance is the share of pairs that are of one class. Bands around curves are
+- **Coherence pairs**: `pairs-across`: patches of two images. `pairs-within`: of one. `pairs-all`: both. `grid=G`: not
+  of patches, but of the cells of one grid for all encoders, G along the short side of an image; tokens are brought to
+  it bilinearly. Mean of classes: of a class, pairs of two of its patches against pairs of which one is of it; each
+  class counts the same. Average precision: chance is the share of pairs that are of one class. Bands around curves are
   pointwise.
 - **Published** numbers stand beside measured ones as printed. The slides do not state their protocol, and encoders,
   training data and test images differ: a reference, not a target that the measured rows reproduce or miss. Their source
