@@ -49,12 +49,19 @@ def every_block(records: Iterable[Record]) -> dict[str, tuple[str, int]]:
 
 
 def without_inner_blocks(records: Iterable[Record], rows: Iterable[Row]) -> list[Row]:
-    """The rows but, of an encoder measured block by block, those of all blocks before the last."""
+    """The rows with one block of an encoder that was measured block by block: as it comes, else the last."""
+    rows = list(rows)
     blocks = every_block(records)
+    as_it_comes = {(row["model"], row["dataset"]) for row in rows}
     last: dict[str, int] = {}
     for encoder, block in blocks.values():
         last[encoder] = max(last.get(encoder, 0), block)
-    return [row for row in rows if row["file"] not in blocks or last[blocks[row["file"]][0]] == blocks[row["file"]][1]]
+
+    def stands(row: Row) -> bool:
+        encoder, block = blocks.get(row["file"], ("", 0))
+        return not encoder or (block == last[encoder] and (encoder, row["dataset"]) not in as_it_comes)
+
+    return list(filter(stands, rows))
 
 
 def in_percent(rows: Iterable[Row]) -> list[Row]:

@@ -126,7 +126,7 @@ def table3(records: Iterable[Record]) -> pd.DataFrame:
 def figure3_numbers(records: Sequence[Record]) -> pd.DataFrame:
     """Semantic coherence, in [0, 1], of each encoder; the best AUROC first within a data set and kind of pairs.
 
-    Of an encoder measured block by block, the last block; `layers_numbers` has all.
+    Of an encoder measured block by block only, the last block; `layers_numbers` has all.
     """
     rows = [
         {**row, "pairs": f"{row['n']:,}", "column": COHERENCE_METRICS[row["metric"]]}

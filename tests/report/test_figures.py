@@ -61,7 +61,7 @@ def test_precision_and_recall_stand_beside_the_roc():
     roc, pr = figure.axes
     assert len(roc.collections) == len(pr.collections) == 2  # bands
     best, second, chance = pr.get_lines()
-    assert [line.get_label().split()[:2] for line in (best, second)] == [["a", "0.300"], ["b", "0.400"]]
+    assert [str(line.get_label()).split()[:2] for line in (best, second)] == [["a", "0.300"], ["b", "0.400"]]
     assert [line.get_color() for line in (best, second)] == [line.get_color() for line in roc.get_lines()[:2]]
     assert chance.get_label() == "chance  0.100"
     np.testing.assert_allclose(points(best)[0], (0.05, 0.95))
@@ -74,10 +74,12 @@ def test_records_without_precision_are_drawn_beside_those_with():
     assert panel.curves[1].band is None
 
 
-def test_of_an_encoder_measured_block_by_block_the_last_is_drawn():
+def test_of_an_encoder_measured_block_by_block_one_is_drawn_as_it_comes_else_the_last():
     made = [of_block("clip", block, 0.6 + block / 100) for block in range(4)]
     [panel] = roc_panels([*made, coherence("dino", 0.5)])
     assert [curve.model for curve in panel.curves] == ["clip block 3", "dino"]
+    [panel] = roc_panels([*made, coherence("clip", 0.55)])
+    assert [curve.model for curve in panel.curves] == ["clip"]
 
 
 def test_layers_are_a_line_an_encoder_in_the_order_of_blocks():
