@@ -47,7 +47,7 @@ def _points(curve: Curve, x: str, y: str) -> dict[str, list[float]]:
     axes = {x: curve.x, y: curve.y}
     if curve.band is not None:
         axes |= {f"{y}_low": curve.band[0], f"{y}_high": curve.band[1]}
-    return {axis: [round(float(value), 6) for value in values] for axis, values in axes.items()}
+    return {axis: [round(float(value), 5) for value in values] for axis, values in axes.items()}
 
 
 def _patches(model: AlignedModel, images: Any, settings: PatchSettings) -> Result:

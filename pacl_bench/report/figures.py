@@ -132,8 +132,9 @@ class RocPanel:
 
     @property
     def fits_inside(self) -> bool:
-        """Whether the legend fits below the curves, in the empty corner."""
-        return len(self.curves) <= 5 and max(len(curve.label) for curve in self.curves) <= 40
+        """Whether the legends fit into the empty corners: below the ROC and above the precision-recall curves."""
+        in_corner = any(x > 0.2 and y > 0.65 for curve in self.pr_curves for x, y in _upper_edge(curve))
+        return len(self.curves) <= 5 and max(len(curve.label) for curve in self.curves) <= 40 and not in_corner
 
     @property
     def height(self) -> float:
@@ -331,6 +332,11 @@ def _share_legend(figure: Figure, axes: Sequence[Axes]) -> None:
     widest = 0.4 + 0.05 * max(map(len, labels))  # inches, about: a handle and 6.5 pt letters
     cols = max(1, min(len(labels), int(figure.get_figwidth() / widest)))
     figure.legend([handles[label] for label in labels], labels, loc="outside upper center", ncols=cols, **LEGEND)
+
+
+def _upper_edge(curve: Curve) -> Iterable[tuple[float, float]]:
+    """The points of the curve, or of the upper bound of its band."""
+    return zip(curve.x, curve.y if curve.band is None else curve.band[1], strict=True)
 
 
 def _roc_panel(

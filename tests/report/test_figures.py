@@ -67,6 +67,12 @@ def test_precision_and_recall_stand_beside_the_roc():
     np.testing.assert_allclose(points(best)[0], (0.05, 0.95))
 
 
+def test_the_legends_leave_the_plot_where_a_curve_runs_through_their_corner():
+    low, high = with_pr(coherence("a", 0.7), 0.3), with_pr(coherence("a", 0.7), 0.3)
+    low.curves["pr"]["precision_high"] = [0.5] * 20
+    assert [roc_panels([made])[0].fits_inside for made in (low, high)] == [True, False]
+
+
 def test_records_without_precision_are_drawn_beside_those_with():
     [panel] = roc_panels([with_pr(coherence("new", 0.7), 0.3), coherence("old", 0.6)])
     assert [curve.model for curve in panel.curves] == ["new", "old"]
