@@ -6,6 +6,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -134,17 +135,34 @@ def cached_tokens(encoder: VisionEncoder, images: ImageSet, view: View) -> Cache
     An encoding that was interrupted is gone on with. If another process is at it, it is waited for.
     """
     folder = _folder(encoder, images, view)
-    tokens = _opened(folder)
-    if tokens is None:
-        what = f"{images.name} with {encoder.name}"
-        with cache.encoding(folder.name, what):
-            tokens = _opened(folder)  # another process may have made it by now
-            if tokens is None:
-                if folder.exists() and cache.remove_folder(folder):
-                    note(f"the cached patch tokens of {what} are damaged; encoding them again")
-                tokens = CachedTokens(_write(folder.name, encoder, images, view))
+    tokens = _opened(folder) or _made(encoder, images, view)
     cache.touch(folder)
     return tokens
+
+
+def _made(encoder: VisionEncoder, images: ImageSet, view: View) -> CachedTokens:
+    """What the cache lacks or holds damaged, encoded; with it those of the encoder's siblings that are missing too."""
+    together = _together(encoder, images, view)
+    with ExitStack() as held:
+        for one in together:
+            held.enter_context(cache.encoding(_folder(one, images, view).name, f"{images.name} with {one.name}"))
+        # another process may have made some by now
+        missing = [one for one in together if _opened(_folder(one, images, view)) is None]
+        for one in missing:
+            folder = _folder(one, images, view)
+            if folder.exists() and cache.remove_folder(folder):
+                note(f"the cached patch tokens of {images.name} with {one.name} are damaged; encoding them again")
+        if missing:
+            _write(missing, images, view)
+        return CachedTokens(_folder(encoder, images, view))
+
+
+def _together(encoder: VisionEncoder, images: ImageSet, view: View) -> list[VisionEncoder]:
+    """The encoder with those of its siblings that the cache lacks, where there is room for them all."""
+    folders = {one.block: _folder(one, images, view) for one in encoder.siblings}
+    missing = [one for one in encoder.siblings if one.block == encoder.block or not folders[one.block].is_dir()]
+    needed = estimated_bytes(encoder, images, view) * len(missing)
+    return missing if missing and cache.fits(folders[encoder.block].name, needed) else [encoder]
 
 
 def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text dim"]:
@@ -202,22 +220,53 @@ def _opened(folder: Path) -> CachedTokens | None:
         return None
 
 
-def _write(key: str, encoder: VisionEncoder, images: ImageSet, view: View) -> Path:
-    """Encodes everything into the cache, from where an interrupted run left off; the folder it made."""
+class _Blocks(VisionEncoder):
+    """Several blocks of one encoder as one, whose tokens are theirs side by side: from one pass through it."""
+
+    def __init__(self, encoders: list[VisionEncoder]):
+        super().__init__()
+        self.first = encoders[0]
+        self.taken = [encoder.block for encoder in encoders]
+        self.name = f"{len(encoders)} blocks of {self.first.architecture}"
+        self.preprocess, self.patch_size = self.first.preprocess, self.first.patch_size
+
+    @property
+    def device(self) -> torch.device:
+        return self.first.device
+
+    def forward(self, images: Float[Tensor, "image 3 height width_px"], stride: int | None = None) -> PatchFeatures:
+        features = self.first.blocks(images, self.taken, stride)
+        cls_tokens = [one.cls_token for one in features if one.cls_token is not None]
+        tokens = torch.cat([one.patch_tokens for one in features], dim=-1)
+        return PatchFeatures(torch.cat(cls_tokens, dim=-1) if cls_tokens else None, tokens, features[0].grid)
+
+
+def _write(encoders: list[VisionEncoder], images: ImageSet, view: View) -> None:
+    """Encodes everything into the cache, from where an interrupted run left off.
+
+    Args:
+        encoders: one, or several blocks of one.
+    """
+    encoder = encoders[0] if len(encoders) == 1 else _Blocks(encoders)
     description = f"encoding {images.name} with {encoder.name}"
     try:
-        made = cache.begin(key, _about(encoder, images, view))
-        with cache.TokenWriter(made, encoder.width) as writer, bar() as progress:
-            if writer.images:
-                note(f"{writer.images:,} of {len(images):,} images were encoded before; going on from there")
-            task = progress.add_task(description, total=len(images), completed=writer.images)
-            for batch in _batches(encoder, images, view, writer.images):
-                if isinstance(batch, BrokenImage):
-                    writer.add_broken(str(batch))
-                else:
-                    writer.add(batch[0].grid, batch[0].cls_token is not None, [_flat(features) for features in batch])
-                progress.update(task, completed=writer.images)
-        folder = writer.finish()
+        begun = [cache.begin(_folder(one, images, view).name, _about(one, images, view)) for one in encoders]
+        with ExitStack() as stack:
+            writers = [
+                stack.enter_context(cache.TokenWriter(folder, one.width))
+                for folder, one in zip(begun, encoders, strict=True)
+            ]
+            done = min(writer.images for writer in writers)
+            if done:
+                note(f"{done:,} of {len(images):,} images were encoded before; going on from there")
+            progress = stack.enter_context(bar())
+            task = progress.add_task(description, total=len(images), completed=done)
+            for batch in _batches(encoder, images, view, done):
+                _add(batch, writers, done)
+                done += 1 if isinstance(batch, BrokenImage) else len(batch)
+                progress.update(task, completed=done)
+        for writer in writers:
+            writer.finish()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
@@ -225,7 +274,18 @@ def _write(key: str, encoder: VisionEncoder, images: ImageSet, view: View) -> Pa
             f"{description}: {error.strerror}. What is encoded is kept. Make room (`pacl-bench cache clear`), set "
             "PACL_CACHE to another disk, or PACL_CACHE_LIMIT=0 to keep nothing; then give the same command again."
         ) from None
-    return folder
+
+
+def _add(batch: list[PatchFeatures] | BrokenImage, writers: list[cache.TokenWriter], done: int) -> None:
+    """Hands each writer its part of the tokens; one that had more before an interruption waits for the others."""
+    if isinstance(batch, BrokenImage):
+        for writer in (writer for writer in writers if writer.images == done):
+            writer.add_broken(str(batch))
+        return
+    parts = zip(*(np.split(_flat(features), len(writers), axis=-1) for features in batch), strict=True)
+    for writer, part in zip(writers, parts, strict=True):
+        if writer.images == done:
+            writer.add(batch[0].grid, batch[0].cls_token is not None, part)
 
 
 def _about(encoder: VisionEncoder, images: ImageSet, view: View) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def _recipe(epochs: int) -> Recipe:
 def _studies(size: Size, heads: list[str]) -> Iterator[Study]:
     pair = [CLIP, DINO]
     yield Study("patches", "patches", [CLIP], heads, [name for name in (THINGS, SCENES) if name in size.segmentation])
-    yield Study("coherence", "coherence", pair, datasets=[THINGS])
+    every_block = [f"{encoder}?block=all" for encoder in (CLIP, DINO)]
+    yield Study("coherence", "coherence", [*every_block, *pair], datasets=[THINGS])
     for stride in size.strides:
         sets = size.segmentation if stride is None else [THINGS]
         yield Study("segment", "segment", [CLIP], heads, sets, {"stride": stride})

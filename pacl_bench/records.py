@@ -116,5 +116,10 @@ def tidy_rows(record: Record, file: str = "") -> list[dict[str, Any]]:
     return [{**shared, **asdict(measurement)} for measurement in record.measurements]
 
 
+def block_name(encoder: str, block: int) -> str:
+    """What one block of an encoder that is measured block by block is called."""
+    return f"{encoder} block {block}"
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*.json") if not file.name.startswith("."))

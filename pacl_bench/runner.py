@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pacl_bench import records
 from pacl_bench.data.vocabulary import OWN, load_templates, templates_for, text_hash
-from pacl_bench.encoders import load_encoder
+from pacl_bench.encoders import load_encoder, load_every_block
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.spec import parse_spec
 from pacl_bench.errors import NoTextSpace, UsageError
@@ -123,9 +123,14 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
 
     if not study.encoders and not study.heads:
         raise UsageError("Nothing to measure: give --encoders or --heads.")
-    by_name = {parse_spec(spec).name: spec for spec in study.encoders}
+    by_name = {parse_spec(spec).name: spec for spec in study.encoders if not _every_block(spec)}
     for spec in study.encoders:
         name = parse_spec(spec).name
+        if _every_block(spec):
+            for one in load_every_block(spec):
+                model = load_before if evaluator.needs_text else (lambda encoder: encoder)
+                yield Candidate(one.name, lambda one=one, model=model: model(one.to(device)).to(device))
+            continue
         if evaluator.needs_text:
             yield Candidate(name, lambda spec=spec: load_before(encoder(spec)).to(device))
         else:
@@ -134,6 +139,10 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
         card = read_card(folder)
         spec = by_name.get(card.encoder.name, card.encoder.loadable)
         yield Candidate(card.name, lambda folder=folder, spec=spec: load_aligned(folder, encoder(spec)).to(device))
+
+
+def _every_block(spec: str) -> bool:
+    return parse_spec(spec).options.get("block") == "all"
 
 
 def _refuse_equal_names(candidates: list[Candidate], study: Study) -> None:

@@ -156,3 +156,29 @@ def test_these_need_no_torch(arguments: list[str]) -> None:
     code += "try:\n    cli.main()\nexcept SystemExit as e:\n    assert not e.code\nassert 'torch' not in sys.modules"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_every_block_of_an_encoder_and_a_common_grid(pacl, voc: Path, clip_spec: str, tmp_path: Path) -> None:
+    results = ["--results", str(tmp_path / "results"), "--json"]
+    code, out, _ = pacl("coherence", "--encoders", clip_spec, "--block", "all", *results)
+    assert code == 0
+    rows = [row for row in json.loads(out) if row["metric"] == "auroc" and not row["class_name"]]
+    assert [row["model"] for row in rows] == ["small-clip block 0", "small-clip block 1"]
+    code, out, _ = pacl("coherence", "--encoders", clip_spec, "--grid", "3", *results)
+    assert {(row["variant"], row["protocol"]) for row in json.loads(out)} == {("grid=3", "pairs-across, grid=3")}
+    code, out, _ = pacl("patches", "--encoders", f"{clip_spec}?block=0", "--block", "all", *results)
+    assert {row["model"] for row in json.loads(out)} == {"small-clip"}  # what a spec says of itself stands
+    code, _, err = pacl("coherence", "--encoders", clip_spec, "--block", "7")
+    assert code == 2
+    assert "block=7 does not exist; its blocks are 0 to 1" in err
+
+
+def test_bench_coherence_stands_beside_scikit_learn(pacl) -> None:
+    code, out, _ = pacl(
+        "bench", "coherence", "--patches", "1200", "--subset", "1000", "--width", "8", "--device", "cpu", "--json"
+    )
+    assert code == 0
+    counted, ranked = json.loads(out)
+    assert (counted["pairs"], ranked["pairs"]) == (1200 * 1199 // 2, 1000 * 999 // 2)
+    assert counted["auroc"] == pytest.approx(ranked["auroc"], abs=0.02)
+    assert counted["times scikit-learn"] == pytest.approx(counted["pairs_per_second"] / ranked["pairs_per_second"])

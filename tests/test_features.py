@@ -13,7 +13,9 @@ from pacl_bench import features as module
 from pacl_bench import load_encoder
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.segmentation import load_segmentation
+from pacl_bench.encoders import load_every_block
 from pacl_bench.encoders.base import VisionEncoder
+from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.features import OnlineTokens, View, cached_texts, cached_tokens, encoded
 from pacl_bench.runner import run_study
@@ -48,6 +50,55 @@ def test_the_cache_gives_what_the_encoder_gives(voc: Path, clip_spec: str, forwa
     again = [features for _, features in encoded(encoder, images, WHOLE)]
     assert sum(forward_passes) == 6
     assert len(again) == 6
+
+
+def test_every_block_comes_from_one_pass(voc: Path, clip_spec: str, forward_passes: list[int]) -> None:
+    images = load_segmentation("voc20")
+    first, last = load_every_block(f"{clip_spec}?block=all")
+    assert (first.name, last.name) == ("small-clip block 0", "small-clip block 1")
+    kept = {encoder.block: cached_tokens(encoder, images, WHOLE) for encoder in (last, first)}
+    assert sum(forward_passes) == 6
+    for block, tokens in kept.items():
+        named = load_encoder(f"{clip_spec}?block={block}")
+        assert named.fingerprint == first.fingerprint
+        for index, features in encoded(named, images, WHOLE):  # under the key of the block itself
+            assert torch.equal(features.patch_tokens, tokens[index].patch_tokens)
+            direct = named(named.preprocess.whole(images.image(index))[None])
+            torch.testing.assert_close(features.patch_tokens, direct.patch_tokens, rtol=2e-3, atol=1e-3)
+            torch.testing.assert_close(features.cls_token, direct.cls_token, rtol=2e-3, atol=1e-3)
+    assert sum(forward_passes) == 6
+
+
+def test_blocks_that_do_not_fit_together_are_encoded_one_by_one(
+    voc: Path, clip_spec: str, forward_passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = load_every_block(f"{clip_spec}?block=all")
+    images = load_segmentation("voc20")
+    monkeypatch.setenv("PACL_CACHE_LIMIT", str(int(1.5 * module.estimated_bytes(first, images, WHOLE))))
+    for encoder in (first, last):
+        cached_tokens(encoder, images, WHOLE)
+    assert sum(forward_passes) == 12
+
+
+def test_the_second_study_of_an_encoder_does_no_forward_pass(
+    voc: Path, clip_spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+    original = OpenClipVisionEncoder.encode_blocks
+
+    def counting(self, images, stride, grid, blocks):
+        passes.append(blocks)
+        return original(self, images, stride, grid, blocks)
+
+    monkeypatch.setattr(OpenClipVisionEncoder, "encode_blocks", counting)
+    every = [f"{clip_spec}?block=all"]
+    run_study(Study("layers", "coherence", every, datasets=["voc20"]), tmp_path)
+    assert passes
+    assert {tuple(blocks) for blocks in passes} == {(0, 1)}
+    passes.clear()
+    run_study(Study("patches", "patches", every, datasets=["voc20", "voc21"]), tmp_path)
+    run_study(Study("coherence", "coherence", [clip_spec], datasets=["voc20"]), tmp_path)
+    assert passes == []
 
 
 def test_numbers_do_not_depend_on_the_cache(

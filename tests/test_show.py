@@ -90,6 +90,16 @@ def test_what_is_drawn(tmp_path: Path) -> None:
     assert all(file.stat().st_size > 1000 for file in files)
 
 
+def test_long_names_of_models_are_not_cut_off() -> None:
+    image = np.full((4, 6, 3), 200, np.uint8)
+    name = "pacl-tiny-clip.world-1k+world-4k+world-5k.seed2-and-more"
+    figure = picture_figure([[Panel(image, "photo"), Panel(image), Panel(image, f"{name}\ncos 0.02 to 0.43")]])
+    figure.draw_without_rendering()
+    last = figure.axes[2]
+    assert last.get_title().replace("\n", "") == f"{name}cos 0.02 to 0.43"
+    assert last.title.get_window_extent().x1 <= figure.bbox.x1
+
+
 def test_many_classes_have_different_colours() -> None:
     colours = class_colours(171)
     assert len({tuple(colour) for colour in colours.round(4)}) == 171

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from pacl_bench.cli import cache, data, listing, measuring, show, training, world
+from pacl_bench.cli import bench, cache, data, listing, measuring, show, training, world
 from pacl_bench.errors import RunError, UsageError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(show.app, name="show")
 app.add_typer(world.app, name="world")
 app.add_typer(cache.app, name="cache")
+app.add_typer(bench.app, name="bench")
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 

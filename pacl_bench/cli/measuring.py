@@ -7,6 +7,7 @@ import typer
 
 from pacl_bench.cli.options import (
     AsJson,
+    BlockOption,
     CacheRoot,
     DataRoot,
     Datasets,
@@ -22,6 +23,7 @@ from pacl_bench.cli.options import (
     StudyName,
     Templates,
     WeightsRoot,
+    at_block,
     listed,
     torch_device,
 )
@@ -36,6 +38,7 @@ def patches(
     purity: Purity = 0.8,
     templates: Templates = "paper7",
     size: Size = None,
+    block: BlockOption = None,
     study: StudyName = None,
     rerun: RerunOption = "missing",
     device: Device = "auto",
@@ -47,7 +50,7 @@ def patches(
 ) -> None:
     """Patch classification before (--encoders) and after (--heads) alignment: Table 1."""
     settings = {"purity": purity, "templates": templates, "size": size}
-    _measure("patches", study, encoders, heads, datasets, settings, rerun, device, as_json)
+    _measure("patches", study, at_block(encoders, block), heads, datasets, settings, rerun, device, as_json)
 
 
 def coherence(
@@ -58,6 +61,13 @@ def coherence(
     purity: Purity = 0.8,
     keep_background: Annotated[bool, typer.Option("--keep-background", help="Count background as a class.")] = False,
     size: Size = None,
+    grid: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Cells along the short side, so that encoders of other patch sizes compare; no patches."
+        ),
+    ] = None,
+    block: BlockOption = None,
     study: StudyName = None,
     rerun: RerunOption = "missing",
     device: Device = "auto",
@@ -67,9 +77,9 @@ def coherence(
     cache_root: CacheRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Semantic coherence of patch tokens, as a ROC over pairs of patches: Figure 3."""
-    settings = {"scope": scope, "purity": purity, "keep_background": keep_background, "size": size}
-    _measure("coherence", study, encoders, heads, datasets, settings, rerun, device, as_json)
+    """Semantic coherence of patch tokens, as a ROC over pairs of patches: Figure 3. --block all: layer by layer."""
+    settings = {"scope": scope, "purity": purity, "keep_background": keep_background, "size": size, "grid": grid}
+    _measure("coherence", study, at_block(encoders, block), heads, datasets, settings, rerun, device, as_json)
 
 
 def segment(

@@ -42,6 +42,9 @@ Datasets = Annotated[str, typer.Option(help="Data sets, comma-separated, or fold
 Templates = Annotated[str, typer.Option(help="Prompts: paper7, simple, openai80, a file; classify also: own.")]
 Size = Annotated[int | None, typer.Option(min=1, help="Short side of the images in pixels; default the encoder's own.")]
 Purity = Annotated[float, typer.Option(min=0, max=1, help="Share of a patch's pixels that must have its label.")]
+BlockOption = Annotated[
+    str | None, typer.Option("--block", help="Of the encoders: a number from 0, or all for one measurement a block.")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
 RerunOption = Annotated[Rerun, typer.Option(help="What to measure: what has no record, everything, nothing.")]
 StudyName = Annotated[
@@ -52,6 +55,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 def listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def at_block(encoders: str, block: str | None) -> str:
+    """The encoders with `?block=` set where they do not say so themselves."""
+    from pacl_bench.encoders.spec import parse_spec, with_option
+
+    if block is None:
+        return encoders
+    specs = listed(encoders)
+    return ",".join(
+        spec if "block" in parse_spec(spec).options else with_option(spec, "block", block) for spec in specs
+    )
 
 
 def torch_device(name: str) -> str:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pacl_bench.encoders.spec import EncoderSpec, Tap, VisionOptions, parse_spec
+from pacl_bench.encoders.spec import EncoderSpec, Tap, VisionOptions, parse_spec, with_option
 from pacl_bench.errors import UsageError
+from pacl_bench.records import block_name
 from pacl_bench.registry import lookup, unknown_name
 
 if TYPE_CHECKING:
@@ -147,6 +148,27 @@ def _vision_options(spec: EncoderSpec, library: str) -> VisionOptions:
         spec.option_choice("attention", entry.attention, tuple(ATTENTIONS)),
         spec.option_choice("pos", "bicubic", ("bicubic", "bilinear")),
     )
+
+
+def load_every_block(name: str) -> "list[VisionEncoder]":
+    """The encoder that a name with `?block=all` stands for, once for each of its blocks, the first block first.
+
+    They share their weights, and what is encoded for one of them is encoded for all in one pass. They are called
+    `NAME block 0` and so on.
+    """
+    spec = parse_spec(with_option(name, "block", None))
+    first = load_encoder(with_option(name, "block", 0))
+    if first.blocks_share_a_pass:
+        encoders = [first.at_block(block) for block in range(first.num_blocks)]
+    else:
+        encoders = [load_encoder(with_option(name, "block", block)) for block in range(first.num_blocks)]
+    for encoder in encoders:
+        encoder.name, encoder.spec = (
+            block_name(spec.name, encoder.block),
+            with_option(spec.text, "block", encoder.block),
+        )
+        encoder.siblings = tuple(encoders) if first.blocks_share_a_pass else ()
+    return encoders
 
 
 def load_text_encoder(name: str) -> "TextEncoder":

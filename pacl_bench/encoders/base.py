@@ -1,5 +1,6 @@
 """What every frozen encoder offers, whatever library it comes from. Nothing downstream knows open_clip from timm."""
 
+import copy
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,6 +116,8 @@ class VisionEncoder(nn.Module):
     pos: str = "bicubic"
     projection_dim: int | None = None
     preprocess: Preprocess
+    blocks_share_a_pass: bool = True  # False where each has a patch size or width of its own
+    siblings: "tuple[VisionEncoder, ...]" = ()  # the same encoder at other blocks, encoded in the same pass
 
     @torch.no_grad()  # not inference_mode: a head is trained on these tensors, and autograd refuses inference tensors
     def forward(self, images: Float[Tensor, "image 3 height width_px"], stride: int | None = None) -> PatchFeatures:
@@ -142,6 +145,13 @@ class VisionEncoder(nn.Module):
                 f"{self.name} gives no token for each patch (a hybrid of convolutions?). Choose a plain ViT."
             )
         return [PatchFeatures(cls_token, patch_tokens, grid) for cls_token, patch_tokens in encoded]
+
+    def at_block(self, block: int) -> "VisionEncoder":
+        """The same encoder, weights and all, giving the tokens of another block."""
+        assert self.fingerprint  # computed once for all of them
+        other = copy.copy(self)
+        other.block = resolve_block(block, self.num_blocks, self.name)
+        return other
 
     def grid_of(self, image_shape: tuple[int, ...], stride: int | None = None) -> tuple[int, int]:
         """(rows, cols) of the patches of an image of (height, width) pixels."""

@@ -23,6 +23,8 @@ class ResNetEncoder(VisionEncoder):
     1024. There is no CLS token, and a convolution's stride cannot be made smaller as a ViT's can.
     """
 
+    blocks_share_a_pass = False
+
     def __init__(self, name: str, resnet: nn.Module, size: int | None = None, block: int | None = None):
         super().__init__()
         self.name = self.spec = name

@@ -84,6 +84,14 @@ def with_alias(name: str, spec: str) -> str:
     return spec if name == spec else f"{name}={spec}"
 
 
+def with_option(spec: str, option: str, value: object) -> str:
+    """The spec with an option set to a value, None to leave it out; what else is asked for stays."""
+    base, _, query = spec.partition("?")
+    asked = [part for part in query.split("&") if part and not part.startswith(f"{option}=")]
+    asked += [f"{option}={value}"] if value is not None else []
+    return f"{base}?{'&'.join(asked)}" if asked else base
+
+
 def _split_alias(text: str) -> tuple[str | None, str]:
     """ALIAS=NAME apart. An "=" behind one of ":@?/" belongs to the name."""
     head, equals, rest = text.partition("=")

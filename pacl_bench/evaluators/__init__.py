@@ -12,6 +12,7 @@ from pacl_bench.evaluators.classification import ClassificationSettings, evaluat
 from pacl_bench.evaluators.coherence import CoherenceSettings, evaluate_coherence
 from pacl_bench.evaluators.patches import PatchSettings, evaluate_patches
 from pacl_bench.evaluators.segmentation import SegmentationSettings, evaluate_segmentation
+from pacl_bench.metrics.coherence import Curve
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.records import Measurement
 
@@ -37,9 +38,25 @@ class Evaluator:
 
 
 def _coherence(model: VisionEncoder | AlignedModel, images: Any, settings: CoherenceSettings) -> Result:
-    measurements, roc = evaluate_coherence(model, images, settings)
-    points = {axis: [round(float(value), 6) for value in getattr(roc, axis)] for axis in ("fpr", "tpr")}
-    return Result(measurements, {"roc": points})
+    measurements, found = evaluate_coherence(model, images, settings)
+    curves = {"roc": _points(found.roc, "fpr", "tpr"), "pr": _points(found.pr, "recall", "precision")}
+    return Result(measurements, curves)
+
+
+def _points(curve: Curve, x: str, y: str) -> dict[str, list[float]]:
+    """The points of a curve by axis; its 95 % band as `Y_low` and `Y_high` where there is one."""
+    axes = {x: curve.x, y: curve.y}
+    if curve.band is not None:
+        axes |= {f"{y}_low": curve.band[0], f"{y}_high": curve.band[1]}
+    return {axis: [round(float(value), 5) for value in values] for axis, values in axes.items()}
+
+
+def _patches(model: AlignedModel, images: Any, settings: PatchSettings) -> Result:
+    """With the cells of the confusion matrix that are not 0, as a curve of label, predicted class and patches."""
+    measurements, confusion = evaluate_patches(model, images, settings)
+    labels, predicted = confusion.nonzero()
+    cells = {"label": labels, "predicted": predicted, "patches": confusion[labels, predicted]}
+    return Result(measurements, {"confusion": {axis: values.astype(float).tolist() for axis, values in cells.items()}})
 
 
 SEGMENTATION_NAMES = (*SEGMENTATION_SETS, *WORLD_SEGMENTATION)
@@ -50,7 +67,7 @@ EVALUATORS: dict[str, Evaluator] = {
         PatchSettings,
         SEGMENTATION_NAMES,
         load_segmentation,
-        lambda *given: Result(evaluate_patches(*given)),
+        _patches,
         needs_text=True,
     ),
     "coherence": Evaluator(CoherenceSettings, SEGMENTATION_NAMES, load_segmentation, _coherence, needs_text=False),

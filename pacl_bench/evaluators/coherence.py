@@ -3,13 +3,17 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
 
-from pacl_bench.data.images import IGNORE_LABEL, SegmentationImages
-from pacl_bench.encoders.base import VisionEncoder
+from pacl_bench.data.images import SegmentationImages
+from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
 from pacl_bench.errors import RunError
-from pacl_bench.evaluators.patches import background_class, patch_labels
+from pacl_bench.evaluators.patches import counted_patches
 from pacl_bench.features import View, encoded
-from pacl_bench.metrics.coherence import Roc, Scope, pairwise_roc
+from pacl_bench.metrics.coherence import Coherence, Estimate, pairwise_coherence
+from pacl_bench.metrics.pair_counts import Scope
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.records import Measurement
 
@@ -22,20 +26,22 @@ class CoherenceSettings:
     purity: float = 0.8  # the share of a patch's pixels that must have its label
     keep_background: bool = False  # count background as a class, where the set has one
     size: int | None = None  # short side of the images in pixels; None is the encoder's own
+    grid: int | None = None  # cells along the short side of an image, the same for all encoders; None is its patches
 
 
 def evaluate_coherence(
     model: VisionEncoder | AlignedModel, images: SegmentationImages, settings: CoherenceSettings
-) -> tuple[list[Measurement], Roc]:
-    """AUROC over all pairs of labelled patches: of an encoder's tokens, or of a head's patch embeddings."""
+) -> tuple[list[Measurement], Coherence]:
+    """AUROC and average precision over all pairs of labelled patches: of an encoder's tokens, or of a head's patch
+    embeddings.
+    """
     vision = model.vision if isinstance(model, AlignedModel) else model
     features, labels, image_ids = [], [], []
     for index, encoding in encoded(vision, images, View(whole=True, short_side=settings.size)):
-        label, purity = patch_labels(images.label_map(index), encoding.grid, len(images.classnames))
-        kept = (label != IGNORE_LABEL) & (purity >= settings.purity)
-        background = background_class(images)
-        if background is not None and not settings.keep_background:
-            kept &= label != background
+        label_map = images.label_map(index)
+        if settings.grid is not None:
+            encoding = on_grid(encoding, common_grid(label_map.shape, settings.grid))
+        label, kept = counted_patches(images, label_map, encoding.grid, settings.purity, settings.keep_background)
         tokens = encoding.patch_tokens[0, kept]
         if isinstance(model, AlignedModel):
             tokens = model.patch_embeddings(tokens.to(vision.device)).cpu()
@@ -43,9 +49,44 @@ def evaluate_coherence(
         labels.append(label[kept])
         image_ids.append(torch.full((int(kept.sum()),), index))
     try:
-        roc = pairwise_roc(torch.cat(features), torch.cat(labels), settings.scope, torch.cat(image_ids), interval=True)
+        found = pairwise_coherence(
+            torch.cat(features).to(vision.device), torch.cat(labels), settings.scope, torch.cat(image_ids)
+        )
     except ValueError as error:
         raise RunError(f"{images.name}, patches of purity {settings.purity} or more: {error}.") from None
-    low, high = roc.ci or (None, None)
-    measured = Measurement("auroc", roc.auroc, f"pairs-{settings.scope}", roc.num_pairs, "", low, high, chance=0.5)
-    return [measured], roc
+    return _measurements(found, images.classnames, _protocol(settings)), found
+
+
+def common_grid(image_shape: tuple[int, ...], cells: int) -> tuple[int, int]:
+    """(rows, cols) of nearly square cells, `cells` of them along the short side of an image of (height, width)."""
+    height, width = image_shape
+    short = min(height, width)
+    return max(1, round(cells * height / short)), max(1, round(cells * width / short))
+
+
+def on_grid(features: PatchFeatures, grid: tuple[int, int]) -> PatchFeatures:
+    """The patch tokens of images brought to another grid: bilinear, averaging where the grid becomes coarser."""
+
+    def resampled(tokens: Float[Tensor, "image patch width"]) -> Float[Tensor, "image cell width"]:
+        maps = tokens.mT.unflatten(-1, features.grid)
+        return interpolate(maps, size=grid, mode="bilinear", antialias=True).flatten(2).mT
+
+    return PatchFeatures(features.cls_token, resampled(features.patch_tokens), grid)
+
+
+def _protocol(settings: CoherenceSettings) -> str:
+    on = "" if settings.grid is None else f", grid={settings.grid}"
+    return f"pairs-{settings.scope}{on}"
+
+
+def _measurements(found: Coherence, classnames: list[str], protocol: str) -> list[Measurement]:
+    def measured(metric: str, estimate: Estimate, chance: float, class_name: str = "") -> Measurement:
+        low, high = estimate.ci or (None, None)
+        return Measurement(metric, estimate.value, protocol, estimate.num_pairs, class_name, low, high, chance)
+
+    return [
+        measured("auroc", found.auroc, 0.5),
+        measured("mean_per_class_auroc", found.mean_per_class_auroc, 0.5),
+        measured("average_precision", found.average_precision, found.same_class_share),
+        *(measured("auroc", estimate, 0.5, classnames[label]) for label, estimate in found.auroc_per_class.items()),
+    ]

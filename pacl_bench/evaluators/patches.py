@@ -1,11 +1,12 @@
 """Patch classification before and after alignment (PACL, Table 1).
 
 A patch's label is the class most of its pixels have. Its prediction is the class whose text its embedding is most
-similar to. The paper does not say which patches and which candidate classes it counts, so three readings stand side by
+similar to. The paper does not say which patches and which candidate classes it counts, so these readings stand side by
 side:
 
 - `all-classes`: every class of the set is a candidate. Guessing scores 1 / classes.
 - `present-classes`: the classes of the image are. Guessing scores the mean of 1 / (classes in the image).
+- `present-classes, images of 2+ classes`: the same, over the images that leave a choice.
 - `binary`: the patch's class against one other class of the set, the mean over the others. Guessing scores 1/2.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from pacl_bench.data.images import IGNORE_LABEL, SegmentationImages
@@ -21,11 +22,14 @@ from pacl_bench.data.vocabulary import load_templates
 from pacl_bench.errors import RunError
 from pacl_bench.features import View, encoded
 from pacl_bench.metrics.bootstrap import bootstrap_interval
+from pacl_bench.metrics.segmentation import confusion_matrix
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.model.compatibility import patch_similarity
 from pacl_bench.records import Measurement
 
-COUNTS = ("patches", "all-classes", "present-classes", "binary", "present-chance")  # what is summed over images
+PROTOCOLS = ("all-classes", "present-classes", "present-classes, images of 2+ classes", "binary")
+READINGS = ("all-classes", "present-classes", "binary")  # what is counted as correct
+COUNTS = ("patches", *READINGS, "present-chance")  # what is summed over the patches of an image
 
 
 @dataclass(frozen=True)
@@ -37,25 +41,42 @@ class PatchSettings:
     size: int | None = None  # short side of the images in pixels; None is the encoder's own
 
 
-def evaluate_patches(model: AlignedModel, images: SegmentationImages, settings: PatchSettings) -> list[Measurement]:
-    """Patch accuracy under the three protocols, over all patches and for each class (recall)."""
+def evaluate_patches(
+    model: AlignedModel, images: SegmentationImages, settings: PatchSettings
+) -> tuple[list[Measurement], Int[np.ndarray, "label predicted"]]:
+    """Patch accuracy under each protocol, over all patches and for each class (recall), and the confusion matrix."""
     classes = model.class_embeddings(images.classnames, load_templates(settings.templates))
     num_classes = len(images.classnames)
     correct = np.zeros((len(images), num_classes, len(COUNTS)))  # per image and class
+    confusion = np.zeros((num_classes, num_classes), dtype=int)
     for index, features in encoded(model.vision, images, View(whole=True, short_side=settings.size)):
-        labels, purity = patch_labels(images.label_map(index), features.grid, num_classes)
-        kept = (labels != IGNORE_LABEL) & (purity >= settings.purity)
-        if background_class(images) is not None:
-            kept &= labels != background_class(images)
+        labels, kept = counted_patches(images, images.label_map(index), features.grid, settings.purity)
         if kept.any():
             tokens = model.patch_embeddings(features.patch_tokens.to(classes.device))
-            similarity = patch_similarity(tokens, classes)[0].T.cpu()
-            correct[index] = count_correct(similarity[kept], labels[kept], num_classes)
+            similarity = patch_similarity(tokens, classes)[0].T.cpu()[kept]
+            correct[index] = count_correct(similarity, labels[kept], num_classes)
+            confusion += confusion_matrix(similarity.argmax(1), labels[kept], num_classes).numpy()
     if not correct[..., 0].any():
         raise RunError(
             f"{images.name} has no patch of purity {settings.purity} or more. Lower --purity, or raise --size."
         )
-    return _measurements(correct, images.classnames)
+    return _measurements(correct, images.classnames), confusion
+
+
+def counted_patches(
+    images: SegmentationImages,
+    label_map: UInt8[np.ndarray, "height width_px"],
+    grid: tuple[int, int],
+    purity: float,
+    keep_background: bool = False,
+) -> tuple[Int[Tensor, " patch"], Bool[Tensor, " patch"]]:
+    """The label of each patch, and whether it counts: labelled, pure enough, and not background."""
+    labels, shares = patch_labels(label_map, grid, len(images.classnames))
+    kept = (labels != IGNORE_LABEL) & (shares >= purity)
+    background = background_class(images)
+    if background is not None and not keep_background:
+        kept &= labels != background
+    return labels, kept
 
 
 def background_class(images: SegmentationImages) -> int | None:
@@ -110,26 +131,62 @@ def count_correct(
 
 
 def _measurements(correct: Float[np.ndarray, "image label count"], classnames: list[str]) -> list[Measurement]:
-    total = correct.sum(0)
-    patches = total[:, 0]
+    choice = (correct[..., 0] > 0).sum(1) > 1  # images of two or more classes
+    majority = count_majority(correct[..., 0])
     measured = []
-    for at, protocol in enumerate(COUNTS[1:4], start=1):
-        low, high = bootstrap_interval(correct.sum(1)[:, [at, 0]], lambda sums: sums[:, 0] / sums[:, 1])
-        chance = {
-            "all-classes": 1 / len(classnames),
-            "present-classes": total[:, 4].sum() / patches.sum(),
-            "binary": 0.5,
-        }
-        accuracy = total[:, at].sum() / patches.sum()
-        measured.append(
-            Measurement(
-                "patch_accuracy", accuracy, protocol, int(patches.sum()), "", float(low), float(high), chance[protocol]
-            )
-        )
-        measured += [
-            Measurement("patch_recall", total[label, at] / patches[label], protocol, int(patches[label]), name)
-            for label, name in enumerate(classnames)
-            if patches[label]
-        ]
-    share = patches.max() / patches.sum()
-    return [*measured, Measurement("majority_class_share", share, "all-classes", int(patches.sum()))]
+    for protocol in PROTOCOLS:
+        reading = protocol.partition(",")[0]
+        images = choice if protocol != reading else np.ones_like(choice)
+        if images.any():
+            counted = correct[images]
+            patches, right = counted[..., 0], counted[..., COUNTS.index(reading)]
+            measured += _of_protocol(right, patches, _chance(reading, counted), protocol, classnames)
+            share = majority[images, READINGS.index(reading)].sum() / patches.sum()
+            measured.append(Measurement("majority_class_share", share, protocol, int(patches.sum())))
+    return measured
+
+
+def _of_protocol(
+    right: Float[np.ndarray, "image label"],
+    patches: Float[np.ndarray, "image label"],
+    chance: float,
+    protocol: str,
+    classnames: list[str],
+) -> list[Measurement]:
+    """Accuracy, and the recall of each class; intervals over images, of a class that is in more than one."""
+    low, high = bootstrap_interval(np.concatenate([right, patches], axis=1), _accuracy_and_recalls)
+    several = (patches > 0).sum(0) > 1
+    total = patches.sum(0)
+    accuracy = right.sum() / total.sum()
+    interval = float(low[0]), float(high[0])
+    measured = [Measurement("patch_accuracy", accuracy, protocol, int(total.sum()), "", *interval, chance)]
+    for label, name in enumerate(classnames):
+        if total[label]:
+            interval = (float(low[1 + label]), float(high[1 + label])) if several[label] else (None, None)
+            recall = right[:, label].sum() / total[label]
+            measured.append(Measurement("patch_recall", recall, protocol, int(total[label]), name, *interval))
+    return measured
+
+
+def _accuracy_and_recalls(sums: Float[np.ndarray, "resample count"]) -> Float[np.ndarray, "resample value"]:
+    right, patches = np.split(sums, 2, axis=1)
+    return np.concatenate([right.sum(1, keepdims=True) / patches.sum(1, keepdims=True), right / patches], axis=1)
+
+
+def _chance(reading: str, counted: Float[np.ndarray, "image label count"]) -> float:
+    """What guessing scores: every candidate class equally likely for each patch."""
+    present = counted[..., COUNTS.index("present-chance")].sum() / counted[..., 0].sum()
+    return {"all-classes": 1 / counted.shape[1], "present-classes": present, "binary": 0.5}[reading]
+
+
+def count_majority(patches: Float[np.ndarray, "image label"]) -> Float[np.ndarray, "image reading"]:
+    """Patches of each image that answering the most frequent candidate class gets right, for each of READINGS.
+
+    How frequent a class is, the whole set says: for `present-classes` the most frequent of the image's classes is
+    answered, for `binary` the more frequent of the two.
+    """
+    total = patches.sum(0)
+    num_classes = len(total)
+    in_image = np.where(patches > 0, total, -1).argmax(1)
+    wins = ((total[:, None] > total).sum(1) + ((total[:, None] == total).sum(1) - 1) / 2) / max(1, num_classes - 1)
+    return np.stack([patches[:, total.argmax()], patches[np.arange(len(patches)), in_image], patches @ wins], axis=1)

@@ -3,24 +3,29 @@
 Every pair of patches in scope counts once: the similarity is the score, "same class" the truth (PACL, Fig. 3).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 from torch.nn.functional import normalize
 
-Scope = Literal["across", "within", "all"]
+from pacl_bench.metrics.pair_counts import PairCounts, Scope, count_pairs
 
-BINS = 32768  # of the score histogram over [-1, 1]; pairs that fall into one bin count as ties
 EXACT_PAIRS = 1_000_000  # up to so many pairs are ranked one by one
-TILE = 2048  # patches a side of the similarity tiles: 16 MB of float32
-CURVE_POINTS = 401
-GROUPS = 20  # of images, for the jackknife
+CURVE_POINTS = 201
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95 % interval over images; None where leaving out some images leaves it undefined."""
+
+    value: float
+    ci: tuple[float, float] | None
+    num_pairs: int
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,78 @@ class Roc:
     ci: tuple[float, float] | None = None  # 95 % interval of auroc over images
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A curve with a pointwise 95 % band over images; no band where leaving out some images leaves it undefined."""
+
+    x: Float[np.ndarray, " point"]
+    y: Float[np.ndarray, " point"]
+    band: Float[np.ndarray, "bound point"] | None
+
+
+@dataclass(frozen=True)
+class Coherence:
+    """All that is told of a set of patches.
+
+    Of a class, the positives are the pairs of two patches of it, the negatives the pairs of which exactly one is. A
+    class without either in scope has no AUROC.
+    """
+
+    auroc: Estimate
+    average_precision: Estimate
+    mean_per_class_auroc: Estimate  # each class counts the same, however many patches it has
+    auroc_per_class: dict[int, Estimate]
+    same_class_share: float  # of all pairs: the average precision of guessing
+    roc: Curve  # fpr, tpr
+    pr: Curve  # recall, precision
+
+
+def pairwise_coherence(
+    features: Float[Tensor, "patch width"],
+    labels: Int[Tensor, " patch"],
+    scope: Scope,
+    image_ids: Int[Tensor, " patch"],
+) -> Coherence:
+    """AUROC, average precision and their curves over all pairs in scope, with intervals over images.
+
+    All unordered pairs are counted, no patch with itself: pairs of two images (`across`), of one image (`within`), or
+    both (`all`). Similarities are counted in 31,744 bins, pairs in one bin being ties: AUROC and average precision stay
+    within 1e-4 of those of the pairs ranked one by one. Intervals: a delete-a-group jackknife over at most 20 groups of
+    images, each left out with all its pairs, since patches of one image are not independent; the AUROC of a class is
+    counted in 1,024 bins for it.
+
+    Raises:
+        ValueError: no pair of the same class, or none of different classes, in scope.
+    """
+    counts = _counted(features, labels, scope, image_ids)
+    without = counts.total - counts.by_group
+    class_values, class_without = auroc(counts.by_class), auroc(counts.by_class[:, None] - counts.by_class_and_group)
+    class_pairs = counts.by_class.sum((1, 2))
+    per_class = {
+        int(label): Estimate(
+            float(class_values[at]), _interval(class_values[at], class_without[at]), int(class_pairs[at])
+        )
+        for at, label in enumerate(counts.classes)
+        if not np.isnan(class_values[at])
+    }
+    num_pairs = int(counts.total.sum())
+
+    def estimate(statistic: Callable[[np.ndarray], np.ndarray]) -> Estimate:
+        value = statistic(counts.total)
+        return Estimate(float(value), _interval(value, statistic(without)), num_pairs)
+
+    macro = _mean_over_classes(class_values)
+    return Coherence(
+        estimate(auroc),
+        estimate(average_precision),
+        Estimate(float(macro), _interval(macro, _mean_over_classes(class_without)), num_pairs),
+        per_class,
+        float(counts.total[1].sum() / num_pairs),
+        _roc(counts.total, without),
+        _pr(counts.total, without),
+    )
+
+
 def pairwise_roc(
     features: Float[Tensor, "patch width"],
     labels: Int[Tensor, " patch"],
@@ -41,16 +118,13 @@ def pairwise_roc(
     image_ids: Int[Tensor, " patch"] | None = None,
     interval: bool = False,
 ) -> Roc:
-    """ROC of "two patches are of one class", predicted by their cosine similarity.
+    """ROC of "two patches are of one class", predicted by their cosine similarity; see `pairwise_coherence`.
 
-    All unordered pairs in scope are counted, no patch with itself: pairs of two images (`across`), of one image
-    (`within`), or both (`all`). Up to a million patch pairs are ranked one by one; more are counted in a histogram of
-    32,768 bins, tile by tile, so that memory does not depend on their number and AUROC stays within 1e-4.
+    Up to a million patch pairs are ranked one by one, if no interval is asked for.
 
     Args:
         image_ids: the image each patch is of; needed unless scope is `all`.
-        interval: also give a 95 % interval of AUROC by a delete-a-group jackknife over images (patches of one image
-            are not independent); needs `image_ids`.
+        interval: also give a 95 % interval of AUROC; needs `image_ids`.
 
     Raises:
         ValueError: no pair of the same class, or none of different classes, in scope.
@@ -59,20 +133,61 @@ def pairwise_roc(
         if scope != "all" or interval:
             raise ValueError(f"scope {scope!r} with interval={interval} needs image_ids")
         image_ids = torch.zeros_like(labels)
-    if len(labels) < 2:
-        raise ValueError(_ONE_SIDED)
-    features = normalize(features.float(), dim=-1)
     if len(labels) * (len(labels) - 1) // 2 <= EXACT_PAIRS and not interval:
         return _ranked(features, labels, scope, image_ids)
-    groups = _groups(image_ids) if interval else torch.zeros_like(image_ids)
-    counts = _count_by_group(features, labels, scope, image_ids, groups)
-    return _from_histogram(counts)
+    counts = _counted(features, labels, scope, image_ids)
+    curve, value = _roc(counts.total, None), auroc(counts.total)
+    ci = _interval(value, auroc(counts.total - counts.by_group)) if interval else None
+    return Roc(curve.x, curve.y, float(value), int(counts.total.sum()), ci)
+
+
+def auroc(counts: Num[np.ndarray, "*batch same bin"]) -> Float[np.ndarray, "*batch"]:
+    """The chance that a same-class pair is more similar than a pair of two classes, a tie counting half.
+
+    NaN where there are no pairs of the one or the other kind.
+    """
+    different, same = _kinds(counts)
+    below = np.cumsum(different, -1) - different / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((same * below).sum(-1) / (same.sum(-1) * different.sum(-1)))
+
+
+def average_precision(counts: Num[np.ndarray, "*batch same bin"]) -> Float[np.ndarray, "*batch"]:
+    """The mean over same-class pairs of the precision at their similarity, as scikit-learn has it.
+
+    The pairs of one bin are taken to be in random order: a same-class pair then has half of the others before it. NaN
+    where there are no pairs of the one or the other kind.
+    """
+    different, same = (kind[..., ::-1] for kind in _kinds(counts))
+    pairs = different + same
+    found = np.cumsum(same, -1) - same + (same + 1) / 2
+    precision = found / (np.cumsum(pairs, -1) - pairs + (pairs + 1) / 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = (same * precision).sum(-1) / same.sum(-1)
+    return np.where(different.sum(-1) > 0, value, np.nan)
+
+
+def _mean_over_classes(values: Float[np.ndarray, "label *batch"]) -> np.ndarray:
+    """Over the classes that have a value; NaN where none has."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.nansum(values, 0) / (~np.isnan(values)).sum(0))
+
+
+def _counted(features: Tensor, labels: Tensor, scope: Scope, image_ids: Tensor) -> PairCounts:
+    if len(labels) < 2:
+        raise ValueError(_ONE_SIDED)
+    counts = count_pairs(features, labels, scope, image_ids)
+    if not counts.total.sum(-1).all():
+        raise ValueError(_ONE_SIDED)
+    return counts
 
 
 def _ranked(features: Tensor, labels: Tensor, scope: Scope, image_ids: Tensor) -> Roc:
+    features = normalize(features.float(), dim=-1)
     first, second = torch.triu_indices(len(labels), len(labels), offset=1, device=labels.device)
-    kept = _in_scope(scope, image_ids[first], image_ids[second])
-    first, second = first[kept], second[kept]
+    if scope != "all":
+        kept = (image_ids[first] == image_ids[second]) == (scope == "within")
+        first, second = first[kept], second[kept]
     scores = (features @ features.T)[first, second].cpu().numpy()
     same = (labels[first] == labels[second]).cpu().numpy()
     if same.all() or not same.any():
@@ -81,77 +196,66 @@ def _ranked(features: Tensor, labels: Tensor, scope: Scope, image_ids: Tensor) -
     return Roc(fpr, tpr, float(roc_auc_score(same, scores)), len(same))
 
 
-def _in_scope(scope: Scope, first: Tensor, second: Tensor) -> Tensor:
-    if scope == "all":
-        return torch.ones(torch.broadcast_shapes(first.shape, second.shape), dtype=torch.bool, device=first.device)
-    return (first == second) if scope == "within" else (first != second)
+def _kinds(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of two classes and of one, as fractions can be made of them."""
+    return counts[..., 0, :].astype(float), counts[..., 1, :].astype(float)
 
 
-def _groups(image_ids: Tensor) -> Tensor:
-    """Deals the images out to at most GROUPS groups; image k goes to group k mod GROUPS."""
-    _, image_index = torch.unique(image_ids, return_inverse=True)
-    return image_index % GROUPS
+def _rates(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(fpr, tpr) with the threshold below each bin, from the most similar bin down, after a first point (0, 0)."""
+    fpr, tpr = (np.cumsum(kind[..., ::-1], -1) / kind.sum(-1, keepdims=True) for kind in _kinds(counts))
+    start = np.zeros((*fpr.shape[:-1], 1))
+    return np.concatenate([start, fpr], -1), np.concatenate([start, tpr], -1)
 
 
-def _count_by_group(features: Tensor, labels: Tensor, scope: Scope, image_ids: Tensor, groups: Tensor) -> np.ndarray:
-    """Histograms of scores, "group_a group_b same bin", each unordered pair once (group_a <= group_b)."""
-    order = torch.argsort(groups, stable=True)
-    features, labels, image_ids, groups = features[order], labels[order], image_ids[order], groups[order]
-    num_groups = int(groups.max()) + 1
-    counts = np.zeros((num_groups, num_groups, 2, BINS), dtype=np.int64)
-    for rows, cols in _tiles(groups):
-        in_scope = _in_scope(scope, image_ids[rows, None], image_ids[None, cols])
-        if rows == cols:
-            in_scope = in_scope.triu(1)
-        bins = ((features[rows] @ features[cols].T + 1) * (BINS / 2)).int().clamp_(0, BINS - 1)
-        same = labels[rows, None] == labels[None, cols]
-        tile = torch.bincount((bins + same * BINS)[in_scope], minlength=2 * BINS)
-        counts[groups[rows.start], groups[cols.start]] += tile.reshape(2, BINS).cpu().numpy()
-    return counts
+def _recall_and_precision(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """With the threshold below each bin, from the most similar bin down; where nothing is found, precision is 1."""
+    different, same = (np.cumsum(kind[..., ::-1], -1) for kind in _kinds(counts))
+    found = different + same
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return same / same[..., -1:], np.where(found > 0, same / np.maximum(found, 1), 1.0)
 
 
-def _tiles(groups: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Pairs of slices that cover each unordered pair of patches once; no slice spans two groups."""
-    slices = []
-    start = 0
-    for size in torch.bincount(groups).tolist():
-        slices += [slice(at, min(at + TILE, start + size)) for at in range(start, start + size, TILE)]
-        start += size
-    for index, rows in enumerate(slices):
-        for cols in slices[index:]:
-            yield rows, cols
-
-
-def _from_histogram(counts: np.ndarray) -> Roc:
-    total = counts.sum((0, 1))
-    different, same = total
-    if not same.sum() or not different.sum():
-        raise ValueError(_ONE_SIDED)
-    fpr, tpr = (np.concatenate([[0], np.cumsum(side[::-1]) / side.sum()]) for side in (different, same))
+def _roc(total: np.ndarray, without: np.ndarray | None) -> Curve:
+    fpr, tpr = _rates(total)
     # the curve is drawn from a few hundred of its points, evenly spread along it
     kept = np.unique(np.searchsorted(fpr + tpr, np.linspace(0, 2, CURVE_POINTS)).clip(0, len(fpr) - 1))
-    return Roc(fpr[kept], tpr[kept], _auroc(total), int(total.sum()), _jackknife(counts, total))
+    return _curve(fpr[kept], tpr[kept], _rates, without)
 
 
-def _auroc(histogram: np.ndarray) -> float:
-    """The chance that a same-class pair scores above a different-class pair, a tie counting half."""
-    different, same = histogram.astype(float)
-    below = np.concatenate([[0], np.cumsum(different)[:-1]])
-    return float((same * (below + different / 2)).sum() / (same.sum() * different.sum()))
+def _pr(total: np.ndarray, without: np.ndarray) -> Curve:
+    recall, precision = _recall_and_precision(total)
+    first = int(np.argmax(recall > 0))  # above it no pair is of one class
+    kept = np.unique(np.searchsorted(recall, np.linspace(0, 1, CURVE_POINTS)).clip(first, len(recall) - 1))
+    return _curve(recall[kept], precision[kept], _recall_and_precision, without)
 
 
-def _jackknife(counts: np.ndarray, total: np.ndarray) -> tuple[float, float] | None:
-    """AUROC +- 1.96 standard errors, from leaving out each group of images with all its pairs."""
-    num_groups = len(counts)
-    if num_groups < 2:
+def _curve(
+    x: np.ndarray,
+    y: np.ndarray,
+    axes: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    without: np.ndarray | None,
+) -> Curve:
+    """The points, and a band from the heights that the curves of the groups left out have at them."""
+    if without is None or len(without) < 2 or not without.sum(-1).all():
+        return Curve(x, y, None)
+    heights = np.stack([np.interp(x, *axes(one)) for one in without])
+    reach = 1.96 * _jackknife_error(heights)
+    return Curve(x, y, np.stack([y - reach, y + reach]).clip(0, 1))
+
+
+def _interval(value: float | np.ndarray, without: np.ndarray) -> tuple[float, float] | None:
+    """The value +- 1.96 standard errors, within 0 and 1, from its values without each group of images."""
+    if len(without) < 2 or np.isnan(without).any():
         return None
-    without = [total - counts[g].sum(0) - counts[:, g].sum(0) + counts[g, g] for g in range(num_groups)]
-    if any(not side.sum() for histogram in without for side in histogram):
-        return None
-    values = np.array([_auroc(histogram) for histogram in without])
-    error = np.sqrt((num_groups - 1) / num_groups * ((values - values.mean()) ** 2).sum())
-    center = _auroc(total)
-    return max(0.0, center - 1.96 * error), min(1.0, center + 1.96 * error)
+    reach = 1.96 * float(_jackknife_error(without))
+    return max(0.0, float(value) - reach), min(1.0, float(value) + reach)
+
+
+def _jackknife_error(without: np.ndarray) -> np.ndarray:
+    """The standard error, from the values without each of the groups along the first axis."""
+    groups = len(without)
+    return np.asarray(np.sqrt((groups - 1) / groups * np.square(without - without.mean(0)).sum(0)))
 
 
 _ONE_SIDED = "the pairs in scope are all of the same class or all of different classes; a ROC needs both"

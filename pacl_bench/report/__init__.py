@@ -10,10 +10,29 @@ from pacl_bench import records as store
 from pacl_bench.files import write_text
 from pacl_bench.records import Record
 from pacl_bench.report import html
-from pacl_bench.report.figures import bar_figure, bar_panels, roc_figure, roc_panels, save
+from pacl_bench.report.confusion import confusion_figure, confusion_panels
+from pacl_bench.report.figures import (
+    bar_figure,
+    bar_panels,
+    layers_figure,
+    layers_panels,
+    roc_figure,
+    roc_panels,
+    save,
+)
 from pacl_bench.report.page import Picture, Section, page
 from pacl_bench.report.provenance import images_used
-from pacl_bench.report.tables import ABLATION, figure3_numbers, figure8_numbers, flat, table1, table2, table3
+from pacl_bench.report.tables import (
+    ABLATION,
+    figure3_numbers,
+    figure8_numbers,
+    flat,
+    layers_numbers,
+    recall_table,
+    table1,
+    table2,
+    table3,
+)
 
 FIGURE_FORMATS = (".png", ".pdf")
 PICTURES = {  # title, what is to be seen, the command that draws it
@@ -47,12 +66,15 @@ def write_report(results: Path) -> Path:
     folder = results / "records"
     records = list(store.read_all(folder))
     made = sections(records)
-    curves, bars = roc_panels(records), bar_panels(records)
+    curves, layers = roc_panels(records), layers_panels(records)
+    bars, confusions = bar_panels(records), confusion_panels(records)
     write_text(results / "tidy.csv", store.load(folder).to_csv(index=False))
     report = results / "report"
     for name, section in made.items():
         write_text(report / f"{name}.csv", flat(section.table).to_csv(index=False))
     _write_figure(report / "figure3", curves, roc_figure)
+    _write_figure(report / "layers", layers, layers_figure)
+    _write_figure(report / "confusion", confusions, confusion_figure)
     _write_figure(report / "figure8", bars, bar_figure)
     text = page(records, [*made.values(), *_pictures(report)])
     write_text(report / "report.md", text)
@@ -110,6 +132,25 @@ def sections(records: Sequence[Record]) -> dict[str, Section]:
             images_used(records, "coherence"),
             figure="figure3",
             decimals=3,
+        ),
+        "layers": Section(
+            "Coherence by block",
+            "AUROC of the tokens of each block of an encoder (0 is the first). No part of the paper.",
+            "pacl-bench coherence --encoders clip-b16,dino-b16 --block all",
+            layers_numbers(records),
+            images_used(records, "coherence"),
+            figure="layers",
+            decimals=3,
+        ),
+        "confusion": Section(
+            "Patches by class: recall, and what is taken for what",
+            "Recall of each class, %, every class of the set being a candidate (`all-classes`), for each model. The "
+            "picture shows, for each encoder, the model before alignment (else an untrained head) beside the trained "
+            "head of the highest accuracy: rows are classes, each the shares of what its patches were taken for.",
+            "pacl-bench patches --encoders clip-b16 --heads heads/pacl-clip-b16 --datasets voc20",
+            recall_table(records),
+            images_used(records, "patches"),
+            figure="confusion" if any("confusion" in record.curves for record in records) else None,
         ),
         "figure8": Section(
             "Figure 8: zero-shot classification",

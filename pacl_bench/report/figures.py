@@ -14,12 +14,24 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MultipleLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from pacl_bench.records import Record
-from pacl_bench.report.measured import AFTER, BEFORE, METHODS, UNTRAINED, Row, in_percent, measured, require_one_a_cell
+from pacl_bench.report.measured import (
+    AFTER,
+    BEFORE,
+    METHODS,
+    UNTRAINED,
+    Row,
+    every_block,
+    in_percent,
+    measured,
+    require_one_a_cell,
+    without_inner_blocks,
+)
 
 COLUMN_WIDTH, TEXT_WIDTH = 3.3, 6.9
+LAYERS_HEIGHT = 2.4
 # Okabe and Ito's, told apart with every common kind of colour blindness; yellow is too faint for a line
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 VANILLA, RANDOM, INK = "#8C8C8C", "#D9D9D9", "#333333"
@@ -52,14 +64,15 @@ LEGEND: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class RocCurve:
-    """One model's curve, from (0, 0) to (1, 1)."""
+class Curve:
+    """One model's ROC curve (fpr, tpr) or precision-recall curve (recall, precision)."""
 
     model: str
-    fpr: Sequence[float]
-    tpr: Sequence[float]
-    auroc: float
-    ci: tuple[float, float]  # 95 %; NaN where unknown
+    x: Sequence[float]
+    y: Sequence[float]
+    area: float  # AUROC or average precision
+    ci: tuple[float, float]  # of the area, 95 %; NaN where unknown
+    band: tuple[Sequence[float], Sequence[float]] | None = None  # of the curve, pointwise
     colour: str = PALETTE[0]
     line: Any = LINES[0]
 
@@ -67,7 +80,7 @@ class RocCurve:
     def label(self) -> str:
         """As it stands in the legend."""
         interval = "" if np.isnan(self.ci[0]) else f" [{self.ci[0]:.3f}, {self.ci[1]:.3f}]"
-        return f"{self.model}  {self.auroc:.3f}{interval}"
+        return f"{self.model}  {self.area:.3f}{interval}"
 
 
 @dataclass(frozen=True)
@@ -75,31 +88,91 @@ class RocPanel:
     """The curves of one data set and kind of pairs, the best first."""
 
     title: str
-    curves: list[RocCurve]
+    curves: list[Curve]
+    pr_curves: list[Curve]  # of the same models, in the same order; those recorded
+    same_class_share: float  # of the pairs: the precision of guessing; NaN where unknown
 
     def draw(self, ax: Axes | None = None) -> Axes:
-        """The curves, the diagonal of guessing, and AUROC in the legend."""
+        """The ROC curves, the diagonal of guessing, and AUROC in the legend."""
         ax = _axes(COLUMN_WIDTH, self.height) if ax is None else ax
-        for curve in self.curves:
-            ax.plot(curve.fpr, curve.tpr, color=curve.colour, ls=curve.line, lw=1.2, label=curve.label)
+        self._draw_curves(ax, self.curves)
         ax.plot([0, 1], [0, 1], color=VANILLA, ls=(0, (2, 2)), lw=0.8, label="chance  0.500", zorder=1)
-        ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", anchor="N", title=self.title)
         ax.set(xlabel="False positive rate (pairs of two classes)", ylabel="True positive rate (pairs of one class)")
+        self._draw_legend(ax, "AUROC [95 % interval]", "lower right")
+        return ax
+
+    def draw_pr(self, ax: Axes | None = None) -> Axes:
+        """The precision-recall curves, the precision of guessing, and average precision in the legend."""
+        ax = _axes(COLUMN_WIDTH, self.height) if ax is None else ax
+        self._draw_curves(ax, self.pr_curves)
+        if not np.isnan(self.same_class_share):
+            label = f"chance  {self.same_class_share:.3f}"
+            ax.axhline(self.same_class_share, color=VANILLA, ls=(0, (2, 2)), lw=0.8, label=label, zorder=1)
+        ax.set(xlabel="Recall (pairs of one class found)", ylabel="Precision (of those found, of one class)")
+        self._draw_legend(ax, "Average precision [95 % interval]", "upper right")
+        return ax
+
+    def _draw_curves(self, ax: Axes, curves: Sequence[Curve]) -> None:
+        for curve in curves:
+            ax.plot(curve.x, curve.y, color=curve.colour, ls=curve.line, lw=1.2, label=curve.label)
+            if curve.band is not None:
+                ax.fill_between(curve.x, *curve.band, color=curve.colour, alpha=0.15, lw=0)
+        ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", anchor="N", title=self.title)
         ax.xaxis.set_major_locator(MultipleLocator(0.2))
         ax.yaxis.set_major_locator(MultipleLocator(0.2))
-        place = {"loc": "lower right"} if self.fits_inside else {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
-        ax.legend(title="AUROC [95 % interval]", **place, **LEGEND)
-        return ax
+
+    def _draw_legend(self, ax: Axes, title: str, corner: str) -> None:
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+        ax.legend(title=title, **({"loc": corner} if self.fits_inside else below), **LEGEND)
+
+    @property
+    def draws(self) -> list[Callable[[Axes], Axes]]:
+        """What draws the ROC and, where it is recorded, the precision-recall panel."""
+        return [self.draw, self.draw_pr] if self.pr_curves else [self.draw]
 
     @property
     def fits_inside(self) -> bool:
-        """Whether the legend fits below the curves, in the empty corner."""
-        return len(self.curves) <= 5 and max(len(curve.label) for curve in self.curves) <= 40
+        """Whether the legends fit into the empty corners: below the ROC and above the precision-recall curves."""
+        in_corner = any(x > 0.2 and y > 0.65 for curve in self.pr_curves for x, y in _upper_edge(curve))
+        return len(self.curves) <= 5 and max(len(curve.label) for curve in self.curves) <= 40 and not in_corner
 
     @property
     def height(self) -> float:
         """In inches, at the width of a column."""
         return COLUMN_WIDTH + (0 if self.fits_inside else 0.4 + 0.125 * (len(self.curves) + 2))
+
+
+@dataclass(frozen=True)
+class BlockLine:
+    """AUROC of one encoder at each of its blocks, the first first."""
+
+    encoder: str
+    blocks: list[int]
+    auroc: list[float]
+    ci: list[tuple[float, float]]  # 95 %; NaN where unknown
+
+
+@dataclass(frozen=True)
+class LayersPanel:
+    """Coherence block by block: the encoders of one data set and kind of pairs."""
+
+    title: str
+    lines: list[BlockLine]
+    colours: Mapping[str, str]  # of each encoder
+
+    def draw(self, ax: Axes | None = None) -> Axes:
+        """A line an encoder, its 95 % band, and the line of guessing."""
+        ax = _axes(COLUMN_WIDTH, LAYERS_HEIGHT) if ax is None else ax
+        for at, line in enumerate(self.lines):
+            style = {"color": self.colours[line.encoder], "ls": LINES[at % len(LINES)]}
+            ax.plot(line.blocks, line.auroc, marker="os^D"[at % 4], ms=2.8, lw=1.1, label=line.encoder, **style)
+            low, high = np.array(line.ci).T
+            ax.fill_between(line.blocks, low, high, color=style["color"], alpha=0.15, lw=0)
+        ax.axhline(0.5, color=VANILLA, ls=(0, (2, 2)), lw=0.8, label="chance", zorder=1)
+        ax.set(xlabel="Block (0 is the first)", ylabel="Coherence (AUROC)", title=self.title)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.legend(loc="best", **LEGEND)
+        return ax
 
 
 @dataclass(frozen=True)
@@ -149,10 +222,12 @@ class BarPanel:
             ax.text(centre, 1, "–", ha="center", va="bottom", color=INK)
 
 
-def roc_panels(records: Iterable[Record]) -> list[RocPanel]:
+def roc_panels(records: Sequence[Record]) -> list[RocPanel]:
     """Figure 3: a panel for each study, variant, data set and kind of pairs."""
-    points = {str(record.key.path): record.curves["roc"] for record in records if "roc" in record.curves}
+    points = {str(record.key.path): record.curves for record in records if "roc" in record.curves}
     rows = [row for row in measured(records, "coherence", "auroc") if row["file"] in points]
+    rows = without_inner_blocks(records, rows)
+    precision = {row["file"]: row for row in measured(records, "coherence", "average_precision")}
     require_one_a_cell(rows, ["file", "protocol"])
     # one colour for a model in all panels; a second round of colours is dashed
     models = list(dict.fromkeys(row["model"] for row in sorted(rows, key=lambda row: -row["value"])))
@@ -160,12 +235,37 @@ def roc_panels(records: Iterable[Record]) -> list[RocPanel]:
         model: (PALETTE[at % len(PALETTE)], LINES[at // len(PALETTE) % len(LINES)]) for at, model in enumerate(models)
     }
     groups = _grouped(rows, ["dataset", "protocol", "study", "variant"])
-    return [
-        RocPanel(
-            title, sorted((_curve(row, points[row["file"]], styles) for row in group), key=lambda curve: -curve.auroc)
-        )
-        for title, group in groups.items()
-    ]
+    return [_roc_panel(title, group, precision, points, styles) for title, group in groups.items()]
+
+
+def layers_panels(records: Sequence[Record]) -> list[LayersPanel]:
+    """Coherence block by block: a panel for each study, variant, data set and kind of pairs."""
+    blocks = every_block(records)
+    rows = [row for row in measured(records, "coherence", "auroc") if row["file"] in blocks]
+    rows = [{**row, "of": blocks[row["file"]][0], "block": blocks[row["file"]][1]} for row in rows]
+    colours = {encoder: PALETTE[at % len(PALETTE)] for at, encoder in enumerate(sorted({row["of"] for row in rows}))}
+    groups = _grouped(rows, ["dataset", "protocol", "study", "variant"])
+    return [LayersPanel(title, _block_lines(group), colours) for title, group in groups.items()]
+
+
+def _block_lines(rows: Sequence[Row]) -> list[BlockLine]:
+    lines = []
+    for encoder in sorted({row["of"] for row in rows}):
+        its = sorted((row for row in rows if row["of"] == encoder), key=lambda row: row["block"])
+        intervals = [(row["ci_low"], row["ci_high"]) for row in its]
+        lines.append(BlockLine(encoder, [row["block"] for row in its], [row["value"] for row in its], intervals))
+    return lines
+
+
+def layers_figure(panels: Sequence[LayersPanel]) -> Figure:
+    """The panels two in a row; a single one is a column wide."""
+    cols = min(2, len(panels))
+    rows = -(-len(panels) // cols)
+    figure = _figure(COLUMN_WIDTH if cols == 1 else TEXT_WIDTH, rows * LAYERS_HEIGHT)
+    with matplotlib.rc_context(STYLE):
+        for at, panel in enumerate(panels, start=1):
+            panel.draw(figure.add_subplot(rows, cols, at))
+    return figure
 
 
 def bar_panels(records: Iterable[Record]) -> list[BarPanel]:
@@ -179,13 +279,14 @@ def bar_panels(records: Iterable[Record]) -> list[BarPanel]:
 
 
 def roc_figure(panels: Sequence[RocPanel]) -> Figure:
-    """The panels two in a row; a single one is a column wide."""
-    cols = min(2, len(panels))
-    rows = -(-len(panels) // cols)
+    """ROC and precision-recall side by side, two panels in a row; a single one is a column wide."""
+    draws = [(panel, draw) for panel in panels for draw in panel.draws]
+    cols = min(2, len(draws))
+    rows = -(-len(draws) // cols)
     figure = _figure(COLUMN_WIDTH if cols == 1 else TEXT_WIDTH, rows * max(panel.height for panel in panels))
     with matplotlib.rc_context(STYLE):
-        for at, panel in enumerate(panels, start=1):
-            panel.draw(figure.add_subplot(rows, cols, at))
+        for at, (_, draw) in enumerate(draws, start=1):
+            draw(figure.add_subplot(rows, cols, at))
     return figure
 
 
@@ -233,10 +334,35 @@ def _share_legend(figure: Figure, axes: Sequence[Axes]) -> None:
     figure.legend([handles[label] for label in labels], labels, loc="outside upper center", ncols=cols, **LEGEND)
 
 
-def _curve(row: Row, points: Mapping[str, list[float]], styles: Mapping[str, tuple[str, Any]]) -> RocCurve:
+def _upper_edge(curve: Curve) -> Iterable[tuple[float, float]]:
+    """The points of the curve, or of the upper bound of its band."""
+    return zip(curve.x, curve.y if curve.band is None else curve.band[1], strict=True)
+
+
+def _roc_panel(
+    title: str,
+    rows: Sequence[Row],
+    precision: Mapping[str, Row],
+    points: Mapping[str, dict[str, dict[str, list[float]]]],
+    styles: Mapping[str, tuple[str, Any]],
+) -> RocPanel:
+    rows = sorted(rows, key=lambda row: -row["value"])
+    with_pr = [row for row in rows if "pr" in points[row["file"]] and row["file"] in precision]
+    shares = {precision[row["file"]]["chance"] for row in with_pr}
+    return RocPanel(
+        title,
+        [_curve(row, points[row["file"]]["roc"], "fpr", "tpr", styles) for row in rows],
+        [_curve(precision[row["file"]], points[row["file"]]["pr"], "recall", "precision", styles) for row in with_pr],
+        # encoders with patches of different sizes count different pairs: the least share stands for all
+        min(shares, default=np.nan),
+    )
+
+
+def _curve(row: Row, points: Mapping[str, list[float]], x: str, y: str, styles: Mapping[str, tuple[str, Any]]) -> Curve:
     label = f"{row['model']} (untrained head)" if row["method"] == UNTRAINED else row["model"]
-    return RocCurve(
-        label, points["fpr"], points["tpr"], row["value"], (row["ci_low"], row["ci_high"]), *styles[row["model"]]
+    band = (points[f"{y}_low"], points[f"{y}_high"]) if f"{y}_low" in points else None
+    return Curve(
+        label, points[x], points[y], row["value"], (row["ci_low"], row["ci_high"]), band, *styles[row["model"]]
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pacl_bench.errors import UsageError
-from pacl_bench.records import Record
+from pacl_bench.records import Record, block_name
 
 Row = dict[str, Any]  # one number: what identity() says of its record, and the fields of a Measurement
 
@@ -17,8 +17,10 @@ METHODS = (BEFORE, UNTRAINED, AFTER)
 PARTS = ["value", "ci_low", "ci_high", "chance"]  # of one cell of a table
 
 
-def measured(records: Iterable[Record], evaluator: str, metric: str | None = None) -> list[Row]:
-    """Every number of an evaluator's records that is over all classes, in the order of the paper's tables.
+def measured(
+    records: Iterable[Record], evaluator: str, metric: str | None = None, of_classes: bool = False
+) -> list[Row]:
+    """Every number of an evaluator's records, over all classes or of each, in the order of the paper's tables.
 
     Values are as recorded, fractions in [0, 1]; what is not known of one is NaN.
     """
@@ -27,11 +29,39 @@ def measured(records: Iterable[Record], evaluator: str, metric: str | None = Non
         for record in records
         if record.config.get("evaluator") == evaluator
         for measurement in record.measurements
-        if not measurement.class_name and metric in (None, measurement.metric)
+        if bool(measurement.class_name) == of_classes and metric in (None, measurement.metric)
     ]
     for row in rows:
         row |= {part: math.nan for part in PARTS if row[part] is None}
     return sorted(rows, key=_place)
+
+
+def every_block(records: Iterable[Record]) -> dict[str, tuple[str, int]]:
+    """(encoder, block) of the records of encoders that were measured block by block, by file."""
+    found = {}
+    for record in records:
+        encoder = record.config.get("model", {}).get("encoder") or {}
+        block = encoder.get("block")
+        base = record.key.model.removesuffix(block_name("", block)) if block is not None else record.key.model
+        if base != record.key.model:
+            found[str(record.key.path)] = base, block
+    return found
+
+
+def without_inner_blocks(records: Iterable[Record], rows: Iterable[Row]) -> list[Row]:
+    """The rows with one block of an encoder that was measured block by block: as it comes, else the last."""
+    rows = list(rows)
+    blocks = every_block(records)
+    as_it_comes = {(row["model"], row["dataset"]) for row in rows}
+    last: dict[str, int] = {}
+    for encoder, block in blocks.values():
+        last[encoder] = max(last.get(encoder, 0), block)
+
+    def stands(row: Row) -> bool:
+        encoder, block = blocks.get(row["file"], ("", 0))
+        return not encoder or (block == last[encoder] and (encoder, row["dataset"]) not in as_it_comes)
+
+    return list(filter(stands, rows))
 
 
 def in_percent(rows: Iterable[Row]) -> list[Row]:

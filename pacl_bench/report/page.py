@@ -20,18 +20,22 @@ measured, not printed, or without meaning for the row.
   pixels of one image are not independent), for AUROC a jackknife that leaves out groups of images. It says nothing of
   what another training seed would give; each seed is a row of its own.
 - **Chance** is what guessing scores on the same images: every candidate class equally likely for each patch, pixel or
-  image; 0.5 for AUROC. It stands in the head of a column, or in each cell where it differs. **Majority class** is the
-  share of the most frequent class: what always answering it scores under `all-classes`.
+  image; 0.5 for AUROC. It stands in the head of a column, or in each cell where it differs. **Majority class** is what
+  always answering the candidate class scores that is most frequent in the set.
 - **Before alignment** is the encoder as it comes, with its own projection. **Untrained head** is a PACL head of 0
   steps: random weights, the control. **PACL head** is a trained one. Nothing but a head is ever trained.
 - **Patch protocols**: `all-classes`: every class of the set is a candidate. `present-classes`: the classes of the image
-  are. `binary`: the patch's class against one other, the mean over the others. A patch counts if enough of its pixels
-  (setting `purity`) have one label.
+  are (`images of 2+ classes`: where that leaves a choice). `binary`: the patch's class against one other, the mean
+  over the others. A patch counts if enough of its pixels (setting `purity`) have one label.
 - **Segmentation protocols**: `dataset-miou`: all classes are candidates, one confusion matrix over the set; today's
   usual one. `present-miou`: the classes of the image are candidates, mIoU of each image, averaged over images; how one
   citing paper reads PACL. `background=none`: background is no candidate and its pixels do not count.
   `background=class`: it is a class like the others. Different quantities: compare numbers of one protocol only.
-- **Coherence pairs**: `pairs-across`: patches of two images. `pairs-within`: of one. `pairs-all`: both.
+- **Coherence pairs**: `pairs-across`: patches of two images. `pairs-within`: of one. `pairs-all`: both. `grid=G`: not
+  of patches, but of the cells of one grid for all encoders, G along the short side of an image; tokens are brought to
+  it bilinearly. Mean of classes: of a class, pairs of two of its patches against pairs of which one is of it; each
+  class counts the same. Average precision: chance is the share of pairs that are of one class. Bands around curves are
+  pointwise.
 - **Published** numbers stand beside measured ones as printed. The slides do not state their protocol, and encoders,
   training data and test images differ: a reference, not a target that the measured rows reproduce or miss. Their source
   is in the csv file beside each table.

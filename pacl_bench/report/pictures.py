@@ -1,5 +1,6 @@
 """Figures 2, 4 and 6: rows of images with maps over them. Arrays in, a matplotlib figure out. No torch here."""
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from matplotlib.patches import Patch
 from pacl_bench.report.figures import LEGEND, STYLE, TEXT_WIDTH, save
 
 COLOURS_OF_HEAT = "viridis"  # even steps to the eye, readable in grey and to the colour-blind
+LETTER = 0.065  # inches, at most on average in a title of 7 pt
 OVERLAY = 0.62  # how much a map covers the image
 
 
@@ -59,6 +61,7 @@ def picture_figure(rows: list[list[Panel]], classnames: list[str] | None = None)
         for at, panels in enumerate(rows):
             for ax, panel in zip(axes[at], panels, strict=False):
                 panel.draw(ax, colours)
+                ax.set_title(_wrapped(panel.title, TEXT_WIDTH * 0.92 / cols))
             for ax in axes[at][len(panels) :]:
                 ax.set_axis_off()
             _draw_scale(figure, axes[at], panels)
@@ -105,6 +108,12 @@ def _height(rows: list[list[Panel]], cols: int) -> float:
     """In inches, so that images keep their shape at the width of the text."""
     tallest = [max(panel.image.shape[0] / panel.image.shape[1] for panel in panels) for panels in rows]
     return sum(share * TEXT_WIDTH * 0.92 / cols + 0.22 for share in tallest)
+
+
+def _wrapped(title: str, width: float) -> str:
+    """The title in lines no wider than `width` inches: names of models can be long, and have no spaces."""
+    letters = max(8, int(width / LETTER))
+    return "\n".join(wrap for line in title.split("\n") for wrap in textwrap.wrap(line, letters) or [""])
 
 
 def _grey(image: UInt8[np.ndarray, "height width_px channel"]) -> UInt8[np.ndarray, "height width_px channel"]:

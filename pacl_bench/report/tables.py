@@ -9,13 +9,30 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from pacl_bench.records import Record
-from pacl_bench.report.measured import AFTER, GAP, METHODS, PARTS, Row, in_percent, measured, require_one_a_cell
+from pacl_bench.report.measured import (
+    AFTER,
+    GAP,
+    METHODS,
+    PARTS,
+    Row,
+    every_block,
+    in_percent,
+    measured,
+    require_one_a_cell,
+    without_inner_blocks,
+)
 from pacl_bench.report.published import UNKNOWN_PROTOCOL, published
 
 MEASURED = "measured"  # the source of all rows but the published
 ABLATION = "ablate"  # the study that fills Table 3
 MAJORITY = "majority class"
-PATCH_PROTOCOLS = ["all-classes", "present-classes", "binary"]
+PATCH_PROTOCOLS = ["all-classes", "present-classes", "present-classes, images of 2+ classes", "binary"]
+MEASURED_ALWAYS = ["all-classes", "present-classes", "binary"]  # columns of Table 1 that older records fill too
+COHERENCE_METRICS = {
+    "auroc": "AUROC",
+    "mean_per_class_auroc": "mean of classes",
+    "average_precision": "average precision",
+}
 TABLE_2_SETS = ["voc20", "context59", "coco_stuff171", "ade150"]
 
 MODEL = ["model", "head", "seed", "study", "variant"]  # what tells models of one encoder apart
@@ -25,28 +42,49 @@ TABLE_2_INDEX = [
 ]  # fmt: skip
 TABLE_3_INDEX = ["source", "dataset", "protocol", "training set", "recipe", "seed", "variant"]
 FIGURE_3_INDEX = ["dataset", "protocol", "encoder", "method", "training set", *MODEL, "pairs"]
+LAYERS_INDEX = ["dataset", "protocol", "encoder", "study", "variant"]
+RECALL_INDEX = ["dataset", "study", "variant", "class"]
 FIGURE_8_INDEX = ["metric", "encoder", "method", "text encoder", "training set", *MODEL]
 
 
 def table1(records: Iterable[Record]) -> pd.DataFrame:
     """Patch classification, %: for each encoder and data set before alignment, with an untrained head, and after.
 
-    Columns: the three protocols side by side; the share of the largest class (what always guessing it scores under
-    `all-classes`); the published accuracy, whose protocol nobody knows.
+    Columns: the protocols side by side, behind each what always answering the most frequent candidate class scores;
+    the published accuracy, whose protocol nobody knows.
     """
-    column = {"majority_class_share": MAJORITY}
     rows = [
-        {**row, "source": MEASURED, "patches": f"{row['n']:,}", "column": column.get(row["metric"], row["protocol"])}
+        {**row, "source": MEASURED, "column": row["protocol"] if row["metric"] == "patch_accuracy" else _majority(row)}
         for row in in_percent(measured(records, "patches"))
-        if row["metric"] in ("patch_accuracy", *column)
+        if row["metric"] in ("patch_accuracy", "majority_class_share")
     ]
+    # of a data set, whatever part of it a protocol counts
+    patches = {row["file"]: row["n"] for row in rows if row["protocol"] == PATCH_PROTOCOLS[0]}
+    rows = [{**row, "patches": f"{patches.get(row['file'], row['n']):,}"} for row in rows]
+    filled = {row["column"] for row in rows} | set(MEASURED_ALWAYS)
+    columns = [column for protocol in PATCH_PROTOCOLS for column in (protocol, f"{MAJORITY}: {protocol}")]
     printed = [{**row, "column": UNKNOWN_PROTOCOL} for row in published(1)]
     return stacked(
         TABLE_1_INDEX,
-        [*PATCH_PROTOCOLS, MAJORITY, UNKNOWN_PROTOCOL],
+        [*(column for column in columns if column in filled), UNKNOWN_PROTOCOL],
         wide(rows, TABLE_1_INDEX, order=_with_every_method(rows)),
         wide(printed, TABLE_1_INDEX),
     )
+
+
+def _majority(row: Row) -> str:
+    return f"{MAJORITY}: {row['protocol']}"
+
+
+def recall_table(records: Iterable[Record]) -> pd.DataFrame:
+    """Patch recall of each class, %, every class of the set being a candidate; a column for each model."""
+    rows = [
+        {**row, "class": row["class_name"], "column": row["model"]}
+        for row in in_percent(measured(records, "patches", "patch_recall", of_classes=True))
+        if row["protocol"] == PATCH_PROTOCOLS[0]
+    ]
+    columns = list(dict.fromkeys(row["column"] for row in rows))
+    return stacked(RECALL_INDEX, columns, wide(rows, RECALL_INDEX))
 
 
 def table2(records: Iterable[Record]) -> pd.DataFrame:
@@ -85,11 +123,38 @@ def table3(records: Iterable[Record]) -> pd.DataFrame:
     return stacked(TABLE_3_INDEX, list(columns), wide(rows, TABLE_3_INDEX), wide(printed, TABLE_3_INDEX))
 
 
-def figure3_numbers(records: Iterable[Record]) -> pd.DataFrame:
-    """Semantic coherence: AUROC in [0, 1] of each encoder, the best first within a data set and kind of pairs."""
-    rows = [{**row, "pairs": f"{row['n']:,}", "column": "AUROC"} for row in measured(records, "coherence", "auroc")]
-    rows.sort(key=lambda row: (row["study"], row["variant"], row["dataset"], row["protocol"], -row["value"]))
-    return stacked(FIGURE_3_INDEX, ["AUROC"], wide(rows, FIGURE_3_INDEX))
+def figure3_numbers(records: Sequence[Record]) -> pd.DataFrame:
+    """Semantic coherence, in [0, 1], of each encoder; the best AUROC first within a data set and kind of pairs.
+
+    Of an encoder measured block by block only, the last block; `layers_numbers` has all.
+    """
+    rows = [
+        {**row, "pairs": f"{row['n']:,}", "column": COHERENCE_METRICS[row["metric"]]}
+        for row in without_inner_blocks(records, measured(records, "coherence"))
+        if row["metric"] in COHERENCE_METRICS
+    ]
+    auroc = {(row["file"], row["protocol"]): row["value"] for row in rows if row["metric"] == "auroc"}
+    rows.sort(
+        key=lambda row: (
+            *(row[name] for name in ("study", "variant", "dataset", "protocol")),
+            -auroc[row["file"], row["protocol"]],
+        )
+    )
+    filled = {row["column"] for row in rows} | {"AUROC"}
+    columns = [column for column in COHERENCE_METRICS.values() if column in filled]
+    return stacked(FIGURE_3_INDEX, columns, wide(rows, FIGURE_3_INDEX))
+
+
+def layers_numbers(records: Sequence[Record]) -> pd.DataFrame:
+    """AUROC in [0, 1] of the encoders measured block by block; a column for each block."""
+    blocks = every_block(records)
+    rows = [
+        {**row, "encoder": blocks[row["file"]][0], "column": f"block {blocks[row['file']][1]}"}
+        for row in measured(records, "coherence", "auroc")
+        if row["file"] in blocks
+    ]
+    columns = [f"block {block}" for block in sorted({block for _, block in blocks.values()})] if rows else []
+    return stacked(LAYERS_INDEX, columns, wide(rows, LAYERS_INDEX))
 
 
 def figure8_numbers(records: Iterable[Record]) -> pd.DataFrame:

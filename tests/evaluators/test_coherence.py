@@ -1,30 +1,48 @@
+import numpy as np
 import pytest
 import torch
 
-from pacl_bench.evaluators.coherence import CoherenceSettings, evaluate_coherence
+from pacl_bench.encoders.base import PatchFeatures
+from pacl_bench.evaluators.coherence import CoherenceSettings, common_grid, evaluate_coherence, on_grid
 
 
 def test_colours_tell_classes_apart_perfectly(perfect, coloured) -> None:
-    (measured,), roc = evaluate_coherence(perfect.vision, coloured, CoherenceSettings())
-    assert (measured.value, measured.chance, measured.protocol) == (1.0, 0.5, "pairs-across")
+    measured, found = evaluate_coherence(perfect.vision, coloured, CoherenceSettings())
+    whole = {row.metric: row for row in measured if not row.class_name}
+    assert {metric: row.value for metric, row in whole.items()} == {
+        "auroc": 1.0, "mean_per_class_auroc": 1.0, "average_precision": 1.0,
+    }  # fmt: skip
+    assert {row.protocol for row in measured} == {"pairs-across"}
     patches, images = 10 * 64, 10
-    assert measured.n == roc.num_pairs == patches * (patches - 1) // 2 - images * 64 * 63 // 2
+    assert whole["auroc"].n == patches * (patches - 1) // 2 - images * 64 * 63 // 2
+    assert whole["auroc"].chance == 0.5
+    # of the pairs of a patch of another image, those of its class
+    assert whole["average_precision"].chance == found.same_class_share
+    assert 0.01 < found.same_class_share < 1 / 20
+
+
+def test_each_class_has_its_own_number(perfect, coloured) -> None:
+    measured, _ = evaluate_coherence(perfect.vision, coloured, CoherenceSettings(scope="all"))
+    rows = {row.class_name: row for row in measured if row.class_name}
+    assert list(rows) == coloured.classnames
+    its = 2 * 16  # patches: each class fills two of the 40 fields
+    assert {row.n for row in rows.values()} == {its * (its - 1) // 2 + its * (640 - its)}
 
 
 def test_constant_tokens_tell_nothing(perfect, coloured) -> None:
     perfect.vision.encode = lambda images, stride, grid: (None, torch.ones(len(images), grid[0] * grid[1], 21))
-    (measured,), _ = evaluate_coherence(perfect.vision, coloured, CoherenceSettings())
-    assert measured.value == 0.5
-    assert measured.ci_low == measured.ci_high == 0.5
+    measured, found = evaluate_coherence(perfect.vision, coloured, CoherenceSettings())
+    assert measured[0].value == measured[0].ci_low == measured[0].ci_high == 0.5
+    assert measured[2].value == pytest.approx(found.same_class_share, rel=1e-3)
 
 
 @pytest.mark.parametrize("scope", ["across", "within", "all"])
 def test_scopes(perfect, coloured, scope) -> None:
-    (measured,), _ = evaluate_coherence(perfect.vision, coloured, CoherenceSettings(scope=scope))
+    measured, _ = evaluate_coherence(perfect.vision, coloured, CoherenceSettings(scope=scope))
     pairs = {"within": 10 * 64 * 63 // 2, "all": 640 * 639 // 2}
     pairs["across"] = pairs["all"] - pairs["within"]
-    assert measured.n == pairs[scope]
-    assert measured.protocol == f"pairs-{scope}"
+    assert measured[0].n == pairs[scope]
+    assert measured[0].protocol == f"pairs-{scope}"
 
 
 def test_a_head_is_measured_by_its_embeddings(perfect, coloured) -> None:
@@ -32,5 +50,36 @@ def test_a_head_is_measured_by_its_embeddings(perfect, coloured) -> None:
     forgetful = torch.diag((torch.arange(21) < 10).float())
     forgetful[:, 20] = (torch.arange(21) >= 10).float()
     perfect.vision.project = lambda tokens: tokens @ forgetful
-    (measured,), _ = evaluate_coherence(perfect, coloured, CoherenceSettings())
-    assert 0.5 < measured.value < 1.0
+    measured, _ = evaluate_coherence(perfect, coloured, CoherenceSettings())
+    assert 0.5 < measured[0].value < 1.0
+    of_class = {row.class_name: row.value for row in measured if row.class_name}
+    assert of_class[coloured.classnames[0]] == 1.0
+    assert of_class[coloured.classnames[19]] < 1.0
+
+
+def test_a_common_grid_counts_its_cells(perfect, coloured) -> None:
+    measured, _ = evaluate_coherence(perfect.vision, coloured, CoherenceSettings(scope="all", grid=4))
+    cells = 10 * 16
+    assert measured[0].n == cells * (cells - 1) // 2
+    assert measured[0].protocol == "pairs-all, grid=4"
+    assert measured[0].value > 0.99  # a cell at an edge takes a little of its neighbour
+
+
+def test_cells_are_nearly_square() -> None:
+    assert common_grid((64, 64), 4) == (4, 4)
+    assert common_grid((375, 500), 12) == (12, 16)
+    assert common_grid((500, 333), 12) == (18, 12)
+
+
+def test_tokens_on_another_grid_keep_their_place_and_their_mean() -> None:
+    ramp = torch.arange(4.0)[:, None].expand(4, 6)  # grows from row to row
+    tokens = torch.stack([ramp, torch.ones(4, 6)], dim=-1).reshape(1, 24, 2)
+    coarse = on_grid(PatchFeatures(None, tokens, (4, 6)), (2, 3))
+    assert (coarse.patch_tokens.shape, coarse.grid) == ((1, 6, 2), (2, 3))
+    rows = coarse.patch_tokens[0, :, 0].reshape(2, 3).numpy()
+    np.testing.assert_allclose(rows, rows[:, :1].repeat(3, 1), rtol=1e-6)
+    assert rows.mean() == pytest.approx(1.5)
+    assert rows[0, 0] < 1 < 2 < rows[1, 0]
+    fine = on_grid(PatchFeatures(None, tokens, (4, 6)), (8, 12))
+    assert fine.patch_tokens[0, :, 0].mean() == pytest.approx(1.5)
+    assert torch.all(fine.patch_tokens[..., 1] == 1)

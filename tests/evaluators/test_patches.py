@@ -3,19 +3,28 @@ import pytest
 import torch
 
 from pacl_bench.data.segmentation import IGNORE_LABEL
-from pacl_bench.evaluators.patches import PatchSettings, count_correct, evaluate_patches, patch_labels
+from pacl_bench.evaluators.patches import (
+    PROTOCOLS,
+    PatchSettings,
+    count_correct,
+    count_majority,
+    evaluate_patches,
+    patch_labels,
+)
 
 
-def headline(measurements) -> dict[str, object]:
+def headline(found) -> dict:
+    measurements, _ = found
     return {m.protocol: m for m in measurements if m.metric == "patch_accuracy"}
 
 
 def test_a_perfect_model_scores_one(perfect, coloured) -> None:
     found = headline(evaluate_patches(perfect, coloured, PatchSettings()))
-    assert set(found) == {"all-classes", "present-classes", "binary"}
-    for measurement in found.values():
+    assert tuple(found) == PROTOCOLS
+    several = sum(len(np.unique(coloured.label_map(index))) > 1 for index in range(10))
+    for protocol, measurement in found.items():
         assert (measurement.value, measurement.ci_low, measurement.ci_high) == (1.0, 1.0, 1.0)
-        assert measurement.n == 10 * 64
+        assert measurement.n == 64 * (several if "2+" in protocol else 10)
 
 
 def test_a_constant_model_scores_one_in_twenty(constant, coloured) -> None:
@@ -31,10 +40,36 @@ def test_chance_among_present_classes(perfect, coloured) -> None:
     assert found["present-classes"].chance == pytest.approx(np.mean([1 / number for number in numbers]))
 
 
-def test_majority_class(perfect, coloured) -> None:
-    rows = evaluate_patches(perfect, coloured, PatchSettings())
-    assert [m.value for m in rows if m.metric == "majority_class_share"] == [pytest.approx(1 / 20)]
-    assert len([m for m in rows if m.metric == "patch_recall"]) == 3 * 20
+def test_the_majority_class_stands_beside_each_reading(perfect, coloured) -> None:
+    rows, _ = evaluate_patches(perfect, coloured, PatchSettings())
+    majority = {m.protocol: m.value for m in rows if m.metric == "majority_class_share"}
+    assert tuple(majority) == PROTOCOLS
+    assert majority["all-classes"] == pytest.approx(1 / 20)  # every class is as frequent
+    assert majority["binary"] == pytest.approx(0.5)
+
+
+def test_the_most_frequent_candidate() -> None:
+    """Class 0 is the most frequent, then 1; the second image has 1 and 2, so 1 is answered there."""
+    patches = np.array([[6.0, 0, 0], [0, 3, 1]])
+    right = count_majority(patches)
+    assert right[:, 0].tolist() == [6, 0]
+    assert right[:, 1].tolist() == [6, 3]
+    assert right[:, 2].tolist() == [6, 1.5]  # of two classes: 0 always wins, 1 once in two, 2 never
+
+
+def test_recall_has_an_interval_where_a_class_is_in_several_images(perfect, coloured) -> None:
+    rows, _ = evaluate_patches(perfect, coloured, PatchSettings())
+    recalls = [m for m in rows if m.metric == "patch_recall" and m.protocol == "all-classes"]
+    assert [m.class_name for m in recalls] == coloured.classnames
+    images = [sum(label in coloured.label_map(index) for index in range(10)) for label in range(20)]
+    assert [m.ci_low is not None for m in recalls] == [count > 1 for count in images]
+
+
+def test_the_confusion_matrix_says_what_was_taken_for_what(perfect, constant, coloured) -> None:
+    _, confusion = evaluate_patches(perfect, coloured, PatchSettings())
+    assert np.array_equal(confusion, np.diag([32] * 20))
+    _, confusion = evaluate_patches(constant, coloured, PatchSettings())
+    assert confusion[:, 0].tolist() == [32] * 20
 
 
 def test_patch_labels_are_the_majority_with_its_share() -> None:

@@ -69,9 +69,20 @@ def patches(model: str, accuracy: float, **given: Any) -> Record:
     rows = [
         _measured("patch_accuracy", value, protocol, 40_321, chance) for protocol, (value, chance) in values.items()
     ]
-    rows += [Measurement("patch_recall", 0.3, "all-classes", 400, "cat")]
+    rows += [Measurement("patch_recall", 0.3, "all-classes", 400, "cat", 0.25, 0.35)]
     rows += [Measurement("majority_class_share", 0.187, "all-classes", 40_321)]
     return record("patches", model, rows, **given)
+
+
+def confusion(model: str, accuracy: float, classes: int = 3, **given: Any) -> Record:
+    """With a confusion matrix of 100 patches a class; what is wrong is taken for the first class, or the second."""
+    right = round(100 * accuracy)
+    cells = [(label, label, right) for label in range(classes)]
+    cells += [(label, int(label == 0), 100 - right) for label in range(classes)]
+    axes = {axis: [float(cell[at]) for cell in cells] for at, axis in enumerate(("label", "predicted", "patches"))}
+    made = patches(model, accuracy, curves={"confusion": axes}, **given)
+    made.config["dataset"]["classnames"] = [f"class {label}" for label in range(classes)]
+    return made
 
 
 def segment(model: str, miou: float, **given: Any) -> Record:
@@ -99,6 +110,31 @@ def coherence(model: str, auroc: float, points: int = 41, scope: str = "across",
         )
     ]
     return record("coherence", model, rows, curves=curves, **{"encoder": model, "text": None, **given})
+
+
+def with_pr(made: Record, average_precision: float, share: float = 0.1, reach: float = 0.02) -> Record:
+    """The record of coherence with all that newer ones hold: a falling precision-recall curve, and bands."""
+    recall = [at / 20 for at in range(1, 21)]
+    precision = [max(share, 1 - x) for x in recall]
+    curves = {"roc": dict(made.curves["roc"]), "pr": {"recall": recall, "precision": precision}}
+    for curve, axis in (("roc", "tpr"), ("pr", "precision")):
+        for bound, sign in (("low", -1), ("high", 1)):
+            curves[curve][f"{axis}_{bound}"] = [min(1.0, max(0.0, y + sign * reach)) for y in curves[curve][axis]]
+    protocol = made.measurements[0].protocol
+    rows = [
+        *made.measurements,
+        _measured("mean_per_class_auroc", made.measurements[0].value - 0.05, protocol, 790_123_456, 0.5),
+        _measured("average_precision", average_precision, protocol, 790_123_456, share),
+        Measurement("auroc", 0.9, protocol, 1000, "cat", 0.8, 1.0, 0.5),
+    ]
+    return replace(made, measurements=rows, curves=curves)
+
+
+def of_block(encoder: str, block: int, auroc: float, **given: Any) -> Record:
+    """Coherence of one block of an encoder that was measured block by block."""
+    made = coherence(f"{encoder} block {block}", auroc, **given)
+    made.config["model"]["encoder"]["block"] = block
+    return made
 
 
 def typical() -> list[Record]:

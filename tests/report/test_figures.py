@@ -5,10 +5,21 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from report_samples import classify, coherence, head, typical
+from report_samples import classify, coherence, head, of_block, typical, with_pr
 
 from pacl_bench.errors import UsageError
-from pacl_bench.report.figures import PALETTE, RANDOM, VANILLA, bar_figure, bar_panels, roc_figure, roc_panels, save
+from pacl_bench.report.figures import (
+    PALETTE,
+    RANDOM,
+    VANILLA,
+    bar_figure,
+    bar_panels,
+    layers_figure,
+    layers_panels,
+    roc_figure,
+    roc_panels,
+    save,
+)
 
 
 def heights(ax) -> dict[str, list[float]]:
@@ -42,6 +53,50 @@ def test_roc_has_a_panel_for_each_kind_of_pairs_and_one_colour_for_a_model():
     assert [curve.model for curve in within.curves] == ["b", "a"]
     assert {c.model: c.colour for c in across.curves} == {c.model: c.colour for c in within.curves}
     assert len(roc_figure([across, within]).axes) == 2
+
+
+def test_precision_and_recall_stand_beside_the_roc():
+    panels = roc_panels([with_pr(coherence("a", 0.7), 0.3), with_pr(coherence("b", 0.6), 0.4)])
+    figure = roc_figure(panels)
+    roc, pr = figure.axes
+    assert len(roc.collections) == len(pr.collections) == 2  # bands
+    best, second, chance = pr.get_lines()
+    assert [str(line.get_label()).split()[:2] for line in (best, second)] == [["a", "0.300"], ["b", "0.400"]]
+    assert [line.get_color() for line in (best, second)] == [line.get_color() for line in roc.get_lines()[:2]]
+    assert chance.get_label() == "chance  0.100"
+    np.testing.assert_allclose(points(best)[0], (0.05, 0.95))
+
+
+def test_the_legends_leave_the_plot_where_a_curve_runs_through_their_corner():
+    low, high = with_pr(coherence("a", 0.7), 0.3), with_pr(coherence("a", 0.7), 0.3)
+    low.curves["pr"]["precision_high"] = [0.5] * 20
+    assert [roc_panels([made])[0].fits_inside for made in (low, high)] == [True, False]
+
+
+def test_records_without_precision_are_drawn_beside_those_with():
+    [panel] = roc_panels([with_pr(coherence("new", 0.7), 0.3), coherence("old", 0.6)])
+    assert [curve.model for curve in panel.curves] == ["new", "old"]
+    assert [curve.model for curve in panel.pr_curves] == ["new"]
+    assert panel.curves[1].band is None
+
+
+def test_of_an_encoder_measured_block_by_block_one_is_drawn_as_it_comes_else_the_last():
+    made = [of_block("clip", block, 0.6 + block / 100) for block in range(4)]
+    [panel] = roc_panels([*made, coherence("dino", 0.5)])
+    assert [curve.model for curve in panel.curves] == ["clip block 3", "dino"]
+    [panel] = roc_panels([*made, coherence("clip", 0.55)])
+    assert [curve.model for curve in panel.curves] == ["clip"]
+
+
+def test_layers_are_a_line_an_encoder_in_the_order_of_blocks():
+    made = [of_block(name, block, 0.6 + block / 100) for name in ("clip", "dino") for block in (0, 10, 2, 1)]
+    [panel] = layers_panels([*made, coherence("other", 0.5)])
+    clip, dino, chance = panel.draw().get_lines()
+    assert (clip.get_label(), dino.get_label(), chance.get_label()) == ("clip", "dino", "chance")
+    np.testing.assert_allclose(points(clip), [(0, 0.6), (1, 0.61), (2, 0.62), (10, 0.7)])
+    assert clip.get_color() != dino.get_color()
+    assert len(layers_figure([panel, panel]).axes) == 2
+    assert layers_panels([coherence("other", 0.5)]) == []
 
 
 def test_studies_are_named_only_where_the_rest_does_not_tell_panels_apart():
@@ -125,7 +180,10 @@ def test_panels_share_one_scale_and_one_legend():
 
 
 def test_nothing_drawn_is_cut_off():
-    for figure in (bar_figure(bar_panels(typical())), roc_figure(roc_panels(typical()))):
+    blocks = layers_panels([of_block("clip", block, 0.6) for block in range(12)])
+    pairs = roc_panels([with_pr(coherence(f"encoder-{at}", 0.5 + at / 50), 0.3) for at in range(9)])
+    figures = [bar_figure(bar_panels(typical())), roc_figure(roc_panels(typical()))]
+    for figure in (*figures, roc_figure(pairs), layers_figure(blocks)):
         figure.draw_without_rendering()
         box = figure.get_tightbbox()
         assert box.x0 >= 0

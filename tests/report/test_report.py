@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
-from report_samples import coherence, head, patches, segment, typical
+from report_samples import coherence, confusion, head, of_block, patches, segment, typical
 
 from pacl_bench import records
 from pacl_bench.errors import UsageError
@@ -38,7 +38,7 @@ def section(text: str, title: str) -> str:
 
 
 def test_the_report_shows_measured_beside_published():
-    text = reported(typical())
+    text = reported([*typical(), of_block("clip-b16", 0, 0.6)])
     assert "41.2 [36.3, 46.1]" in section(text, "Table 1")
     assert "dataset-miou, background=none | PACL head | vits14" in section(text, "Table 2")
     for table in (1, 2, 3):
@@ -58,8 +58,8 @@ def test_chance_and_images_used_stand_beside_the_numbers():
 def test_every_file_is_there_and_figures_are_embedded(tmp_path: Path):
     text = written(tmp_path, typical())
     assert sorted(file.name for file in (tmp_path / "report").iterdir()) == [
-        "figure3.csv", "figure3.pdf", "figure3.png", "figure8.csv", "figure8.pdf", "figure8.png",
-        "report.html", "report.md", "table1.csv", "table2.csv", "table3.csv",
+        "confusion.csv", "figure3.csv", "figure3.pdf", "figure3.png", "figure8.csv", "figure8.pdf", "figure8.png",
+        "layers.csv", "report.html", "report.md", "table1.csv", "table2.csv", "table3.csv",
     ]  # fmt: skip
     assert "](figure3.png)" in text
     assert "](figure8.pdf)" in text
@@ -79,17 +79,17 @@ def test_without_records_the_report_is_gaps_and_published_numbers(tmp_path: Path
     if exists:
         (tmp_path / "records").mkdir()
     text = written(tmp_path, [])
-    assert text.count("No record yet. Run: `pacl-bench ") == 5
+    assert text.count("No record yet. Run: `pacl-bench ") == 7
     assert "No record yet. Run: `pacl-bench ablate`" in section(text, "Table 3")
     assert "| 96.51 |" in section(text, "Table 1")
     assert "![" not in text
-    assert "0 of 8" in text
+    assert "0 of 10" in text
 
 
 def test_a_gap_is_told_for_its_section_only():
     text = reported([coherence("vits14", 0.7)])
     assert "No record yet" not in section(text, "Figure 3")
-    assert text.count("No record yet") == 4
+    assert text.count("No record yet") == 6
 
 
 def test_figures_of_an_earlier_report_do_not_outlive_their_records(tmp_path: Path):
@@ -130,6 +130,20 @@ def test_a_damaged_record_is_named_and_nothing_is_written(tmp_path: Path):
     with pytest.raises(UsageError, match=r"voc21\.default\.json"):
         write_report(tmp_path)
     assert not (tmp_path / "report").exists()
+
+
+def test_blocks_and_classes_have_sections_of_their_own(tmp_path: Path):
+    made = [of_block("clip-b16", block, 0.6 + block / 100) for block in range(3)]
+    made += [confusion("clip-b16", 0.3, encoder="clip-b16", text="clip-b16")]
+    text = written(tmp_path, made)
+    assert "| clip-b16 | 0.600 [0.590, 0.610] | 0.610 [0.600, 0.620] | 0.620 [0.610, 0.630] |" in section(
+        text, "Coherence by block"
+    )
+    assert "clip-b16 block 1" not in section(text, "Figure 3")
+    assert "| cat | 30.0 [25.0, 35.0] |" in section(text, "Patches by class")
+    for name in ("layers", "confusion"):
+        assert f"]({name}.png)" in text
+        assert (tmp_path / "report" / f"{name}.pdf").stat().st_size > 1000
 
 
 def test_a_copied_record_is_an_error_and_nothing_is_written(tmp_path: Path):

@@ -2,13 +2,23 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from report_samples import DATASET, PRESENT, classify, coherence, head, patches, segment, typical
+from report_samples import DATASET, PRESENT, classify, coherence, head, of_block, patches, segment, typical, with_pr
 
 from pacl_bench.errors import UsageError
-from pacl_bench.records import Record
+from pacl_bench.records import Measurement, Record
 from pacl_bench.report.measured import AFTER, BEFORE, GAP, UNTRAINED, method, training_set
 from pacl_bench.report.published import UNKNOWN_PROTOCOL
-from pacl_bench.report.tables import MAJORITY, figure3_numbers, figure8_numbers, flat, table1, table2, table3
+from pacl_bench.report.tables import (
+    MAJORITY,
+    figure3_numbers,
+    figure8_numbers,
+    flat,
+    layers_numbers,
+    recall_table,
+    table1,
+    table2,
+    table3,
+)
 
 
 def lines(table: pd.DataFrame, **wanted: str) -> list[dict]:
@@ -33,8 +43,50 @@ def test_table1_puts_protocols_side_by_side_in_percent():
     assert row["present-classes", "chance"] == pytest.approx(61)
     assert row["binary", "value"] == pytest.approx(100 * 0.351**0.3)
     assert row["all-classes", "ci_low"] < 35.1 < row["all-classes", "ci_high"]
-    assert row[MAJORITY, "value"] == pytest.approx(18.7)
+    assert row[f"{MAJORITY}: all-classes", "value"] == pytest.approx(18.7)
     assert pd.isna(row[UNKNOWN_PROTOCOL, "value"])
+
+
+def test_the_majority_class_stands_behind_each_protocol():
+    made = patches("pacl-vits14", 0.351, head=head())
+    several = "present-classes, images of 2+ classes"
+    added = [Measurement("majority_class_share", 0.7, "present-classes", 40_321)]
+    added += [Measurement("patch_accuracy", 0.5, several, 20_000, chance=0.4)]
+    added += [Measurement("majority_class_share", 0.45, several, 20_000)]
+    table = table1([replace(made, measurements=[*made.measurements, *added])])
+    assert list(dict.fromkeys(column for column, _ in table.columns)) == [
+        "all-classes", f"{MAJORITY}: all-classes", "present-classes", f"{MAJORITY}: present-classes",
+        several, f"{MAJORITY}: {several}", "binary", UNKNOWN_PROTOCOL,
+    ]  # fmt: skip
+    [row] = lines(table, model="pacl-vits14")
+    assert (row[several, "value"], row[several, "chance"]) == pytest.approx((50, 40))
+    assert row[f"{MAJORITY}: {several}", "value"] == pytest.approx(45)
+    assert row["patches"] == "40,321"
+
+
+def test_recall_of_each_class_by_model():
+    table = recall_table([patches("a", 0.3, head=head()), patches("b", 0.4, head=head(seed=1))])
+    assert list(table.index.get_level_values("class")) == ["cat"]
+    assert table["a", "value"].tolist() == [pytest.approx(30)]
+    assert table["b", "ci_low"].tolist() == [pytest.approx(25)]
+
+
+def test_coherence_holds_what_was_recorded():
+    [old] = lines(figure3_numbers([coherence("a", 0.7)]))
+    assert {key[0] for key in old if isinstance(key, tuple)} == {"AUROC"}
+    rows = lines(figure3_numbers([with_pr(coherence("a", 0.7), 0.3), with_pr(coherence("b", 0.8), 0.2)]))
+    assert [row["AUROC", "value"] for row in rows] == pytest.approx([0.8, 0.7])
+    assert [row["mean of classes", "value"] for row in rows] == pytest.approx([0.75, 0.65])
+    assert [row["average precision", "chance"] for row in rows] == pytest.approx([0.1, 0.1])
+
+
+def test_blocks_are_columns_of_their_encoder():
+    made = [of_block("clip", block, 0.6 + block / 100) for block in (0, 10, 2)]
+    [row] = lines(layers_numbers([*made, coherence("dino", 0.5)]))
+    assert [key[0] for key in row if isinstance(key, tuple) and key[1] == "value"] == ["block 0", "block 2", "block 10"]
+    assert row["block 10", "value"] == pytest.approx(0.7)
+    [last] = lines(figure3_numbers(made))
+    assert last["AUROC", "value"] == pytest.approx(0.7)
 
 
 def test_table1_shows_what_is_missing_of_before_untrained_and_after():

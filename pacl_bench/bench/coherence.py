@@ -1,0 +1,65 @@
+"""How fast pairs of patches are counted, beside scikit-learn ranking them one by one, in one run."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from sklearn.metrics import roc_auc_score
+from torch.nn.functional import normalize
+
+from pacl_bench.metrics.coherence import pairwise_coherence
+
+CLASSES = 20
+PATCHES_AN_IMAGE = 100
+
+
+@dataclass(frozen=True)
+class CoherenceRate:
+    """One way of computing AUROC over all pairs."""
+
+    method: str
+    patches: int
+    pairs: int
+    seconds: float
+    pairs_per_second: float
+    auroc: float
+
+
+def coherence_rates(patches: int, width: int, subset: int, device: str) -> tuple[CoherenceRate, CoherenceRate, float]:
+    """Counting all pairs of `patches`, and scikit-learn over all pairs of the first `subset` of them.
+
+    Features are random vectors around a centre for each class. Both times hold all that leads from features to numbers:
+    similarities too, and for counting also average precision, the classes and all intervals.
+
+    Returns:
+        The two rates, and the difference of AUROC between the two ways on the subset.
+    """
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(CLASSES, (patches,), generator=generator)
+    features = torch.randn(CLASSES, width, generator=generator)[labels].div_(4)
+    features += torch.randn(patches, width, generator=generator)
+    image_ids = torch.arange(patches) // PATCHES_AN_IMAGE
+    features = features.to(device)
+    pairwise_coherence(features[:1000], labels[:1000], "all", image_ids[:1000])  # warms up
+    ranked = _ranked(features[:subset], labels[:subset])
+    counted = _counted(features, labels, image_ids)
+    check = _counted(features[:subset], labels[:subset], image_ids[:subset])
+    return counted, ranked, check.auroc - ranked.auroc
+
+
+def _counted(features: torch.Tensor, labels: torch.Tensor, image_ids: torch.Tensor) -> CoherenceRate:
+    start = time.perf_counter()
+    found = pairwise_coherence(features, labels, "all", image_ids).auroc
+    seconds = time.perf_counter() - start
+    return CoherenceRate("pacl-bench", len(labels), found.num_pairs, seconds, found.num_pairs / seconds, found.value)
+
+
+def _ranked(features: torch.Tensor, labels: torch.Tensor) -> CoherenceRate:
+    start = time.perf_counter()
+    unit = normalize(features, dim=-1)
+    first, second = torch.triu_indices(len(labels), len(labels), offset=1, device=features.device)
+    scores = (unit @ unit.T)[first, second].cpu().numpy()
+    same = (labels[first.cpu()] == labels[second.cpu()]).numpy()
+    auroc = float(roc_auc_score(same, scores))
+    seconds = time.perf_counter() - start
+    return CoherenceRate("scikit-learn", len(labels), len(same), seconds, len(same) / seconds, auroc)
