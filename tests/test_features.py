@@ -223,24 +223,29 @@ def test_an_interrupted_encoding_is_gone_on_with(
         assert torch.equal(tokens[index].patch_tokens, direct.patch_tokens.half().float())
 
 
-def test_two_studies_of_one_encoder_encode_once(
-    voc: Path, clip_spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_blocks_of_which_one_had_more_before_an_interruption(
+    voc: Path, clip_spec: str, forward_passes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
+    encoders, images = load_every_block(clip_spec), load_segmentation("voc20")
+    uninterrupted = [cached_tokens(encoder, images, WHOLE).tokens.tobytes() for encoder in encoders]
+    monkeypatch.setenv("PACL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("pacl_bench.cache.COMMIT_SECONDS", 0)
+    forward_passes.clear()
+    counting = module._encode
 
-    images = []
-    encode = OpenClipVisionEncoder.encode_blocks
+    def interrupted(*given):
+        if sum(forward_passes) == 4:
+            raise KeyboardInterrupt
+        return counting(*given)
 
-    def counting(encoder, batch, *given):
-        images.append(len(batch))
-        return encode(encoder, batch, *given)
-
-    monkeypatch.setattr(OpenClipVisionEncoder, "encode_blocks", counting)
-    run_study(Study("coherence", "coherence", [clip_spec], datasets=["voc20"]), tmp_path)
-    assert sum(images) == 6
-    run_study(Study("patches", "patches", [clip_spec], datasets=["voc20"]), tmp_path)
-    assert sum(images) == 6
-    assert len(list((tmp_path / "records").rglob("*.json"))) == 2
+    monkeypatch.setattr(module, "_encode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cached_tokens(encoders[0], images, WHOLE)
+    monkeypatch.setattr(module, "_encode", counting)
+    folder = module._folder(encoders[1], images, WHOLE)
+    batches = folder.with_name(f".partial-{folder.name}") / "batches.jsonl"
+    batches.write_text(batches.read_text().splitlines(keepends=True)[0])  # the second block had committed less
+    assert [cached_tokens(encoder, images, WHOLE).tokens.tobytes() for encoder in encoders] == uninterrupted
 
 
 def test_texts_are_embedded_once(clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
