@@ -12,7 +12,10 @@ from torch.nn.functional import normalize
 from pacl_bench.data.images import BrokenImage, open_image
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.errors import UsageError
-from pacl_bench.evaluators.segmentation import Placing, class_scores, interpolation_weights, predict
+from pacl_bench.evaluators.protocols import Rules, read_pixels
+from pacl_bench.evaluators.upsampling import placing
+from pacl_bench.evaluators.wording import ClassTexts, class_scores
+from pacl_bench.features import View
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.report.pictures import Panel
 
@@ -85,14 +88,15 @@ def segmentation_rows(
     for model in models:
         classes = model.class_embeddings(classnames, templates)
         for at, photo in enumerate(photos):
-            predicted = _segmented(model, photo, classes, stride).numpy()
+            predicted = _segmented(model, photo, classes, stride)
             rows[at].append(Panel(np.asarray(photo), "" if at else model.name, predicted_map=predicted))
     return rows
 
 
 def _alignment(model: AlignedModel, photo: Image.Image, text: str) -> Float[np.ndarray, "height width_px"]:
     features = _encode(model.vision, photo)
-    scores = class_scores(model, features.patch_tokens, model.text([text]).to(model.vision.device), features.grid)
+    texts = ClassTexts(model.text([text]).to(model.vision.device), [1])
+    scores = class_scores(model, features.patch_tokens, texts, features.grid)
     return _over_photo(scores[0], photo, model.vision)
 
 
@@ -110,23 +114,28 @@ def _similarity(
 
 def _segmented(
     model: AlignedModel, photo: Image.Image, classes: Float[Tensor, "label dim"], stride: int | None
-) -> Integer[Tensor, "height width_px"]:
+) -> Integer[np.ndarray, "height width_px"]:
     features = _encode(model.vision, photo, stride)
-    placing = Placing(model.vision.patch_size, stride or model.vision.patch_size, features.grid)
-    shape = (photo.height, photo.width)
-    return predict(class_scores(model, features.patch_tokens, classes, features.grid), shape, placing)
+    scores = class_scores(model, features.patch_tokens, ClassTexts(classes, [1] * len(classes)), features.grid)
+    return read_pixels(scores, _weights(model.vision, photo, stride), [], Rules(None)).foreground
 
 
 def _encode(encoder: VisionEncoder, photo: Image.Image, stride: int | None = None):
     return encoder(encoder.preprocess.whole(photo)[None].to(encoder.device), stride)
 
 
+def _weights(encoder: VisionEncoder, photo: Image.Image, stride: int | None = None) -> tuple[Tensor, Tensor]:
+    """Of the patches for the pixels of the photo, down and across."""
+    shape = (photo.height, photo.width)
+    placed = placing(encoder, View(whole=True, stride=stride), shape)
+    return placed.weights(0, shape[0]), placed.weights(1, shape[1])
+
+
 def _over_photo(
     values: Float[Tensor, "row col"], photo: Image.Image, encoder: VisionEncoder
 ) -> Float[np.ndarray, "height width_px"]:
     """Values of patches, interpolated to the pixels of the photo."""
-    placing = Placing(encoder.patch_size, encoder.patch_size, (values.shape[0], values.shape[1]))
-    down, across = (interpolation_weights(photo.size[1 - axis], placing.centres(axis)) for axis in (0, 1))
+    down, across = _weights(encoder, photo)
     return (down @ values.float() @ across.T).numpy()
 
 

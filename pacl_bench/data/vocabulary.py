@@ -40,6 +40,24 @@ def load_templates(name: str) -> list[str]:
     return templates
 
 
+def load_vocabulary(name: str, dataset_name: str, classnames: list[str]) -> list[list[str]]:
+    """The names of each class: its own alone (`plain`), or those of a file, a line a class, separated by commas."""
+    if name == "plain":
+        return [[classname] for classname in classnames]
+    file = Path(name)
+    if not file.is_file():
+        raise UsageError(f"{unknown_name(name, ['plain'], 'vocabulary')} Or give a file with one line a class.")
+    names = [split(line) for line in _lines(file.read_text())]
+    if len(names) != len(classnames):
+        raise UsageError(f"{file}: {len(names)} lines of names; {dataset_name} has {len(classnames)} classes.")
+    return names
+
+
+def split(text: str) -> list[str]:
+    """The parts between commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def text_hash(lines: list[str]) -> str:
     """sha256 of a list of names or templates, as records hold it."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
