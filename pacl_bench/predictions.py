@@ -130,7 +130,7 @@ def _files(folder: Path, images: SegmentationImages, allow_partial: bool) -> dic
             raise UsageError(f"{told} A prediction is called <image id>.png.")
         if not allow_partial:
             raise UsageError(f"{told} Score the others with --allow-partial.")
-        console.print(told, style="dim", markup=False, highlight=False)
+        console.print(told, style="dim", markup=False, highlight=False, soft_wrap=True)
     return {index: file for index, file in every.items() if file.is_file()}
 
 

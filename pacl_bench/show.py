@@ -1,6 +1,6 @@
 """The pictures of Figures 2, 4 and 6 for any image: what a model sees where."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,7 @@ from torch.nn.functional import normalize
 from pacl_bench.data.images import BrokenImage, open_image
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.errors import UsageError
-from pacl_bench.evaluators.protocols import Rules, read_pixels
-from pacl_bench.evaluators.upsampling import placing
+from pacl_bench.evaluators.upsampling import Side, best_class, placing
 from pacl_bench.evaluators.wording import ClassTexts, class_scores
 from pacl_bench.features import View
 from pacl_bench.model.aligned import AlignedModel
@@ -22,15 +21,16 @@ from pacl_bench.report.pictures import Panel
 LONG_SIDE = 480  # pixels; a photo is drawn no larger
 
 
-def read_photos(files: Sequence[Path]) -> list[Image.Image]:
-    """The photos, none larger than LONG_SIDE; a UsageError names the one that cannot be read."""
+def read_photos(files: Sequence[Path], long_side: int | None = LONG_SIDE) -> list[Image.Image]:
+    """The photos, none larger than `long_side`; a UsageError names the one that cannot be read."""
     photos = []
     for file in files:
         try:
             photo = open_image(file)
         except BrokenImage as broken:
             raise UsageError(f"{broken}.") from None
-        photo.thumbnail((LONG_SIDE, LONG_SIDE))
+        if long_side is not None:
+            photo.thumbnail((long_side, long_side))
         photos.append(photo)
     return photos
 
@@ -82,14 +82,33 @@ def segmentation_rows(
     stride: int | None = None,
 ) -> list[list[Panel]]:
     """Figure 6: photo, labels where there are some, then each model's prediction; all classes are candidates."""
-    rows = [[Panel(np.asarray(photo), "" if at else "image")] for at, photo in enumerate(photos)]
-    for at, label_map in enumerate(label_maps or []):
-        rows[at].append(Panel(np.asarray(photos[at]), "" if at else "label", predicted_map=label_map.astype(np.int64)))
-    for model in models:
-        classes = model.class_embeddings(classnames, templates)
-        for at, photo in enumerate(photos):
-            predicted = _segmented(model, photo, classes, stride)
-            rows[at].append(Panel(np.asarray(photo), "" if at else model.name, predicted_map=predicted))
+    maps = {model.name: segmented(model, photos, classnames, templates, stride) for model in models}
+    return overlay_rows(photos, {"label": label_maps, **maps} if label_maps else maps)
+
+
+def segmented(
+    model: AlignedModel,
+    photos: Sequence[Image.Image],
+    classnames: list[str],
+    templates: list[str],
+    stride: int | None = None,
+) -> list[Integer[np.ndarray, "height width_px"]]:
+    """The best of the classes for each pixel of each photo, in the photo's own size."""
+    classes = model.class_embeddings(classnames, templates)
+    return [_segmented(model, photo, classes, stride) for photo in photos]
+
+
+def overlay_rows(
+    photos: Sequence[Image.Image], maps: Mapping[str, Sequence[Integer[np.ndarray, "height width_px"]]]
+) -> list[list[Panel]]:
+    """A row a photo: the photo, then each of the maps over it. Large ones are drawn smaller."""
+    rows = []
+    for at, photo in enumerate(photos):
+        every = max(1, -(-max(photo.size) // LONG_SIDE))  # pixels drawn as one
+        image = np.asarray(photo)[::every, ::every]
+        drawn = {title: of_photos[at][::every, ::every].astype(np.int64) for title, of_photos in maps.items()}
+        overlays = [Panel(image, "" if at else title, predicted_map=map_) for title, map_ in drawn.items()]
+        rows.append([Panel(image, "" if at else "image"), *overlays])
     return rows
 
 
@@ -117,25 +136,25 @@ def _segmented(
 ) -> Integer[np.ndarray, "height width_px"]:
     features = _encode(model.vision, photo, stride)
     scores = class_scores(model, features.patch_tokens, ClassTexts(classes, [1] * len(classes)), features.grid)
-    return read_pixels(scores, _weights(model.vision, photo, stride), [], Rules(None)).foreground
+    return best_class(scores, *_sides(model.vision, photo, stride)).numpy()
 
 
 def _encode(encoder: VisionEncoder, photo: Image.Image, stride: int | None = None):
     return encoder(encoder.preprocess.whole(photo)[None].to(encoder.device), stride)
 
 
-def _weights(encoder: VisionEncoder, photo: Image.Image, stride: int | None = None) -> tuple[Tensor, Tensor]:
-    """Of the patches for the pixels of the photo, down and across."""
+def _sides(encoder: VisionEncoder, photo: Image.Image, stride: int | None = None) -> tuple[Side, Side]:
+    """How patches count for the pixels of the photo, down and across."""
     shape = (photo.height, photo.width)
     placed = placing(encoder, View(whole=True, stride=stride), shape)
-    return placed.weights(0, shape[0]), placed.weights(1, shape[1])
+    return placed.side(0, shape[0]), placed.side(1, shape[1])
 
 
 def _over_photo(
     values: Float[Tensor, "row col"], photo: Image.Image, encoder: VisionEncoder
 ) -> Float[np.ndarray, "height width_px"]:
     """Values of patches, interpolated to the pixels of the photo."""
-    down, across = _weights(encoder, photo)
+    down, across = (side.weights for side in _sides(encoder, photo))
     return (down @ values.float() @ across.T).numpy()
 
 

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from pacl_bench.cli import listing, measuring, show, training, world
+from pacl_bench.cli import bench, listing, measuring, show, training, world
 from pacl_bench.errors import RunError, UsageError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ for command in (
 app.command("list")(listing.list_)
 app.add_typer(show.app, name="show")
 app.add_typer(world.app, name="world")
+app.add_typer(bench.app, name="bench")
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 

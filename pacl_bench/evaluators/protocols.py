@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pacl_bench.data.images import IGNORE_LABEL
 from pacl_bench.evaluators.tallies import Sweep, Tallies, over_data_set, over_images
-from pacl_bench.evaluators.upsampling import pixel_scores
+from pacl_bench.evaluators.upsampling import Side, best_class, pixel_scores
 from pacl_bench.metrics.segmentation import near_boundary
 from pacl_bench.records import Measurement
 
@@ -61,7 +61,7 @@ class Rules:
 
 
 class PixelReading(NamedTuple):
-    """What an image's scores say of its pixels, all from the same tiles."""
+    """What an image's scores say of its pixels, all from the same scores."""
 
     foreground: Int[np.ndarray, "*pixel"]  # the best class but background; NOTHING where there is no other
     every: Int[np.ndarray, "*pixel"]  # the best class
@@ -76,15 +76,11 @@ class PixelReading(NamedTuple):
 
 
 def read_pixels(
-    scores: Float[Tensor, "label row col"],
-    weights: tuple[Float[Tensor, "height row"], Float[Tensor, "width_px col"]],
-    present: Sequence[int],
-    rules: Rules,
+    scores: Float[Tensor, "label row col"], down: Side, across: Side, present: Sequence[int], rules: Rules
 ) -> PixelReading:
-    """Scores upsampled once, a tile at a time; of each tile only what the protocols ask for is kept.
+    """What the protocols ask for of each pixel; scores of all pixels are never held.
 
     Args:
-        weights: of the patches for the pixels, along each side.
         present: the classes of the image.
     """
     labels, shown = torch.arange(len(scores)), torch.tensor(present, dtype=torch.long)
@@ -92,35 +88,32 @@ def read_pixels(
     if rules.background is not None:
         groups = {name: group[group != rules.background] for name, group in groups.items()}
         groups |= {"every": labels, "present": shown}
-    kept: dict[str, list[Tensor]] = {name: [] for name in PixelReading._fields}
-    for tile in pixel_scores(scores, *weights):
-        for name, group in groups.items():
-            kept[name].append(_best(tile, group))
-        if rules.thresholds or rules.entropies:
-            probability, entropy = _certainty(_among(tile, groups["foreground"]) * rules.scale)
-            kept["probability"].append(probability)
-            kept["entropy"].append(entropy)
-    maps = {name: torch.cat(tiles).numpy() if tiles else None for name, tiles in kept.items()}
+    maps = {name: _best(scores, group, down, across) for name, group in groups.items()}
     if rules.background is None:
         maps |= {"every": maps["foreground"], "present": maps["present_foreground"]}
-    return PixelReading(**maps)  # type: ignore[arg-type]
+    probability = entropy = None
+    if rules.thresholds or rules.entropies:
+        logits = scores[groups["foreground"]] * rules.scale
+        tiles = [_certainty(tile) for tile in pixel_scores(logits, down.weights, across.weights)]
+        probability, entropy = (torch.cat(values).numpy() for values in zip(*tiles, strict=True))
+    return PixelReading(**maps, probability=probability, entropy=entropy)
 
 
-def _among(tile: Float[Tensor, "h w label"], group: Int[Tensor, " candidate"]) -> Float[Tensor, "h w candidate"]:
-    return tile if len(group) == tile.shape[2] else tile[..., group]
-
-
-def _best(tile: Float[Tensor, "h w label"], group: Int[Tensor, " candidate"]) -> Int[Tensor, "h w"]:
-    """The candidate of the highest score; of equal ones the first."""
+def _best(
+    scores: Float[Tensor, "label row col"], group: Int[Tensor, " candidate"], down: Side, across: Side
+) -> Int[np.ndarray, "h w"]:
+    """The candidate of the highest score at each pixel; of equal ones the first."""
     if not len(group):
-        return torch.full(tile.shape[:2], NOTHING)
-    return group[_among(tile, group).argmax(-1)]
+        return np.full((len(down.weights), len(across.weights)), NOTHING)
+    return group[best_class(scores[group], down, across)].numpy()
 
 
 def _certainty(logits: Float[Tensor, "h w candidate"]) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
-    """The probability of the best class and the entropy of all, under the softmax."""
-    total = logits.logsumexp(-1)
-    return (logits.amax(-1) - total).exp(), total - (logits.softmax(-1) * logits).sum(-1)
+    """The probability of the best class and the entropy of all, under the softmax. Overwrites the logits."""
+    behind = logits.sub_(logits.amax(-1, keepdim=True))  # the best class is at 0
+    odds = behind.exp()
+    total = odds.sum(-1)
+    return 1 / total, total.log() - odds.mul_(behind).sum(-1) / total
 
 
 class Scorer:

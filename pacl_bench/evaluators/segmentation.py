@@ -98,11 +98,11 @@ def evaluate_segmentation(
     label_maps = ahead(images.label_map, range(len(images)))
     for (index, features), label_map in zip(encoded(model.vision, images, settings.view), label_maps, strict=True):
         placed = placing(model.vision, settings.view, label_map.shape)
-        down, across = (placed.weights(axis, label_map.shape[axis], settings.upsampling) for axis in (0, 1))
+        down, across = (placed.side(axis, label_map.shape[axis], settings.upsampling) for axis in (0, 1))
         present = np.unique(label_map[label_map != IGNORE_LABEL]).tolist()
         for scorer, wording in zip(scorers, texts, strict=True):
             scores = class_scores(model, features.patch_tokens, wording, features.grid)
-            reading = read_pixels(scores, (down, across), present, rules)
+            reading = read_pixels(scores, down, across, present, rules)
             scorer.add(reading, label_map, settings.boundary)
             if keep is not None and scorer is scorers[0]:
                 keep(index, reading.every.astype(np.uint8))
@@ -124,5 +124,5 @@ def rules_for(images: SegmentationImages, settings: SegmentationSettings) -> Rul
         line = (
             f"{images.name} has no background class: scored with background=none, not by --thresholds or --entropies."
         )
-        console.print(line, style="dim", markup=False, highlight=False)
+        console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
     return Rules(None)
