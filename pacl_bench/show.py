@@ -104,12 +104,23 @@ def overlay_rows(
     """A row a photo: the photo, then each of the maps over it. Large ones are drawn smaller."""
     rows = []
     for at, photo in enumerate(photos):
-        every = max(1, -(-max(photo.size) // LONG_SIDE))  # pixels drawn as one
-        image = np.asarray(photo)[::every, ::every]
-        drawn = {title: of_photos[at][::every, ::every].astype(np.int64) for title, of_photos in maps.items()}
-        overlays = [Panel(image, "" if at else title, predicted_map=map_) for title, map_ in drawn.items()]
+        shown = photo.copy()
+        shown.thumbnail((LONG_SIDE, LONG_SIDE))
+        image = np.asarray(shown)
+        overlays = [
+            Panel(image, "" if at else title, predicted_map=_as_large(of_photos[at], shown.size))
+            for title, of_photos in maps.items()
+        ]
         rows.append([Panel(image, "" if at else "image"), *overlays])
     return rows
+
+
+def _as_large(
+    label_map: Integer[np.ndarray, "height width_px"], size: tuple[int, int]
+) -> Integer[np.ndarray, "height width_px"]:
+    """A map as it is drawn over a smaller photo: labels are picked, never mixed."""
+    small = Image.fromarray(label_map.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    return np.asarray(small).astype(np.int64)
 
 
 def _alignment(model: AlignedModel, photo: Image.Image, text: str) -> Float[np.ndarray, "height width_px"]:

@@ -25,7 +25,7 @@ def cut(image: Float[Tensor, "3 height width_px"], window: int | None, overlap: 
 
 
 def side_by_side(
-    patch_tokens: Float[Tensor, "window patch width"], grid: tuple[int, int], windows: tuple[int, int]
+    patch_tokens: Float[Tensor, "window window_patch width"], grid: tuple[int, int], windows: tuple[int, int]
 ) -> Float[Tensor, "image patch width"]:
     """Patches of the windows of images as one large grid an image: (rows of windows * rows) x (their cols * cols)."""
     laid = patch_tokens.unflatten(0, (-1, *windows)).unflatten(3, grid)  # image, window row, window col, row, col
