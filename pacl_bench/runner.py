@@ -88,9 +88,7 @@ def make_settings(evaluator: Evaluator, given: dict[str, Any]) -> Any:
     for name, value in given.items():
         if not _fits(value, hints[name]):
             raise UsageError(f"setting {name}: {value!r} is not what it takes ({_said(hints[name])}).")
-    settings = evaluator.settings(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    )
+    settings = evaluator.settings(**{name: _frozen(value, hints[name]) for name, value in given.items()})
     if "templates" in known:
         _templates(settings)
     return settings
@@ -107,6 +105,11 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool) or hint is bool:
         return isinstance(value, bool) and hint is bool
     return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _frozen(value: Any, hint: Any) -> Any:
+    """A list as the tuple of what a setting takes."""
+    return tuple(map(get_args(hint)[0], value)) if get_origin(hint) is tuple else value
 
 
 def _said(hint: Any) -> str:

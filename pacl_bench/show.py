@@ -78,7 +78,7 @@ def segmentation_rows(
     photos: Sequence[Image.Image],
     classnames: list[str],
     templates: list[str],
-    label_maps: Sequence[Integer[np.ndarray, "height width_px"]] | None = None,
+    label_maps: Sequence[Integer[np.ndarray, "_ _"]] | None = None,
     stride: int | None = None,
 ) -> list[list[Panel]]:
     """Figure 6: photo, labels where there are some, then each model's prediction; all classes are candidates."""
@@ -92,14 +92,14 @@ def segmented(
     classnames: list[str],
     templates: list[str],
     stride: int | None = None,
-) -> list[Integer[np.ndarray, "height width_px"]]:
-    """The best of the classes for each pixel of each photo, in the photo's own size."""
+) -> list[Integer[np.ndarray, "_ _"]]:
+    """The best of the classes for each pixel of each photo, "height width_px", in the photo's own size."""
     classes = model.class_embeddings(classnames, templates)
     return [_segmented(model, photo, classes, stride) for photo in photos]
 
 
 def overlay_rows(
-    photos: Sequence[Image.Image], maps: Mapping[str, Sequence[Integer[np.ndarray, "height width_px"]]]
+    photos: Sequence[Image.Image], maps: Mapping[str, Sequence[Integer[np.ndarray, "_ _"]]]
 ) -> list[list[Panel]]:
     """A row a photo: the photo, then each of the maps over it. Large ones are drawn smaller."""
     rows = []
@@ -108,16 +108,16 @@ def overlay_rows(
         shown.thumbnail((LONG_SIDE, LONG_SIDE))
         image = np.asarray(shown)
         overlays = [
-            Panel(image, "" if at else title, predicted_map=_as_large(of_photos[at], shown.size))
+            Panel(image, "" if at else title, predicted_map=_drawn(of_photos[at], shown.size))
             for title, of_photos in maps.items()
         ]
         rows.append([Panel(image, "" if at else "image"), *overlays])
     return rows
 
 
-def _as_large(
+def _drawn(
     label_map: Integer[np.ndarray, "height width_px"], size: tuple[int, int]
-) -> Integer[np.ndarray, "height width_px"]:
+) -> Integer[np.ndarray, "drawn_height drawn_width"]:
     """A map as it is drawn over a smaller photo: labels are picked, never mixed."""
     small = Image.fromarray(label_map.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     return np.asarray(small).astype(np.int64)

@@ -72,6 +72,7 @@ class SegmentationSettings:
         ]
         if wrong:
             raise UsageError(f"{wrong[0]}.")
+        wordings(self.templates, self.vocabulary, self.names)
 
     @property
     def view(self) -> View:
