@@ -76,8 +76,8 @@ def _over_neighbours(pick: np.ufunc, map_: np.ndarray, distance: int, axis: int)
     """The lowest or highest value along one axis among a pixel and its neighbours up to `distance` on either side."""
     padded = np.pad(map_, [(distance, distance) if axis == side else (0, 0) for side in (0, 1)], mode="edge")
     length = map_.shape[axis]
-    shifted = (padded.take(range(by, by + length), axis) for by in range(2 * distance + 1))
-    return reduce(pick, shifted)
+    spans = (slice(by, by + length) for by in range(2 * distance + 1))
+    return reduce(pick, (padded[span] if axis == 0 else padded[:, span] for span in spans))
 
 
 def tally(
@@ -97,19 +97,28 @@ def tally(
         labels: 0..num_classes-1. predicted: the same; anything else is "nothing predicted".
         thresholds: ascending.
     """
-    levels = len(thresholds) + 1
-    # at level n, the first n thresholds leave the prediction as it is
-    level = np.full(len(labels), levels - 1) if certainty is None else np.searchsorted(thresholds, certainty, "right")
-    there = (predicted >= 0) & (predicted < num_classes)
-    cells = level * (num_classes + 1) + np.where(there, predicted, num_classes)
-    kept = np.empty((2, levels, num_classes), np.int64)
-    for row, chosen in enumerate((labels == predicted, slice(None))):
-        counts = np.bincount(cells[chosen], minlength=levels * (num_classes + 1))
-        kept[row] = counts.reshape(levels, -1)[:, :num_classes]
-    found, foretold = kept[:, ::-1].cumsum(1)[:, ::-1][:, 1:]
-    if background is not None:
-        below = [np.bincount(level[chosen], minlength=levels) for chosen in (labels == background, slice(None))]
-        found[:, background] += below[0].cumsum()[:-1]
-        foretold[:, background] += below[1].cumsum()[:-1]
+    nothing = (predicted < 0) | (predicted >= num_classes)
+    cells = np.where(nothing, num_classes, predicted)
+    right = labels == predicted
+    if certainty is None:  # the same at every threshold
+        found, foretold = (
+            np.tile(_counted(cells[chosen], 1, num_classes + 1)[:, :num_classes], (len(thresholds), 1))
+            for chosen in (right, slice(None))
+        )
+    else:
+        # at level n, the first n thresholds leave the prediction as it is
+        level, levels = np.searchsorted(thresholds, certainty, "right"), len(thresholds) + 1
+        cells += level * (num_classes + 1)
+        found, foretold = (
+            _counted(cells[chosen], levels, num_classes + 1)[::-1].cumsum(0)[::-1][1:, :num_classes]
+            for chosen in (right, slice(None))
+        )
+        if background is not None:
+            found[:, background] += _counted(level[labels == background], 1, levels)[0].cumsum()[:-1]
+            foretold[:, background] += _counted(level, 1, levels)[0].cumsum()[:-1]
     labelled = np.broadcast_to(np.bincount(labels, minlength=num_classes), found.shape)
     return np.stack([found, labelled, foretold], axis=1)
+
+
+def _counted(cells: Int[np.ndarray, " pixel"], rows: int, columns: int) -> Int[np.ndarray, "row column"]:
+    return np.bincount(cells, minlength=rows * columns).reshape(rows, columns)
