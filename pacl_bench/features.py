@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +22,9 @@ from pacl_bench import cache
 from pacl_bench.data.images import BrokenImage, ImageSet
 from pacl_bench.data.vocabulary import text_hash
 from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder
-from pacl_bench.errors import RunError
+from pacl_bench.errors import RunError, UsageError
 from pacl_bench.progress import bar, note, track
+from pacl_bench.windows import cut, side_by_side, window_starts
 
 FORMAT = 1  # of the tokens' file: half precision, of each image the CLS token first
 BATCH = 16  # images a forward pass, of one shape
@@ -39,10 +41,31 @@ class View:
     whole: bool  # True: the whole image, its aspect ratio kept; False: the centre square
     short_side: int | None = None  # in pixels, for `whole`; None is the encoder's image_size
     stride: int | None = None  # of the patch convolution in pixels; None is the patch size
+    window: int | None = None  # side of a sliding window in pixels, for `whole`; None is the image in one piece
+    overlap: float = 0.5  # the share of a window that the next one covers too
 
     def tensor(self, encoder: VisionEncoder, images: ImageSet, index: int) -> Tensor:
         image = images.image(index)
         return encoder.preprocess.whole(image, self.short_side) if self.whole else encoder.preprocess(image)
+
+    def windows(self, image_shape: tuple[int, ...]) -> tuple[int, int]:
+        """(rows, cols) of windows over an image of (height, width) pixels."""
+        rows, cols = (len(window_starts(side, self.window, self.overlap)) for side in image_shape)
+        return rows, cols
+
+    def window_grid(self, encoder: VisionEncoder, image_shape: tuple[int, ...]) -> tuple[int, int]:
+        """(rows, cols) of the patches of one window of an image of (height, width) pixels."""
+        if self.window is not None and (self.window < 1 or self.window % encoder.patch_size):
+            raise UsageError(
+                f"--window {self.window}: must be a multiple of the patch size of {encoder.name}, {encoder.patch_size}."
+            )
+        return encoder.grid_of(tuple(min(side, self.window or side) for side in image_shape), self.stride)
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """All that decides which tokens come out; without windows as it was before there were any."""
+        unused = () if self.window else ("window", "overlap")
+        return {name: value for name, value in asdict(self).items() if name not in unused}
 
 
 def encoded(encoder: VisionEncoder, images: ImageSet, view: View) -> Iterator[tuple[int, PatchFeatures]]:
@@ -111,12 +134,12 @@ class OnlineTokens:
         self.encoder, self.images, self.view = encoder, images, view
         _say_not_kept(encoder, images, view)
         # decoded once beforehand, so that which images count is known before the first batch
-        checks = track(_ahead(self._cause, range(len(images))), f"checking {images.name}", len(images))
+        checks = track(ahead(self._cause, range(len(images))), f"checking {images.name}", len(images))
         self.broken = {index: cause for index, cause in enumerate(checks) if cause is not None}
 
     def batch(self, indices: list[int]) -> Tensor:
         """Patch tokens "image patch width" of images of one shape, in float32."""
-        tensors = list(_ahead(lambda index: self.view.tensor(self.encoder, self.images, index), indices))
+        tensors = list(ahead(lambda index: self.view.tensor(self.encoder, self.images, index), indices))
         chunks = [tensors[start : start + BATCH] for start in range(0, len(tensors), BATCH)]
         features = (one for chunk in chunks for one in _encode(self.encoder, chunk, self.view))
         return torch.cat([_rounded(one.patch_tokens) for one in features])
@@ -188,15 +211,21 @@ def fits_cache(encoder: VisionEncoder, images: ImageSet, view: View) -> bool:
 
     PACL_CACHE_LIMIT (default 20GB, 0 for never) bounds the whole cache. What is not in use makes room.
     """
-    folder = _folder(encoder, images, view)
-    return folder.is_dir() or cache.fits(folder.name, estimated_bytes(encoder, images, view))
+    needed = estimated_bytes(encoder, images, view)
+    return is_cached(encoder, images, view) or cache.fits(_folder(encoder, images, view).name, needed)
 
 
 def estimated_bytes(encoder: VisionEncoder, images: ImageSet, view: View) -> int:
     """Disk space for the tokens; an image shown whole is taken to be 4:3."""
     side = view.short_side or encoder.image_size
-    rows, cols = encoder.grid_of((side, side * 4 // 3 if view.whole else side), view.stride)
-    return len(images) * (rows * cols + 1) * encoder.width * 2
+    shape = (side, side * 4 // 3 if view.whole else side)
+    tokens = math.prod((*view.windows(shape), *view.window_grid(encoder, shape)))
+    return len(images) * (tokens + 1) * encoder.width * 2
+
+
+def is_cached(encoder: VisionEncoder, images: ImageSet, view: View) -> bool:
+    """Whether the tokens of an image set are on disk already."""
+    return _folder(encoder, images, view).is_dir()
 
 
 def _folder(encoder: VisionEncoder, images: ImageSet, view: View) -> Path:
@@ -206,7 +235,7 @@ def _folder(encoder: VisionEncoder, images: ImageSet, view: View) -> Path:
         "weights": encoder.fingerprint,
         "settings": encoder.settings,
         "images": images.fingerprint,
-        "view": asdict(view),
+        "view": view.identity,
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
     return cache.tokens_folder(key)
@@ -295,7 +324,7 @@ def _about(encoder: VisionEncoder, images: ImageSet, view: View) -> dict[str, An
         "dataset": images.name,
         "images": len(images),
         "view": {
-            **asdict(view),
+            **view.identity,
             "short_side": view.short_side or encoder.image_size,
             "stride": view.stride or encoder.patch_size,
             "block": encoder.settings.get("block"),
@@ -354,7 +383,7 @@ def _batches(
             return broken
 
     waiting: list[Tensor] = []
-    for loaded in _ahead(load, range(first, len(images))):
+    for loaded in ahead(load, range(first, len(images))):
         if waiting and (len(waiting) == BATCH or not isinstance(loaded, Tensor) or loaded.shape != waiting[0].shape):
             yield list(_encode(encoder, waiting, view))
             waiting = []
@@ -367,14 +396,21 @@ def _batches(
 
 
 def _encode(encoder: VisionEncoder, tensors: list[Tensor], view: View) -> Iterator[PatchFeatures]:
-    features = encoder(torch.stack(tensors).to(encoder.device), view.stride)
+    """The features of images of one shape; windows lie side by side as one large grid, and have no one CLS token."""
+    shape = tensors[0].shape[1:]
+    crops = [crop for tensor in tensors for crop in cut(tensor, view.window, view.overlap)]
+    chunks = (torch.stack(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH))
+    features = [encoder(chunk.to(encoder.device), view.stride) for chunk in chunks]
+    (rows, cols), (down, across) = view.window_grid(encoder, shape), view.windows(shape)
+    patch_tokens = side_by_side(torch.cat([one.patch_tokens for one in features]), (rows, cols), (down, across))
+    cls_tokens = [one.cls_token for one in features if one.cls_token is not None and view.window is None]
     for row in range(len(tensors)):
-        cls_token = None if features.cls_token is None else features.cls_token[row : row + 1]
-        yield PatchFeatures(cls_token, features.patch_tokens[row : row + 1], features.grid)
+        cls_token = torch.cat(cls_tokens)[row : row + 1] if cls_tokens else None
+        yield PatchFeatures(cls_token, patch_tokens[row : row + 1], (down * rows, across * cols))
 
 
-def _ahead(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
-    """`map` by threads, in order, a few batches ahead of what is asked for."""
+def ahead(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+    """`map` by threads, in order, a few batches ahead of what is asked for: loading overlaps with computing."""
     with ThreadPoolExecutor(LOADERS) as pool:
         pending: deque = deque()
         try:

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 SCHEMA = 1
 COLUMNS = [
     "study", "model", "dataset", "variant", "protocol", "metric", "class_name", "value", "ci_low", "ci_high", "chance",
-    "n", "seed", "encoder", "text", "head", "device", "seconds", "commit", "created", "file",
+    "n", "seed", "encoder", "text", "head", "device", "seconds", "tokens_per_image", "ms_per_image", "tokens_from",
+    "peak_memory_mb", "commit", "created", "file",
 ]  # fmt: skip
+
+FROM_PROVENANCE = COLUMNS[COLUMNS.index("device") : COLUMNS.index("file")]
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def tidy_rows(record: Record, file: str = "") -> list[dict[str, Any]]:
         "encoder": encoder.get("name"),
         "text": text.get("name"),
         "head": head.get("sha256"),
-        **{column: provenance.get(column) for column in ("device", "seconds", "commit", "created")},
+        **{column: provenance.get(column) for column in FROM_PROVENANCE},
         "file": file,
     }
     return [{**shared, **asdict(measurement)} for measurement in record.measurements]

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pacl_bench import records
-from pacl_bench.data.vocabulary import OWN, load_templates, templates_for, text_hash
+from pacl_bench.data.vocabulary import OWN, load_templates, load_vocabulary, split, templates_for, text_hash
 from pacl_bench.encoders import load_encoder, load_every_block
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.spec import parse_spec
 from pacl_bench.errors import NoTextSpace, UsageError
-from pacl_bench.evaluators import EVALUATORS, Evaluator
+from pacl_bench.evaluators import EVALUATORS, Evaluator, Result
+from pacl_bench.evaluators.segmentation import Keep
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before
 from pacl_bench.model.checkpoint import read_card
 from pacl_bench.progress import console
@@ -22,6 +23,7 @@ from pacl_bench.registry import lookup, unknown_name
 from pacl_bench.study import Study
 
 Rerun = Literal["missing", "always", "never"]
+LONGEST_VARIANT = 160  # characters; with the data set's name it is a file's name, and these end at 255
 
 
 class Candidate:
@@ -32,13 +34,21 @@ class Candidate:
         self.model = cache(load)
 
 
-def run_study(study: Study, results: Path, rerun: Rerun = "missing", device: str = "cpu") -> list[Record]:
+def run_study(
+    study: Study,
+    results: Path,
+    rerun: Rerun = "missing",
+    device: str = "cpu",
+    keep: Callable[[str, Any], Keep] | None = None,
+) -> list[Record]:
     """Measures every cell that is not recorded, writes its record at once, and returns the records of all cells.
 
     Args:
         results: the folder that holds records/.
         rerun: `missing` measures what has no record, or one of other settings, weights or data; `always` everything;
             `never` nothing: the cells without a record are left out.
+        keep: for the evaluator `segment`: from a model's name and a data set to what takes each predicted map. What has
+            a record is then measured again.
 
     Raises:
         UsageError: before anything is measured, where a name, file or setting is wrong.
@@ -46,6 +56,7 @@ def run_study(study: Study, results: Path, rerun: Rerun = "missing", device: str
     evaluator = lookup(EVALUATORS, study.evaluator, "evaluator")
     settings = make_settings(evaluator, study.settings)
     datasets = _datasets(evaluator, study, settings)
+    rerun = "always" if keep else rerun
     candidates = list(_candidates(study, evaluator, device))
     _refuse_equal_names(candidates, study)
     found = []
@@ -56,7 +67,10 @@ def run_study(study: Study, results: Path, rerun: Rerun = "missing", device: str
             if rerun != "never" and (model := _load(candidate, study)) is not None:
                 config = _config(study.evaluator, model, dataset, settings)
                 if record is None or rerun == "always" or record.config != config:
-                    record = _measure(key, evaluator, model, dataset, settings, config, device)
+                    evaluate = evaluator.evaluate
+                    if keep is not None:
+                        evaluate = partial(evaluate, keep=keep(candidate.name, dataset))
+                    record = _measure(key, evaluate, model, dataset, settings, config, device)
                     records.write(results / "records", record)
             found += [record] if record is not None else []
     return found
@@ -72,9 +86,11 @@ def make_settings(evaluator: Evaluator, given: dict[str, Any]) -> Any:
     for name, value in given.items():
         if not _fits(value, hints[name]):
             raise UsageError(f"setting {name}: {value!r} is not what it takes ({_said(hints[name])}).")
-    settings = evaluator.settings(**given)
-    if "templates" in known and settings.templates != OWN:
-        load_templates(settings.templates)
+    settings = evaluator.settings(**{name: _frozen(value, hints[name]) for name, value in given.items()})
+    if "templates" in known:
+        for name in split(settings.templates):
+            if name != OWN:
+                load_templates(name)
     return settings
 
 
@@ -94,6 +110,8 @@ def _fits(value: Any, hint: Any) -> bool:
     """Whether a value is of a type: whole numbers pass as fractions, True is no number."""
     if get_origin(hint) is Literal:
         return value in get_args(hint)
+    if get_origin(hint) is tuple:
+        return isinstance(value, list | tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
     if get_args(hint):
         return any(_fits(value, part) for part in get_args(hint))
     if isinstance(value, bool) or hint is bool:
@@ -101,7 +119,14 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, (int, float) if hint is float else hint)
 
 
+def _frozen(value: Any, hint: Any) -> Any:
+    """A list as the tuple of what a setting takes."""
+    return tuple(map(get_args(hint)[0], value)) if get_origin(hint) is tuple else value
+
+
 def _said(hint: Any) -> str:
+    if get_origin(hint) is tuple:
+        return f"a list of {_said(get_args(hint)[0])}"
     choices = get_args(hint)
     return " or ".join(getattr(choice, "__name__", str(choice)) for choice in choices) if choices else hint.__name__
 
@@ -113,7 +138,17 @@ def variant(settings: Any) -> str:
         for setting in fields(settings)
         if getattr(settings, setting.name) != setting.default
     }
-    return ",".join(f"{name}={value}" for name, value in changed.items()) or "default"
+    told = ",".join(f"{name}={_as_named(value)}" for name, value in changed.items()) or "default"
+    if len(told) <= LONGEST_VARIANT:
+        return told
+    return f"{told[: LONGEST_VARIANT - 9]}-{text_hash([told])[:8]}"
+
+
+def _as_named(value: Any) -> str:
+    """A setting's value in the name of a record: several are joined by "+"."""
+    if isinstance(value, tuple):
+        return "+".join(map(_as_named, value))
+    return f"{value:g}" if isinstance(value, float) else str(value).replace(",", "+")
 
 
 def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Candidate]:
@@ -177,21 +212,26 @@ def _config(evaluator: str, model: VisionEncoder | AlignedModel, dataset: Any, s
         "evaluator": evaluator,
         "settings": _settings_config(settings, dataset),
         "model": model.describe(),
-        "dataset": {
-            "name": dataset.name,
-            "images": len(dataset),
-            "official_images": dataset.official_images,
-            "fingerprint": dataset.fingerprint,
-            "classnames": dataset.classnames,
-            "classnames_hash": text_hash(dataset.classnames),
-        },
+        "dataset": describe_dataset(dataset),
         "seed": 0,  # of the bootstrap; nothing else is drawn
+    }
+
+
+def describe_dataset(dataset: Any) -> dict[str, Any]:
+    """What a record says of the data it was measured on."""
+    return {
+        "name": dataset.name,
+        "images": len(dataset),
+        "official_images": dataset.official_images,
+        "fingerprint": dataset.fingerprint,
+        "classnames": dataset.classnames,
+        "classnames_hash": text_hash(dataset.classnames),
     }
 
 
 def _measure(
     key: Key,
-    evaluator: Evaluator,
+    evaluate: Callable[..., Result],
     model: VisionEncoder | AlignedModel,
     dataset: Any,
     settings: Any,
@@ -199,13 +239,17 @@ def _measure(
     device: str,
 ) -> Record:
     stopwatch = Stopwatch()
-    result = evaluator.evaluate(model, dataset, settings)
-    return Record(key, result.measurements, config, stopwatch.provenance(device), result.curves)
+    result = evaluate(model, dataset, settings)
+    return Record(key, result.measurements, config, stopwatch.provenance(device) | result.cost, result.curves)
 
 
 def _settings_config(settings: Any, dataset: Any) -> dict[str, Any]:
-    """The settings as a record holds them, with what the templates' name stands for on this data set."""
-    config = asdict(settings)
+    """The settings as a record holds them, with what the names of templates and vocabularies stand for on this set."""
+    config = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
     if "templates" in config:
-        config["templates_hash"] = text_hash(templates_for(dataset, settings.templates))
+        templates = [one for name in split(settings.templates) for one in templates_for(dataset, name)]
+        config["templates_hash"] = text_hash(templates)
+    if "vocabulary" in config:
+        names = [load_vocabulary(one, dataset.name, dataset.classnames) for one in split(settings.vocabulary)]
+        config["vocabulary_hash"] = text_hash([", ".join(of_class) for of_set in names for of_class in of_set])
     return config

@@ -1,6 +1,6 @@
 """The pictures of Figures 2, 4 and 6 for any image: what a model sees where."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +12,25 @@ from torch.nn.functional import normalize
 from pacl_bench.data.images import BrokenImage, open_image
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.errors import UsageError
-from pacl_bench.evaluators.segmentation import Placing, class_scores, interpolation_weights, predict
+from pacl_bench.evaluators.upsampling import Side, best_class, placing
+from pacl_bench.evaluators.wording import ClassTexts, class_scores
+from pacl_bench.features import View
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.report.pictures import Panel
 
 LONG_SIDE = 480  # pixels; a photo is drawn no larger
 
 
-def read_photos(files: Sequence[Path]) -> list[Image.Image]:
-    """The photos, none larger than LONG_SIDE; a UsageError names the one that cannot be read."""
+def read_photos(files: Sequence[Path], long_side: int | None = LONG_SIDE) -> list[Image.Image]:
+    """The photos, none larger than `long_side`; a UsageError names the one that cannot be read."""
     photos = []
     for file in files:
         try:
             photo = open_image(file)
         except BrokenImage as broken:
             raise UsageError(f"{broken}.") from None
-        photo.thumbnail((LONG_SIDE, LONG_SIDE))
+        if long_side is not None:
+            photo.thumbnail((long_side, long_side))
         photos.append(photo)
     return photos
 
@@ -75,24 +78,55 @@ def segmentation_rows(
     photos: Sequence[Image.Image],
     classnames: list[str],
     templates: list[str],
-    label_maps: Sequence[Integer[np.ndarray, "height width_px"]] | None = None,
+    label_maps: Sequence[Integer[np.ndarray, "_ _"]] | None = None,
     stride: int | None = None,
 ) -> list[list[Panel]]:
     """Figure 6: photo, labels where there are some, then each model's prediction; all classes are candidates."""
-    rows = [[Panel(np.asarray(photo), "" if at else "image")] for at, photo in enumerate(photos)]
-    for at, label_map in enumerate(label_maps or []):
-        rows[at].append(Panel(np.asarray(photos[at]), "" if at else "label", predicted_map=label_map.astype(np.int64)))
-    for model in models:
-        classes = model.class_embeddings(classnames, templates)
-        for at, photo in enumerate(photos):
-            predicted = _segmented(model, photo, classes, stride).numpy()
-            rows[at].append(Panel(np.asarray(photo), "" if at else model.name, predicted_map=predicted))
+    maps = {model.name: segmented(model, photos, classnames, templates, stride) for model in models}
+    return overlay_rows(photos, {"label": label_maps, **maps} if label_maps else maps)
+
+
+def segmented(
+    model: AlignedModel,
+    photos: Sequence[Image.Image],
+    classnames: list[str],
+    templates: list[str],
+    stride: int | None = None,
+) -> list[Integer[np.ndarray, "_ _"]]:
+    """The best of the classes for each pixel of each photo, "height width_px", in the photo's own size."""
+    classes = model.class_embeddings(classnames, templates)
+    return [_segmented(model, photo, classes, stride) for photo in photos]
+
+
+def overlay_rows(
+    photos: Sequence[Image.Image], maps: Mapping[str, Sequence[Integer[np.ndarray, "_ _"]]]
+) -> list[list[Panel]]:
+    """A row a photo: the photo, then each of the maps over it. Large ones are drawn smaller."""
+    rows = []
+    for at, photo in enumerate(photos):
+        shown = photo.copy()
+        shown.thumbnail((LONG_SIDE, LONG_SIDE))
+        image = np.asarray(shown)
+        overlays = [
+            Panel(image, "" if at else title, predicted_map=_drawn(of_photos[at], shown.size))
+            for title, of_photos in maps.items()
+        ]
+        rows.append([Panel(image, "" if at else "image"), *overlays])
     return rows
+
+
+def _drawn(
+    label_map: Integer[np.ndarray, "height width_px"], size: tuple[int, int]
+) -> Integer[np.ndarray, "drawn_height drawn_width"]:
+    """A map as it is drawn over a smaller photo: labels are picked, never mixed."""
+    small = Image.fromarray(label_map.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    return np.asarray(small).astype(np.int64)
 
 
 def _alignment(model: AlignedModel, photo: Image.Image, text: str) -> Float[np.ndarray, "height width_px"]:
     features = _encode(model.vision, photo)
-    scores = class_scores(model, features.patch_tokens, model.text([text]).to(model.vision.device), features.grid)
+    texts = ClassTexts(model.text([text]).to(model.vision.device), [1])
+    scores = class_scores(model, features.patch_tokens, texts, features.grid)
     return _over_photo(scores[0], photo, model.vision)
 
 
@@ -110,23 +144,28 @@ def _similarity(
 
 def _segmented(
     model: AlignedModel, photo: Image.Image, classes: Float[Tensor, "label dim"], stride: int | None
-) -> Integer[Tensor, "height width_px"]:
+) -> Integer[np.ndarray, "height width_px"]:
     features = _encode(model.vision, photo, stride)
-    placing = Placing(model.vision.patch_size, stride or model.vision.patch_size, features.grid)
-    shape = (photo.height, photo.width)
-    return predict(class_scores(model, features.patch_tokens, classes, features.grid), shape, placing)
+    scores = class_scores(model, features.patch_tokens, ClassTexts(classes, [1] * len(classes)), features.grid)
+    return best_class(scores, *_sides(model.vision, photo, stride)).numpy()
 
 
 def _encode(encoder: VisionEncoder, photo: Image.Image, stride: int | None = None):
     return encoder(encoder.preprocess.whole(photo)[None].to(encoder.device), stride)
 
 
+def _sides(encoder: VisionEncoder, photo: Image.Image, stride: int | None = None) -> tuple[Side, Side]:
+    """How patches count for the pixels of the photo, down and across."""
+    shape = (photo.height, photo.width)
+    placed = placing(encoder, View(whole=True, stride=stride), shape)
+    return placed.side(0, shape[0]), placed.side(1, shape[1])
+
+
 def _over_photo(
     values: Float[Tensor, "row col"], photo: Image.Image, encoder: VisionEncoder
 ) -> Float[np.ndarray, "height width_px"]:
     """Values of patches, interpolated to the pixels of the photo."""
-    placing = Placing(encoder.patch_size, encoder.patch_size, (values.shape[0], values.shape[1]))
-    down, across = (interpolation_weights(photo.size[1 - axis], placing.centres(axis)) for axis in (0, 1))
+    down, across = (side.weights for side in _sides(encoder, photo))
     return (down @ values.float() @ across.T).numpy()
 
 

@@ -192,3 +192,28 @@ def test_two_models_of_one_name_are_refused(voc: Path, clip_spec: str, vit_file:
 def test_settings_of_the_wrong_kind_are_refused(voc: Path, clip_spec: str, tmp_path: Path, settings: dict) -> None:
     with pytest.raises(UsageError, match=f"setting {next(iter(settings))}"):
         run_study(Study("c", "coherence", [clip_spec], datasets=["voc20"], settings=settings), tmp_path)
+
+
+def test_lists_of_numbers_in_a_study(voc: Path, clip_spec: str, tmp_path: Path, measured: list) -> None:
+    """As TOML gives them; they stand in the record's name, and a record read back is the same config."""
+    study = Study(
+        "s", "segment", [clip_spec], datasets=["voc21"], settings={"thresholds": [0.2, 0.1], "entropies": [2]}
+    )
+    (found,) = run_study(study, tmp_path)
+    assert found.key.variant == "thresholds=0.2+0.1,entropies=2"
+    assert run_study(study, tmp_path) == [found]
+    assert len(measured) == 1
+    assert {"tokens_per_image", "ms_per_image", "tokens_from", "peak_memory_mb"} <= set(found.provenance)
+    with pytest.raises(UsageError, match="setting thresholds: 'high' is not what it takes"):
+        run_study(replace(study, settings={"thresholds": "high"}), tmp_path)
+    long = run_study(replace(study, settings={"thresholds": [at / 100 for at in range(100)]}), tmp_path)[0].key.variant
+    assert len(long) == 160
+
+
+def test_a_vocabulary_that_does_not_fit_is_told_of_first(voc: Path, clip_spec: str, tmp_path: Path, measured) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text("cat, tabby\ndog\n")
+    study = Study("s", "segment", [clip_spec], datasets=["voc20"], settings={"vocabulary": str(file)})
+    with pytest.raises(UsageError, match=r"mine.txt: 2 lines of names; voc20 has 20 classes"):
+        run_study(study, tmp_path)
+    assert not measured

@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from pacl_bench import cli
 from pacl_bench.encoders import load_encoder
 from pacl_bench.errors import UsageError
 from pacl_bench.model.aligned import load_before
 from pacl_bench.report.pictures import Panel, class_colours, classes_used, picture_figure, save_picture
-from pacl_bench.show import alignment_rows, read_photos, segmentation_rows, similarity_rows
+from pacl_bench.show import alignment_rows, overlay_rows, read_photos, segmentation_rows, similarity_rows
 
 
 @pytest.fixture
@@ -103,3 +104,51 @@ def test_long_names_of_models_are_not_cut_off() -> None:
 def test_many_classes_have_different_colours() -> None:
     colours = class_colours(171)
     assert len({tuple(colour) for colour in colours.round(4)}) == 171
+
+
+def test_segmentation_from_the_command_line(
+    clip_spec: str, photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Overlay, legend and label PNGs in each photo's own size; two encoders side by side."""
+    for number, photo in enumerate(photos):
+        photo.resize((photo.width * 7, photo.height * 7)).save(tmp_path / f"{number}.png")
+    files = [str(tmp_path / f"{number}.png") for number in range(2)]
+    other = clip_spec.replace("small-clip=", "other=") + "?block=0"
+    command = ["show", "segmentation", *files, "--out", str(tmp_path / "mine"), "--encoders", f"{clip_spec},{other}"]
+
+    def run(*more: str) -> int:
+        monkeypatch.setattr("sys.argv", ["pacl-bench", *command, *more])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0)
+
+    assert run("--classes", "cat, sofa, lamp") == 0
+    printed = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    labels = tmp_path / "mine-labels"
+    assert printed == [
+        tmp_path / "mine.png", tmp_path / "mine.pdf", labels / "classes.txt",
+        *(labels / model / f"{number}.png" for model in ("small-clip", "other") for number in range(2)),
+    ]  # fmt: skip
+    assert (labels / "classes.txt").read_text().split() == ["cat", "sofa", "lamp"]
+    with Image.open(labels / "other" / "0.png") as label_map:
+        assert label_map.size == (130 * 7, 90 * 7)
+        assert set(np.unique(np.asarray(label_map))) <= {0, 1, 2}
+    for classes, line in (
+        ("", "2 to 254 names are wanted"),
+        (",", "are wanted"),
+        ("cat, dog, cat", "'cat' is given twice"),
+    ):
+        assert run("--classes", classes) == 2
+        err = capsys.readouterr().err
+        assert line in err
+        assert err.count("\n") == 1
+
+
+def test_large_photos_are_drawn_smaller_under_their_maps() -> None:
+    photo = Image.new("RGB", (1000, 500))
+    label_map = np.repeat([[0], [1]], 250, 0).repeat(1000, 1)
+    ((plain, overlay),) = overlay_rows([photo], {"mine": [label_map]})
+    assert plain.image.shape == (240, 480, 3)
+    assert overlay.predicted_map is not None
+    assert overlay.predicted_map[:120].max() == 0
+    assert overlay.predicted_map[120:].min() == 1

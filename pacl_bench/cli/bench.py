@@ -1,4 +1,4 @@
-"""The benchmarks of the program itself: bench coherence."""
+"""pacl-bench bench: what parts of the program cost on this machine, beside another way of doing the same."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -8,12 +8,7 @@ import typer
 from pacl_bench.cli.options import AsJson, Device, torch_device
 from pacl_bench.cli.output import print_rows
 
-app = typer.Typer(help="How fast the program is, beside another way of doing the same.", no_args_is_help=True)
-
-
-@app.callback()
-def bench() -> None:
-    """How fast the program is, beside another way of doing the same."""
+app = typer.Typer(help="Benchmarks of the program itself, on this machine.", no_args_is_help=True)
 
 
 @app.command("coherence")
@@ -45,3 +40,20 @@ def _shown(value: object) -> object:
         if isinstance(value, float)
         else value
     )
+
+
+@app.command("segment")
+def bench_segment(
+    classes: Annotated[int, typer.Option(min=2, max=254)] = 171,
+    height: Annotated[int, typer.Option(min=16, help="Of the photo, in pixels.")] = 480,
+    width: Annotated[int, typer.Option(min=16)] = 640,
+    size: Annotated[int | None, typer.Option(min=16, help="Short side the encoder sees; default its own, 224.")] = None,
+    stride: Annotated[int, typer.Option(min=1, max=16, help="Of the patch convolution.")] = 16,
+    repeats: Annotated[int, typer.Option(min=1)] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Segmentation: the encoder (clip-b16, random weights), all after it, and the naive way beside them."""
+    from pacl_bench.bench.segmentation import Case, bench_segmentation
+
+    rows = bench_segmentation(Case(classes, height, width, size, stride), repeats)
+    print_rows(rows, f"One image of {height} x {width}, {classes} classes, stride {stride}", as_json)

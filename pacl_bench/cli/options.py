@@ -69,6 +69,17 @@ def at_block(encoders: str, block: str | None) -> str:
     )
 
 
+def numbers(option: str, text: str) -> list[float]:
+    """Comma-separated numbers; a UsageError names the option and what is none."""
+    found = []
+    for part in listed(text):
+        try:
+            found.append(float(part))
+        except ValueError:
+            raise UsageError(f"{option} {text}: {part!r} is no number. Write them like 0.1,0.2.") from None
+    return found
+
+
 def torch_device(name: str) -> str:
     """The torch device a name stands for; a UsageError where this machine has none such."""
     import torch

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+COST = {"tokens_per_image": "tokens", "ms_per_image": "ms", "tokens_from": "tokens from", "peak_memory_mb": "peak MB"}
+
 
 def print_rows(rows: Sequence[dict[str, Any]], title: str, as_json: bool) -> None:
     """Rows as a table, or as JSON for other programs."""
@@ -49,6 +51,11 @@ def print_records(found: Sequence[Any], as_json: bool) -> None:
             "95 % interval": "" if row["ci_low"] is None else f"{row['ci_low']:.4f} to {row['ci_high']:.4f}",
             "chance": "" if row["chance"] is None else f"{row['chance']:.4f}",
             "n": row["n"],
+            **(
+                {name: row[column] for column, name in COST.items()}
+                if any(row["tokens_per_image"] for row in rows)
+                else {}
+            ),
         }
         for row in rows
         if not row["class_name"]

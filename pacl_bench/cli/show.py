@@ -10,6 +10,7 @@ from pacl_bench.errors import UsageError
 
 app = typer.Typer(help="Pictures for your own image: Figures 2, 4 and 6.", no_args_is_help=True)
 
+MOST_CLASSES = 254  # a label PNG holds one byte a pixel, and 255 is "nothing"
 
 Photos = Annotated[list[Path], typer.Argument(help="Image files.")]
 PictureOut = Annotated[Path, typer.Option(help="Where the picture goes, without ending: PNG and PDF are written.")]
@@ -64,17 +65,44 @@ def show_segmentation(
     device: Device = "auto",
     weights_root: WeightsRoot = None,
 ) -> None:
-    """Which of your classes is where? Figure 6."""
+    """Which of your classes is where? Overlay with legend, and label PNGs of class indices: Figure 6."""
     from pacl_bench.data.vocabulary import load_templates
-    from pacl_bench.show import read_photos, segmentation_rows
+    from pacl_bench.files import write_text
+    from pacl_bench.predictions import write_label_map
+    from pacl_bench.show import overlay_rows, read_photos, segmented
 
-    names = listed(classes)
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise UsageError(f"--classes {classes!r}: two or more different names are wanted, separated by commas.")
-    models = _models(encoders, heads, torch_device(device))
-    _save_picture(
-        segmentation_rows(models, read_photos(images), names, load_templates(templates), stride=stride), out, names
-    )
+    names, prompts = _classes(classes), load_templates(templates)
+    _refuse_twice("photos", [file.stem for file in images])
+    models, photos = _models(encoders, heads, torch_device(device)), read_photos(images, long_side=None)
+    _refuse_twice("models", [model.name for model in models])
+    maps = {model.name: segmented(model, photos, names, prompts, stride) for model in models}
+    _save_picture(overlay_rows(photos, maps), out, names)
+    labels = out.with_name(f"{out.name}-labels")
+    write_text(labels / "classes.txt", "\n".join(names) + "\n")
+    print(labels / "classes.txt")
+    for model, of_photos in maps.items():
+        for file, label_map in zip(images, of_photos, strict=True):
+            write_label_map(labels / model / f"{file.stem}.png", label_map.astype("uint8"))
+            print(labels / model / f"{file.stem}.png")
+
+
+def _classes(text: str) -> list[str]:
+    """The names in --classes; a UsageError where there are none to choose from."""
+    names = listed(text)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--classes: {twice!r} is given twice.")
+    if not 2 <= len(names) <= MOST_CLASSES:
+        wanted = f"2 to {MOST_CLASSES} names are wanted, separated by commas: cat, sofa, lamp."
+        raise UsageError(f"--classes {text!r}: {wanted}")
+    return names
+
+
+def _refuse_twice(what: str, names: list[str]) -> None:
+    """Files are called after them."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"Two {what} are called {twice!r}; their label PNGs would be one file. Rename one.")
 
 
 def _models(encoders: str, heads: str, device: str) -> list[Any]:

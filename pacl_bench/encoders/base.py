@@ -64,9 +64,15 @@ class Preprocess:
         Both sides are then rounded to multiples of the patch size, so that patches tile the image exactly; the
         aspect ratio changes by less than half a patch.
         """
-        height, width = self._short_side_to(short_side or self.image_size, image)
-        pixels = np.array(self._resize(image, self._tiled(height), self._tiled(width)))
-        return self.normalised(torch.from_numpy(pixels))
+        height, width = self.whole_shape((image.height, image.width), short_side)
+        return self.normalised(torch.from_numpy(np.array(self._resize(image, height, width))))
+
+    def whole_shape(self, image_shape: tuple[int, int], short_side: int | None = None) -> tuple[int, int]:
+        """(height, width) in pixels that `whole` gives an image of (height, width)."""
+        short_side, shortest = short_side or self.image_size, min(image_shape)
+        # the long side is rounded down, as torchvision's Resize does, which the models were trained with
+        height, width = (self._tiled(short_side * side // shortest) for side in image_shape)
+        return height, width
 
     def _short_side_to(self, short_side: int, image: Image.Image) -> tuple[int, int]:
         width, height = image.size

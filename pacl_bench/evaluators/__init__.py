@@ -11,7 +11,7 @@ from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.evaluators.classification import ClassificationSettings, evaluate_classification
 from pacl_bench.evaluators.coherence import CoherenceSettings, evaluate_coherence
 from pacl_bench.evaluators.patches import PatchSettings, evaluate_patches
-from pacl_bench.evaluators.segmentation import SegmentationSettings, evaluate_segmentation
+from pacl_bench.evaluators.segmentation import Keep, SegmentationSettings, evaluate_segmentation
 from pacl_bench.metrics.coherence import Curve
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.records import Measurement
@@ -23,6 +23,7 @@ class Result:
 
     measurements: list[Measurement]
     curves: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)  # what the pass took, for the provenance
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Evaluator:
     settings: type  # its dataclass of settings
     datasets: tuple[str, ...]  # the sets it can be run on
     load_dataset: Callable[[str], Any]
-    evaluate: Callable[[Any, Any, Any], Result]
+    evaluate: Callable[..., Result]  # of model, data set, settings; "segment" takes `keep` too
     needs_text: bool  # measures an aligned model; else a bare vision encoder will do
     expand: Callable[[Iterable[str]], list[str]] = list  # puts the members in place of the name of a group
 
@@ -59,6 +60,11 @@ def _patches(model: AlignedModel, images: Any, settings: PatchSettings) -> Resul
     return Result(measurements, {"confusion": {axis: values.astype(float).tolist() for axis, values in cells.items()}})
 
 
+def _segment(model: AlignedModel, images: Any, settings: SegmentationSettings, keep: Keep | None = None) -> Result:
+    measurements, cost = evaluate_segmentation(model, images, settings, keep)
+    return Result(measurements, cost=cost)
+
+
 SEGMENTATION_NAMES = (*SEGMENTATION_SETS, *WORLD_SEGMENTATION)
 CLASSIFICATION_NAMES = (*GROUPS, *CLASSIFICATION_SETS, *WORLD_CLASSIFICATION)
 
@@ -75,7 +81,7 @@ EVALUATORS: dict[str, Evaluator] = {
         SegmentationSettings,
         SEGMENTATION_NAMES,
         load_segmentation,
-        lambda *given: Result(evaluate_segmentation(*given)),
+        _segment,
         needs_text=True,
     ),
     "classify": Evaluator(

@@ -1,178 +1,129 @@
 """Zero-shot segmentation: each pixel gets the class whose text its patches fit best (PACL, Table 2).
 
-One pass over the images scores several protocols, each named in the record:
+One pass over the images scores many protocols, each named in the record:
 
-- `dataset-miou`: all classes are candidates; one confusion matrix over the set. The field's usual one.
+- `dataset-miou`: all classes are candidates; one count over the set. The field's usual one.
 - `present-miou`: the classes of the image are candidates; mIoU of each image, averaged over images.
 
-each with `background=none` (pixels of no class are ignored, as in voc20) or `background=class` (background is a class
-like the others, with its name as the prompt, as in voc21).
+each under every way to treat background that the set has:
+
+- `background=none`: pixels of no class are ignored, and no candidate (voc20; voc21 without its background).
+- `background=class`: background is a class like the others, with its name as the prompt (voc21).
+- `background=threshold=x`: background is no candidate; a pixel is background where the probability of its best class
+  is below x. Probabilities are the softmax over the other classes of scale * cosine, after upsampling.
+- `background=entropy=x,scale=y`: the same, where the entropy of these probabilities is above x nats.
+
+For the last two, `present-miou` asks whether ANY class of the set fits (the same pixels fall to the background as
+under `dataset-miou`) and only then chooses among the classes of the image; in an image without background nothing
+falls to it.
 """
 
+import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import UInt8
 
 from pacl_bench.data.images import IGNORE_LABEL, SegmentationImages
-from pacl_bench.data.vocabulary import load_templates
-from pacl_bench.errors import RunError
+from pacl_bench.errors import RunError, UsageError
 from pacl_bench.evaluators.patches import background_class
-from pacl_bench.features import View, encoded
-from pacl_bench.metrics.bootstrap import bootstrap_interval
-from pacl_bench.metrics.segmentation import confusion_matrix, iou_per_class, miou, pixel_accuracy
+from pacl_bench.evaluators.protocols import SCALE, Rules, Scorer, read_pixels
+from pacl_bench.evaluators.upsampling import Upsampling, placing
+from pacl_bench.evaluators.wording import Names, class_scores, class_texts, wordings
+from pacl_bench.features import View, ahead, encoded, is_cached
 from pacl_bench.model.aligned import AlignedModel
-from pacl_bench.model.compatibility import patch_similarity
+from pacl_bench.progress import console
 from pacl_bench.records import Measurement
 
-TILE_ROWS = 64  # pixel rows upsampled at once: bounds memory for many classes
+Keep = Callable[[int, UInt8[np.ndarray, "height width_px"]], None]  # takes an image's index and predicted map
 
 
 @dataclass(frozen=True)
 class SegmentationSettings:
     """What changes the numbers."""
 
-    templates: str = "paper7"
+    templates: str = "paper7"  # several, separated by commas, are scored in one pass
+    vocabulary: str = "plain"  # the names of the classes: plain, synonyms, a file; several likewise
+    names: Names = "best"  # of a class's several names the patch takes the best, or their mean
+    thresholds: tuple[float, ...] = ()  # of the best class's probability, below which is background
+    entropies: tuple[float, ...] = ()  # in nats, above which is background
+    scale: float = SCALE  # of the cosines in the softmax that thresholds and entropies are of
+    boundary: int = 5  # pixels this near to another label do not count for the boundary-blind numbers
     size: int | None = None  # short side of the images in pixels; None is the encoder's own
     stride: int | None = None  # of the patch convolution in pixels, PACL's stride trick; None is the patch size
+    window: int | None = None  # side of a sliding window in pixels of the resized image; None is the whole image
+    overlap: float = 0.5  # the share of a window that the next one covers too
+    upsampling: Upsampling = "bilinear"
+
+    def __post_init__(self) -> None:
+        wrong = [
+            *(
+                f"--thresholds {at:g}: probabilities from 0 to 1 are wanted"
+                for at in self.thresholds
+                if not 0 <= at <= 1
+            ),
+            *(f"--entropies {at:g}: nats, 0 or more, are wanted" for at in self.entropies if not 0 <= at < math.inf),
+            *([f"--overlap {self.overlap:g}: a share from 0 to below 1 is wanted"] * (not 0 <= self.overlap < 1)),
+            *([f"--scale {self.scale:g}: a number above 0 is wanted"] * (not 0 < self.scale < math.inf)),
+            *([f"--boundary {self.boundary}: pixels, 0 or more, are wanted"] * (self.boundary < 0)),
+        ]
+        if wrong:
+            raise UsageError(f"{wrong[0]}.")
+        wordings(self.templates, self.vocabulary, self.names)
+
+    @property
+    def view(self) -> View:
+        """How the encoder is shown the images."""
+        return View(whole=True, short_side=self.size, stride=self.stride, window=self.window, overlap=self.overlap)
 
 
 def evaluate_segmentation(
-    model: AlignedModel, images: SegmentationImages, settings: SegmentationSettings
-) -> list[Measurement]:
-    """mIoU and pixel accuracy under each protocol, and IoU for each class."""
-    classes = model.class_embeddings(images.classnames, load_templates(settings.templates))
-    num_classes = len(images.classnames)
-    confusions, present_mious, present_chances = [], [], []
-    view = View(whole=True, short_side=settings.size, stride=settings.stride)
-    for index, features in encoded(model.vision, images, view):
-        label_map = torch.from_numpy(images.label_map(index))
-        scores = class_scores(model, features.patch_tokens, classes, features.grid)
-        shape = (label_map.shape[0], label_map.shape[1])
-        placing = Placing(model.vision.patch_size, settings.stride or model.vision.patch_size, features.grid)
-        confusions.append(confusion_matrix(predict(scores, shape, placing), label_map, num_classes, IGNORE_LABEL))
-        present = torch.unique(label_map[label_map != IGNORE_LABEL]).long()
-        if len(present):
-            among_present = present[predict(scores[present], shape, placing)]
-            confusion = confusion_matrix(among_present, label_map, num_classes, IGNORE_LABEL)
-            present_mious.append(miou(confusion))
-            present_chances.append(chance_miou(confusion.sum(1)[present]))
-    if not present_mious:
-        raise RunError(f"{images.name} has no pixel with a label that counts.")
-    background = "none" if background_class(images) is None else "class"
-    return [
-        *_over_data_set(torch.stack(confusions), images.classnames, f"dataset-miou, background={background}"),
-        _over_images(
-            np.array(present_mious), float(np.mean(present_chances)), f"present-miou, background={background}"
-        ),
-    ]
+    model: AlignedModel, images: SegmentationImages, settings: SegmentationSettings, keep: Keep | None = None
+) -> tuple[list[Measurement], dict[str, Any]]:
+    """Every protocol's mIoU, pixel and mean accuracy, and IoU of each class; and what the pass cost.
 
+    Args:
+        keep: gets each image's predicted map under the first wording: background as a class, where there is one.
 
-@dataclass(frozen=True)
-class Placing:
-    """Where the patches of a grid lie in the image the encoder saw, in its pixels."""
-
-    patch_size: int
-    stride: int
-    grid: tuple[int, int]
-
-    def centres(self, axis: int) -> Float[Tensor, " patch"]:
-        """Of the rows (axis 0) or columns (1) of patches, as fractions of the side of the image."""
-        number = self.grid[axis]
-        side = (number - 1) * self.stride + self.patch_size
-        return (torch.arange(number) * self.stride + self.patch_size / 2) / side
-
-
-def class_scores(
-    model: AlignedModel,
-    patch_tokens: Float[Tensor, "1 patch width"],
-    classes: Float[Tensor, "label dim"],
-    grid: tuple[int, int],
-) -> Float[Tensor, "label row col"]:
-    """Cosine similarity of each patch of one image with each class, laid out as the grid."""
-    embeddings = model.patch_embeddings(patch_tokens.to(classes.device))
-    return patch_similarity(embeddings, classes)[0].unflatten(-1, grid).cpu()
-
-
-def predict(
-    scores: Float[Tensor, "label row col"], shape: tuple[int, int], placing: Placing
-) -> Int[Tensor, "height width_px"]:
-    """The best class of each pixel of an image of (height, width): scores interpolated bilinearly between patches.
-
-    The patches' true centres are used, so that overlapping patches (a stride below the patch size) fall where they
-    were seen; beyond the outermost centres the nearest patch decides. At stride = patch size this is
-    `interpolate(mode="bilinear", align_corners=False)`. Rows are done a tile at a time: the full scores are never held.
+    Returns:
+        The numbers, and tokens and milliseconds an image, for the record's provenance.
     """
-    down = interpolation_weights(shape[0], placing.centres(0))
-    across = interpolation_weights(shape[1], placing.centres(1))
-    widened = scores @ across.T
-    tiles = [torch.einsum("lrw,hr->lhw", widened, rows).argmax(0) for rows in down.split(TILE_ROWS)]
-    return torch.cat(tiles)
+    listed = wordings(settings.templates, settings.vocabulary, settings.names)
+    texts = [class_texts(model, images, wording) for wording in listed]
+    rules = rules_for(images, settings)
+    scorers = [Scorer(images.classnames, rules, wording.suffix) for wording in listed]
+    cached, started, tokens = is_cached(model.vision, images, settings.view), time.monotonic(), 0
+    label_maps = ahead(images.label_map, range(len(images)))
+    for (index, features), label_map in zip(encoded(model.vision, images, settings.view), label_maps, strict=True):
+        placed = placing(model.vision, settings.view, label_map.shape)
+        down, across = (placed.side(axis, label_map.shape[axis], settings.upsampling) for axis in (0, 1))
+        present = np.unique(label_map[label_map != IGNORE_LABEL]).tolist()
+        for scorer, wording in zip(scorers, texts, strict=True):
+            scores = class_scores(model, features.patch_tokens, wording, features.grid)
+            reading = read_pixels(scores, down, across, present, rules)
+            scorer.add(reading, label_map, settings.boundary)
+            if keep is not None and scorer is scorers[0]:
+                keep(index, reading.every.astype(np.uint8))
+        tokens += features.patch_tokens.shape[1]
+    measured = [row for scorer in scorers for row in scorer.measurements()]
+    if not measured:
+        raise RunError(f"{images.name} has no pixel with a label that counts.")
+    per_image = {"tokens_per_image": tokens, "ms_per_image": 1000 * (time.monotonic() - started)}
+    told = {name: round(value / len(images), 1) for name, value in per_image.items()}
+    return measured, told | {"tokens_from": "cache" if cached else "encoder"}
 
 
-def interpolation_weights(pixels: int, centres: Float[Tensor, " patch"]) -> Float[Tensor, "pixel patch"]:
-    """How much each patch counts for each pixel along one side: two neighbours share by distance."""
-    positions = (torch.arange(pixels) + 0.5) / pixels
-    if len(centres) == 1:
-        return torch.ones(pixels, 1)
-    upper = torch.searchsorted(centres, positions).clamp(1, len(centres) - 1)
-    lower = upper - 1
-    share = ((positions - centres[lower]) / (centres[upper] - centres[lower])).clamp(0, 1)
-    weights = torch.zeros(pixels, len(centres))
-    weights.scatter_(1, lower[:, None], (1 - share)[:, None])
-    return weights.scatter_(1, upper[:, None], share[:, None])
-
-
-def _over_data_set(
-    confusions: Int[Tensor, "image label predicted"], classnames: list[str], protocol: str
-) -> list[Measurement]:
-    """Intervals need only three counts an image and class: found, labelled, predicted."""
-    total = confusions.sum(0)
-    counts = torch.stack([confusions.diagonal(dim1=1, dim2=2), confusions.sum(2), confusions.sum(1)], dim=1)
-    low, high = bootstrap_interval(counts.flatten(1).double().numpy(), _iou_with_mean)
-    chance = chance_miou(total.sum(1))
-    ious = iou_per_class(total)
-    accuracy = bootstrap_interval(counts[:, :2].sum(2).double().numpy(), lambda sums: sums[:, 0] / sums[:, 1])
-    found = pixel_accuracy(total)
-    return [
-        Measurement("miou", miou(total), protocol, len(confusions), "", float(low[-1]), float(high[-1]), chance),
-        Measurement(
-            "pixel_accuracy",
-            found,
-            protocol,
-            len(confusions),
-            "",
-            float(accuracy[0]),
-            float(accuracy[1]),
-            1 / len(classnames),
-        ),
-        *(
-            Measurement(
-                "iou", float(ious[label]), protocol, len(confusions), name, float(low[label]), float(high[label])
-            )
-            for label, name in enumerate(classnames)
-            if not ious[label].isnan()
-        ),
-    ]
-
-
-def _iou_with_mean(sums: Float[np.ndarray, "resample count"]) -> Float[np.ndarray, "resample value"]:
-    """IoU of each class and, last, their mean; NaN for a class that is in no image of the resample."""
-    found, labelled, predicted = np.split(sums, 3, axis=1)
-    ious = found / (labelled + predicted - found)
-    return np.concatenate([ious, np.nanmean(ious, axis=1, keepdims=True)], axis=1)
-
-
-def chance_miou(labelled: Int[Tensor, " label"]) -> float:
-    """The mIoU of guessing each pixel's class with equal chances, expected over many pixels."""
-    share = labelled.double() / labelled.sum()
-    guess = 1 / len(labelled)
-    return float((share * guess / (share + guess - share * guess)).mean())
-
-
-def _over_images(mious: Float[np.ndarray, " image"], chance: float, protocol: str) -> Measurement:
-    counts = np.stack([mious, np.ones_like(mious)], axis=1)
-    low, high = bootstrap_interval(counts, lambda sums: sums[:, 0] / sums[:, 1])
-    return Measurement("miou", float(mious.mean()), protocol, len(mious), "", float(low), float(high), chance)
+def rules_for(images: SegmentationImages, settings: SegmentationSettings) -> Rules:
+    """The ways to treat background that a set has; a line says so where more are asked for."""
+    background = background_class(images)
+    if background is not None:
+        return Rules(background, settings.thresholds, settings.entropies, settings.scale)
+    if settings.thresholds or settings.entropies:
+        line = (
+            f"{images.name} has no background class: scored with background=none, not by --thresholds or --entropies."
+        )
+        console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+    return Rules(None)

@@ -1,7 +1,12 @@
-"""Segmentation metrics over confusion matrices. Pure functions."""
+"""Segmentation metrics over confusion matrices, and the counts they need. Pure functions."""
 
+import math
+from collections.abc import Sequence
+from functools import reduce
+
+import numpy as np
 import torch
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer, UInt8
 from torch import Tensor
 
 
@@ -53,3 +58,67 @@ def pixel_accuracy(confusion: Int[Tensor, "label predicted"]) -> float:
 def mean_accuracy(confusion: Int[Tensor, "label predicted"]) -> float:
     """The mean over classes with labels of the share of their pixels that was found."""
     return float((confusion.diagonal().double() / confusion.sum(1)).nanmean())
+
+
+def near_boundary(
+    label_map: UInt8[np.ndarray, "height width_px"], distance: int
+) -> Bool[np.ndarray, "height width_px"]:
+    """Pixels with another label within `distance` rows and columns of them; an ignored label is one too."""
+    low = high = label_map
+    for axis in (0, 1):
+        low, high = (
+            _over_neighbours(pick, map_, distance, axis) for pick, map_ in ((np.minimum, low), (np.maximum, high))
+        )
+    return low != high
+
+
+def _over_neighbours(pick: np.ufunc, map_: np.ndarray, distance: int, axis: int) -> np.ndarray:
+    """The lowest or highest value along one axis among a pixel and its neighbours up to `distance` on either side."""
+    padded = np.pad(map_, [(distance, distance) if axis == side else (0, 0) for side in (0, 1)], mode="edge")
+    length = map_.shape[axis]
+    spans = (slice(by, by + length) for by in range(2 * distance + 1))
+    return reduce(pick, (padded[span] if axis == 0 else padded[:, span] for span in spans))
+
+
+def tally(
+    labels: Integer[np.ndarray, " pixel"],
+    predicted: Integer[np.ndarray, " pixel"],
+    num_classes: int,
+    certainty: Float[np.ndarray, " pixel"] | None = None,
+    thresholds: Sequence[float] = (-math.inf,),
+    background: int | None = None,
+) -> Int[np.ndarray, "threshold 3 label"]:
+    """Of each class the pixels found (labelled and predicted), labelled, and predicted: all that IoU needs.
+
+    For each threshold as if pixels whose `certainty` lies below it were predicted as `background`, all from one
+    histogram: a sweep costs no pass over the pixels.
+
+    Args:
+        labels: 0..num_classes-1. predicted: the same; anything else is "nothing predicted".
+        thresholds: ascending.
+    """
+    nothing = (predicted < 0) | (predicted >= num_classes)
+    cells = np.where(nothing, num_classes, predicted)
+    right = labels == predicted
+    if certainty is None:  # the same at every threshold
+        found, foretold = (
+            np.tile(_counted(cells[chosen], 1, num_classes + 1)[:, :num_classes], (len(thresholds), 1))
+            for chosen in (right, slice(None))
+        )
+    else:
+        # at level n, the first n thresholds leave the prediction as it is
+        level, levels = np.searchsorted(thresholds, certainty, "right"), len(thresholds) + 1
+        cells += level * (num_classes + 1)
+        found, foretold = (
+            _counted(cells[chosen], levels, num_classes + 1)[::-1].cumsum(0)[::-1][1:, :num_classes]
+            for chosen in (right, slice(None))
+        )
+        if background is not None:
+            found[:, background] += _counted(level[labels == background], 1, levels)[0].cumsum()[:-1]
+            foretold[:, background] += _counted(level, 1, levels)[0].cumsum()[:-1]
+    labelled = np.broadcast_to(np.bincount(labels, minlength=num_classes), found.shape)
+    return np.stack([found, labelled, foretold], axis=1)
+
+
+def _counted(cells: Int[np.ndarray, " pixel"], rows: int, columns: int) -> Int[np.ndarray, "row column"]:
+    return np.bincount(cells, minlength=rows * columns).reshape(rows, columns)

@@ -13,6 +13,7 @@ Row = dict[str, Any]  # one number: what identity() says of its record, and the 
 GAP = "–"  # what is not there, is not known, or has no meaning for a row
 BEFORE, UNTRAINED, AFTER = "before alignment", "untrained head", "PACL head"
 METHODS = (BEFORE, UNTRAINED, AFTER)
+ELSEWHERE = "predictions made elsewhere"
 
 PARTS = ["value", "ci_low", "ci_high", "chance"]  # of one cell of a table
 
@@ -90,7 +91,7 @@ def identity(record: Record) -> dict[str, Any]:
         "variant": record.key.variant,
         "dataset": record.key.dataset,
         "encoder": _name(model.get("encoder")),
-        "method": method(head),
+        "method": ELSEWHERE if "predictions" in model else method(head),
         "text encoder": _name(model.get("text")),
         "training set": training_set(head),
         "images": ((head or {}).get("train") or {}).get("images") or 0,  # of the training set
@@ -139,4 +140,11 @@ def _name(part: dict[str, Any] | None) -> str:
 
 def _place(row: dict[str, Any]) -> tuple[Any, ...]:
     shared = (row["study"], row["variant"], row["dataset"], row["encoder"])
-    return (*shared, METHODS.index(row["method"]), row["training set"], row["model"], row["seed"], row["file"])
+    return (
+        *shared,
+        (*METHODS, ELSEWHERE).index(row["method"]),
+        row["training set"],
+        row["model"],
+        row["seed"],
+        row["file"],
+    )

@@ -30,7 +30,10 @@ measured, not printed, or without meaning for the row.
 - **Segmentation protocols**: `dataset-miou`: all classes are candidates, one confusion matrix over the set; today's
   usual one. `present-miou`: the classes of the image are candidates, mIoU of each image, averaged over images; how one
   citing paper reads PACL. `background=none`: background is no candidate and its pixels do not count.
-  `background=class`: it is a class like the others. Different quantities: compare numbers of one protocol only.
+  `background=class`: it is a class like the others. `background=threshold=x` and `background=entropy=x,scale=y`: no
+  candidate, but what falls to it are pixels whose best class has a probability below x, or whose entropy over the
+  classes is above x nats, under the softmax of the scaled cosines. `boundary_blind_*` (in the records): without pixels
+  near a boundary of labels (setting `boundary`). Different quantities: compare numbers of one protocol only.
 - **Coherence pairs**: `pairs-across`: patches of two images. `pairs-within`: of one. `pairs-all`: both. `grid=G`: not
   of patches, but of the cells of one grid for all encoders, G along the short side of an image; tokens are brought to
   it bilinearly. Mean of classes: of a class, pairs of two of its patches against pairs of which one is of it; each

@@ -5,7 +5,15 @@ import pytest
 import sklearn.metrics
 import torch
 
-from pacl_bench.metrics.segmentation import confusion_matrix, iou_per_class, mean_accuracy, miou, pixel_accuracy
+from pacl_bench.metrics.segmentation import (
+    confusion_matrix,
+    iou_per_class,
+    mean_accuracy,
+    miou,
+    near_boundary,
+    pixel_accuracy,
+    tally,
+)
 
 IGNORED = 255
 
@@ -63,3 +71,25 @@ def test_a_label_beyond_the_classes_is_an_error() -> None:
         confusion_matrix(torch.tensor([0]), torch.tensor([7]), 2)
     with pytest.raises(ValueError, match="differ in shape"):
         confusion_matrix(torch.zeros(2, 3).long(), torch.zeros(3, 2).long(), 2)
+
+
+def test_near_boundary_pixel_by_pixel() -> None:
+    label_map = np.repeat(np.repeat(np.random.default_rng(0).integers(0, 3, (5, 4)), 6, 0), 9, 1).astype(np.uint8)
+    for distance in (0, 1, 4):
+        found = near_boundary(label_map, distance)
+        for row, col in np.ndindex(label_map.shape):
+            around = label_map[max(0, row - distance) : row + distance + 1, max(0, col - distance) : col + distance + 1]
+            assert found[row, col] == (around != label_map[row, col]).any()
+
+
+def test_a_sweep_equals_one_threshold_at_a_time() -> None:
+    random = np.random.default_rng(0)
+    labels, predicted = random.integers(0, 5, 4000), random.integers(1, 5, 4000)
+    predicted[:50] = -1  # nothing
+    certainty, thresholds = random.random(4000).round(2), [0.0, 0.3, 0.31, 0.9, 1.1]
+    found = tally(labels, predicted, 5, certainty, thresholds, background=0)
+    for at, counts in zip(thresholds, found, strict=True):
+        ruled = np.where(certainty < at, 0, predicted)
+        confusion = confusion_matrix(torch.from_numpy(ruled), torch.from_numpy(labels), 5)
+        expected = [confusion.diagonal(), confusion.sum(1), confusion[:, :5].sum(0)]
+        np.testing.assert_array_equal(counts, torch.stack(expected).numpy())
