@@ -117,7 +117,7 @@ def segment(
     overlap: Annotated[float, typer.Option(help="Share of a window that the next one covers too.")] = 0.5,
     upsampling: Annotated[Upsampling, typer.Option(help="From patches to pixels.")] = "bilinear",
     predictions: Annotated[
-        Path | None, typer.Option(help="Score label PNGs made elsewhere, <image id>.png, in place of a model.")
+        Path | None, typer.Option(help="Score label PNGs made elsewhere, <image id>.png (dataset-miou alone).")
     ] = None,
     name: Annotated[str, typer.Option(help="Of the method that made --predictions: LSeg.")] = "",
     allow_partial: Annotated[
