@@ -214,6 +214,6 @@ def test_a_vocabulary_that_does_not_fit_is_told_of_first(voc: Path, clip_spec: s
     file = tmp_path / "mine.txt"
     file.write_text("cat, tabby\ndog\n")
     study = Study("s", "segment", [clip_spec], datasets=["voc20"], settings={"vocabulary": str(file)})
-    with pytest.raises(UsageError, match=r"mine.txt: 2 lines of names; voc20 has 20 classes"):
+    with pytest.raises(UsageError, match=r"mine.txt has 2 lines of names for 20 classes"):
         run_study(study, tmp_path)
     assert not measured
