@@ -20,7 +20,7 @@ from torch.nn.functional import interpolate, normalize
 
 from pacl_bench.data.images import IGNORE_LABEL
 from pacl_bench.encoders.base import PatchFeatures, Preprocess
-from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
+from pacl_bench.encoders.open_clip import OpenClipVisionEncoder, untrained_clip
 from pacl_bench.evaluators.protocols import SCALE, Rules, Scorer, read_pixels
 from pacl_bench.evaluators.upsampling import placing
 from pacl_bench.features import View
@@ -121,7 +121,7 @@ def _parts(case: Case) -> dict[str, Callable[[], object]]:
 def random_clip_b16() -> OpenClipVisionEncoder:
     """The vision tower of CLIP's ViT-B/16 with weights that nobody trained: as slow as the real one."""
     torch.manual_seed(0)
-    clip: Any = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False)
+    clip = untrained_clip("ViT-B-16-quickgelu")
     mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
     return OpenClipVisionEncoder("clip-b16", clip.visual, Preprocess(224, 16, mean, std))
 

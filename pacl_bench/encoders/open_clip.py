@@ -1,5 +1,6 @@
 """OpenAI's CLIP and every other model of open_clip: vision and text towers that share a space."""
 
+import logging
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -228,9 +229,7 @@ def load_clip(name: str, arch: str, tag: str | None, weights: Path | None) -> An
 
 
 def _from_file(arch: str, tag: str | None, weights: Path) -> Any:
-    clip: Any = open_clip.create_model(
-        arch, load_weights=False, pretrained_text=False, force_quick_gelu=_quick_gelu(arch, tag)
-    )
+    clip = untrained_clip(arch, pretrained_text=False, force_quick_gelu=_quick_gelu(arch, tag))
     state = convert_state_dict(clip, read_state_dict(weights))
     if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
@@ -239,6 +238,16 @@ def _from_file(arch: str, tag: str | None, weights: Path) -> Any:
             state[scalar] = state[scalar].reshape(getattr(clip, scalar).shape)
     load_strictly(clip, state, weights)
     return clip
+
+
+def untrained_clip(arch: str, **options: Any) -> Any:
+    """An open_clip model with random weights, without open_clip's warning that it has none: they are loaded next."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        return open_clip.create_model(arch, load_weights=False, **options)
+    finally:
+        logging.disable(level)
 
 
 def _from_hub(name: str, arch: str, tag: str | None) -> Any:

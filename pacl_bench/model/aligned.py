@@ -12,6 +12,7 @@ from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder, frozen, state_sha256
 from pacl_bench.encoders.spec import with_alias
 from pacl_bench.errors import UsageError
+from pacl_bench.features import cached_texts
 from pacl_bench.model.checkpoint import FrozenPart, HeadCard, load_embedder, read_card
 from pacl_bench.model.compatibility import compatibility
 from pacl_bench.model.embedder import VisionEmbedder
@@ -48,7 +49,7 @@ class AlignedModel:
     def class_embeddings(self, classnames: list[str], templates: list[str]) -> Float[Tensor, "class dim"]:
         """One vector of unit norm a class: the mean of its prompts' embeddings (CLIP's prompt ensemble)."""
         prompts = [template.replace("{}", name) for name in classnames for template in templates]
-        per_prompt = self.text(prompts).reshape(len(classnames), len(templates), -1)
+        per_prompt = cached_texts(self.text, prompts).reshape(len(classnames), len(templates), -1)
         return normalize(per_prompt.mean(1), dim=-1).to(self.vision.device)
 
     def to(self, device: str) -> "AlignedModel":

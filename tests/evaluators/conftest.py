@@ -53,6 +53,10 @@ class NameEncoder(TextEncoder):
         self.name = self.spec = "names"
         self.dim, self.answer = 21, answer
 
+    @property
+    def settings(self) -> dict[str, object]:
+        return {"answers": [self.answer(label) for label in range(21)]}
+
     def encode(self, texts: list[str]) -> Tensor:
         embeddings = torch.zeros(len(texts), 21)
         for row, text in enumerate(texts):
