@@ -147,15 +147,10 @@ def begin(key: str, about: dict[str, Any]) -> Path:
     folder = tokens_folder(PARTIAL + key)
     with lock(ROOM):
         removed = make_room(key, about["bytes"])
-        used = sum(entry.bytes for entry in entries())
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / ABOUT, about)
     if removed:
         note(f"made room in the cache: removed {decimal(sum(entry.bytes for entry in removed))}, least recently used")
-    note(
-        f"encoding {about['dataset']} with {about['encoder']}: about {decimal(about['bytes'])} of patch tokens into "
-        f"{cache_root()} (limit {decimal(cache_limit())}, {decimal(used)} used)"
-    )
     return folder
 
 

@@ -23,6 +23,7 @@ from pacl_bench.data.images import BrokenImage, ImageSet
 from pacl_bench.data.vocabulary import text_hash
 from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder
 from pacl_bench.errors import RunError, UsageError
+from pacl_bench.paths import cache_root
 from pacl_bench.progress import bar, note, track
 from pacl_bench.windows import cut, side_by_side, window_starts
 
@@ -278,6 +279,11 @@ def _write(encoders: list[VisionEncoder], images: ImageSet, view: View) -> None:
     """
     encoder = encoders[0] if len(encoders) == 1 else _Blocks(encoders)
     description = f"encoding {images.name} with {encoder.name}"
+    needed = len(encoders) * estimated_bytes(encoders[0], images, view)
+    note(
+        f"{description}: about {decimal(needed)} of patch tokens into {cache_root()} "
+        f"(limit {decimal(cache.cache_limit())}, {decimal(sum(entry.bytes for entry in cache.entries()))} used)"
+    )
     try:
         begun = [cache.begin(_folder(one, images, view).name, _about(one, images, view)) for one in encoders]
         with ExitStack() as stack:
