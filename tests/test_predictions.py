@@ -129,6 +129,8 @@ def test_missing_files_are_counted_and_named(perfect_maps: Path, tmp_path: Path,
         (["--encoders", "clip-b16", "--thresholds", "1.5"], "--thresholds 1.5: "),
         (["--encoders", "clip-b16", "--vocabulary", "plian"], "Did you mean 'plain'?"),
         (["--encoders", "clip-b16", "--vocabulary", "plain,plain"], "stands there twice"),
+        (["--encoders", "clip-b16", "--vocabulary", " , "], "--vocabulary ' , ': at least one is wanted."),
+        (["--encoders", "clip-b16", "--templates", ""], "--templates '': at least one is wanted."),
         (["--encoders", "clip-b16", "--templates", "paper7,smple"], "Did you mean 'simple'?"),
     ],
 )
