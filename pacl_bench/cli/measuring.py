@@ -139,6 +139,13 @@ def segment(
     if predictions is not None:
         if encoders or heads or not name:
             raise UsageError("--predictions wants --name METHOD, and neither --encoders nor --heads.")
+        of_models = {
+            "--thresholds": thresholds, "--entropies": entropies, "--size": size, "--stride": stride,
+            "--window": window, "--save-predictions": save_predictions,
+        }  # fmt: skip
+        needless = [option for option, value in of_models.items() if value]
+        if needless:
+            raise UsageError(f"--predictions are scored as they are: leave out {', '.join(needless)}.")
         _score_predictions(predictions, name, datasets, study, boundary, allow_partial, as_json)
         return
     if name or allow_partial:

@@ -41,7 +41,10 @@ class ClassTexts(NamedTuple):
 
 
 def wordings(templates: str, vocabularies: str, names: Names) -> list[Wording]:
-    """Every vocabulary with every set of templates, both comma-separated; a UsageError for two of one name."""
+    """Every vocabulary with every set of templates, both comma-separated; a UsageError for none, or two of one name."""
+    for option, text in (("--vocabulary", vocabularies), ("--templates", templates)):
+        if not split(text):
+            raise UsageError(f"{option} {text!r}: at least one is wanted.")
     listed = [Wording(one, vocabulary, names) for vocabulary in split(vocabularies) for one in split(templates)]
     told = [wording.suffix for wording in listed]
     if len(set(told)) < len(told):

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from pacl_bench.records import Record
-from pacl_bench.report.figures import STYLE, TEXT_WIDTH
+from pacl_bench.report.figures import COLUMN_WIDTH, STYLE, TEXT_WIDTH
 from pacl_bench.report.measured import AFTER, BEFORE, UNTRAINED, Row, measured
 
 COLOURS = "viridis"  # even steps to the eye, readable in grey and to the colour-blind
@@ -63,10 +63,12 @@ def confusion_panels(records: Sequence[Record]) -> list[list[ConfusionPanel]]:
 
 
 def confusion_figure(rows: Sequence[Sequence[ConfusionPanel]]) -> Figure:
-    """The panels row by row, one scale of colours for all."""
+    """The panels row by row, one scale of colours for all; a column wide where no row has two."""
+    cols = max(len(panels) for panels in rows)
+    width = TEXT_WIDTH if cols > 1 else COLUMN_WIDTH
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(TEXT_WIDTH, 3.6 * len(rows)), layout="constrained")
-        axes = figure.subplots(len(rows), 2, squeeze=False)
+        figure = Figure(figsize=(width, 3.6 * len(rows)), layout="constrained")
+        axes = figure.subplots(len(rows), cols, squeeze=False)
         for panels, places in zip(rows, axes, strict=True):
             for panel, ax in zip(panels, places, strict=False):
                 panel.draw(ax)

@@ -282,11 +282,12 @@ def roc_figure(panels: Sequence[RocPanel]) -> Figure:
     """ROC and precision-recall side by side, two panels in a row; a single one is a column wide."""
     draws = [(panel, draw) for panel in panels for draw in panel.draws]
     cols = min(2, len(draws))
-    rows = -(-len(draws) // cols)
-    figure = _figure(COLUMN_WIDTH if cols == 1 else TEXT_WIDTH, rows * max(panel.height for panel in panels))
+    heights = [max(panel.height for panel, _ in draws[at : at + cols]) for at in range(0, len(draws), cols)]
+    figure = _figure(COLUMN_WIDTH if cols == 1 else TEXT_WIDTH, sum(heights))
     with matplotlib.rc_context(STYLE):
-        for at, (_, draw) in enumerate(draws, start=1):
-            draw(figure.add_subplot(rows, cols, at))
+        places = figure.add_gridspec(len(heights), cols, height_ratios=heights)
+        for at, (_, draw) in enumerate(draws):
+            draw(figure.add_subplot(places[divmod(at, cols)]))
     return figure
 
 

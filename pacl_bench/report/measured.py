@@ -50,19 +50,31 @@ def every_block(records: Iterable[Record]) -> dict[str, tuple[str, int]]:
 
 
 def without_inner_blocks(records: Iterable[Record], rows: Iterable[Row]) -> list[Row]:
-    """The rows with one block of an encoder that was measured block by block: as it comes, else the last."""
+    """The rows with one block of an encoder that was measured block by block: as it comes, else the last.
+
+    Which one that is, each figure's own rows say: those of one study, variant and data set.
+    """
     rows = list(rows)
     blocks = every_block(records)
-    as_it_comes = {(row["model"], row["dataset"]) for row in rows}
-    last: dict[str, int] = {}
-    for encoder, block in blocks.values():
-        last[encoder] = max(last.get(encoder, 0), block)
+    as_it_comes = {(row["model"], *_figure_of(row)) for row in rows}
+    last: dict[tuple[str, ...], int] = {}
+    for row in rows:
+        if row["file"] in blocks:
+            encoder, block = blocks[row["file"]]
+            last[encoder, *_figure_of(row)] = max(last.get((encoder, *_figure_of(row)), 0), block)
 
     def stands(row: Row) -> bool:
-        encoder, block = blocks.get(row["file"], ("", 0))
-        return not encoder or (block == last[encoder] and (encoder, row["dataset"]) not in as_it_comes)
+        if row["file"] not in blocks:
+            return True
+        encoder, block = blocks[row["file"]]
+        its = (encoder, *_figure_of(row))
+        return block == last[its] and its not in as_it_comes
 
     return list(filter(stands, rows))
+
+
+def _figure_of(row: Row) -> tuple[str, ...]:
+    return row["study"], row["variant"], row["dataset"]
 
 
 def in_percent(rows: Iterable[Row]) -> list[Row]:

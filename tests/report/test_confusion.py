@@ -3,6 +3,7 @@ import pytest
 from report_samples import confusion, head, patches
 
 from pacl_bench.report.confusion import MOST_CLASSES, confusion_figure, confusion_panels
+from pacl_bench.report.figures import COLUMN_WIDTH
 
 
 def test_before_and_the_best_head_side_by_side_by_shares_of_each_class():
@@ -35,6 +36,12 @@ def test_of_many_classes_the_most_confused_are_shown_in_both():
     [[before, after]] = confusion_panels(made)
     assert before.shares.shape == after.shares.shape == (MOST_CLASSES, MOST_CLASSES)
     assert before.classnames == after.classnames
+
+
+def test_a_model_alone_has_no_empty_place_beside_it():
+    figure = confusion_figure(confusion_panels([confusion("clip", 0.3, encoder="clip", text="clip")]))
+    assert len(figure.axes) == 2  # the matrix and the scale of colours
+    assert figure.get_figwidth() == COLUMN_WIDTH
 
 
 def test_the_figure_shows_every_class_and_nothing_is_cut_off():

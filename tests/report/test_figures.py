@@ -86,6 +86,8 @@ def test_of_an_encoder_measured_block_by_block_one_is_drawn_as_it_comes_else_the
     assert [curve.model for curve in panel.curves] == ["clip block 3", "dino"]
     [panel] = roc_panels([*made, coherence("clip", 0.55)])
     assert [curve.model for curve in panel.curves] == ["clip"]
+    panels = roc_panels([*made, coherence("clip", 0.55, study="another")])
+    assert sorted(curve.model for panel in panels for curve in panel.curves) == ["clip", "clip block 3"]
 
 
 def test_layers_are_a_line_an_encoder_in_the_order_of_blocks():
@@ -190,6 +192,14 @@ def test_nothing_drawn_is_cut_off():
         assert box.y0 >= 0
         assert box.x1 <= figure.get_figwidth()
         assert box.y1 <= figure.get_figheight()
+
+
+def test_a_row_of_curves_is_as_high_as_its_own_legend_needs():
+    few = [with_pr(coherence("one", 0.6), 0.3)]
+    many = [with_pr(coherence(f"encoder-{at}", 0.5 + at / 50, study="many"), 0.3) for at in range(9)]
+    panels = roc_panels([*few, *many])
+    assert roc_figure(panels).get_figheight() == pytest.approx(sum(panel.height for panel in panels))
+    assert panels[0].height != panels[1].height
 
 
 def test_two_records_for_one_bar_or_curve_are_an_error():
