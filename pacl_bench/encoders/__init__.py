@@ -154,20 +154,27 @@ def load_every_block(name: str) -> "list[VisionEncoder]":
     """The encoder that a name with `?block=all` stands for, once for each of its blocks, the first block first.
 
     They share their weights, and what is encoded for one of them is encoded for all in one pass. They are called
-    `NAME block 0` and so on.
+    `NAME block 0` and so on. What has no blocks (pixels, crf-kernel) stands for itself.
+
+    Raises:
+        UsageError: attention other than CLIP's own, which changes the last block alone.
     """
     spec = parse_spec(with_option(name, "block", None))
-    first = load_encoder(with_option(name, "block", 0))
-    if first.blocks_share_a_pass:
-        encoders = [first.at_block(block) for block in range(first.num_blocks)]
+    plain = load_encoder(with_option(name, "block", None))
+    if plain.num_blocks == 1:
+        return [plain]
+    if plain.attention != "clip":
+        raise UsageError(f"{spec.name}: attention={plain.attention} changes the last block alone; leave out block=all.")
+    if plain.blocks_share_a_pass:
+        encoders = [plain.at_block(block) for block in range(plain.num_blocks)]
     else:
-        encoders = [load_encoder(with_option(name, "block", block)) for block in range(first.num_blocks)]
+        encoders = [load_encoder(with_option(name, "block", block)) for block in range(plain.num_blocks)]
     for encoder in encoders:
         encoder.name, encoder.spec = (
             block_name(spec.name, encoder.block),
             with_option(spec.text, "block", encoder.block),
         )
-        encoder.siblings = tuple(encoders) if first.blocks_share_a_pass else ()
+        encoder.siblings = tuple(encoders) if plain.blocks_share_a_pass else ()
     return encoders
 
 

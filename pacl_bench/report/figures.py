@@ -6,7 +6,7 @@ Sizes are in inches and made for a paper: 3.3 is a column, 6.9 the width of the 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,9 @@ LEGEND: dict[str, Any] = {
 }
 
 
+FIRST_RECALL = 0.01  # before it precision is that of few pairs: a spike that says nothing
+
+
 @dataclass(frozen=True)
 class Curve:
     """One model's ROC curve (fpr, tpr) or precision-recall curve (recall, precision)."""
@@ -81,6 +84,12 @@ class Curve:
         """As it stands in the legend."""
         interval = "" if np.isnan(self.ci[0]) else f" [{self.ci[0]:.3f}, {self.ci[1]:.3f}]"
         return f"{self.model}  {self.area:.3f}{interval}"
+
+    def beyond(self, least: float) -> "Curve":
+        """From x = least on."""
+        kept = np.asarray(self.x) >= least
+        band = None if self.band is None else (np.asarray(self.band[0])[kept], np.asarray(self.band[1])[kept])
+        return replace(self, x=np.asarray(self.x)[kept], y=np.asarray(self.y)[kept], band=band)
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class RocPanel:
     def draw_pr(self, ax: Axes | None = None) -> Axes:
         """The precision-recall curves, the precision of guessing, and average precision in the legend."""
         ax = _axes(COLUMN_WIDTH, self.height) if ax is None else ax
-        self._draw_curves(ax, self.pr_curves)
+        self._draw_curves(ax, [curve.beyond(FIRST_RECALL) for curve in self.pr_curves])
         if not np.isnan(self.same_class_share):
             label = f"chance  {self.same_class_share:.3f}"
             ax.axhline(self.same_class_share, color=VANILLA, ls=(0, (2, 2)), lw=0.8, label=label, zorder=1)

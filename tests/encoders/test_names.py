@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pacl_bench import load_encoder, load_text_encoder
-from pacl_bench.encoders import ENCODERS
+from pacl_bench.encoders import ENCODERS, load_every_block
 from pacl_bench.encoders.spec import parse_spec
 from pacl_bench.errors import UsageError
 
@@ -88,3 +88,12 @@ def test_every_entry_names_a_real_model() -> None:
             assert timm.is_model_pretrained(entry.model), name
         elif entry.library == "open_clip":
             assert entry.tag in open_clip.list_pretrained_tags_by_model(entry.model), name
+
+
+def test_what_has_no_blocks_stands_for_itself_in_a_sweep() -> None:
+    assert [encoder.name for encoder in load_every_block("pixels?block=all")] == ["pixels"]
+
+
+def test_a_changed_attention_has_no_other_blocks() -> None:
+    with pytest.raises(UsageError, match="attention=sclip changes the last block alone; leave out block=all"):
+        load_every_block("tiny-clip?attention=sclip&block=all")
