@@ -131,11 +131,11 @@ def detail_label_maps(file: Path) -> dict[str, Callable[[], LabelMap]]:
 
 def paint_regions(file: Path, image: dict[str, Any], regions: Iterable[dict[str, Any]]) -> LabelMap:
     """One image's regions painted in their order, the later over the earlier, as the challenge's API does."""
-    label_map = np.zeros((image["height"], image["width"]), np.uint8)
     try:
+        label_map = np.zeros((image["height"], image["width"]), np.uint8)
         for region in regions:
             label_map[decode_rle(region["segmentation"])] = CONTEXT_TABLE[region["category_id"]]
-    except (ValueError, IndexError, KeyError, TypeError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{file}: a region of {image['file_name']} cannot be read ({error}).") from None
     return label_map
 

@@ -160,8 +160,8 @@ def test_another_json_is_named(voc2010: Path, text: str, said: str) -> None:
         prepare("context59")
 
 
-@pytest.mark.parametrize("counts", ["", "0", "0g1", "0f1n"])
-def test_a_broken_region_is_named(voc2010: Path, counts: str) -> None:
+@pytest.mark.parametrize("counts", ["", "0", "0g1", "0f1n", [3, 4]])
+def test_a_broken_region_is_named(voc2010: Path, counts: str | list[int]) -> None:
     put_json(voc2010)
     content = json.loads((voc2010 / "trainval_merged.json").read_text())
     content["annos_segmentation"][-1]["segmentation"]["counts"] = counts
