@@ -70,6 +70,8 @@ def prepare_context(entry: SegmentationSet) -> str:
         source, label_maps = mat_folder.name, mat_label_maps(mat_folder, root / "ImageSets/Main/val.txt")
     else:
         raise UsageError(f"{entry.name}: neither {merged} nor {mat_folder} is there. {entry.steps}")
+    if not label_maps:
+        raise RunError(f"{entry.name}: {root / source} has no val image. Get it anew. {entry.steps}")
     # a folder for each source, renamed when it is whole: a half one is never read, and sources never mix
     unfinished = label_folder.with_name(f".{label_folder.name}.{source}.partial")
     _write_all(label_maps, unfinished)
