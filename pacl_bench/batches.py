@@ -163,13 +163,13 @@ class CachedBatches:
         self.drawing, self.skipped = drawing, skipped
         self.images = TrainingImages(vision, sets)
         self.num_pairs = len(self.images)
-        self.batch_size = min(drawing.batch_size, self.num_pairs)
         skipped.add(self.num_pairs + len(self.images.skipped), self.images.skipped)
         if not self.num_pairs:
             raise UsageError(f"no image of {'+'.join(pairs.name for pairs in sets)} decodes ({skipped.summary()}).")
         skipped.report(f"{self.num_pairs:,} images")
         self.texts = TrainingTexts(self.images.captions, text)
-        self.times = repeats([pairs.weight for pairs in sets], self.images.sizes)
+        self.times = repeats(sets, self.images.sizes)
+        self.batch_size = min(drawing.batch_size, epoch_size(self.images.sizes, self.times))
 
     def batch(self, step: int) -> Batch:
         """The same for a step whatever was asked for before."""
@@ -266,7 +266,7 @@ def shuffled(sizes: list[int], times: list[float], batch_size: int, step: int, s
         sizes: images of each set, which are numbered through. times: how often an epoch shows each of them; where
             that is no whole number, another part of the set is shown once more in each epoch.
     """
-    num_images = sum(round(size * often) for size, often in zip(sizes, times, strict=True))
+    num_images = epoch_size(sizes, times)
     epoch, position = divmod(step, num_images // batch_size)
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(num_images)[position * batch_size : (position + 1) * batch_size]
@@ -275,6 +275,11 @@ def shuffled(sizes: list[int], times: list[float], batch_size: int, step: int, s
     starts = accumulate(sizes, initial=0)
     shown = [_shown(start, size, often, random) for start, size, often in zip(starts, sizes, times, strict=False)]
     return np.concatenate(shown)[order].tolist()
+
+
+def epoch_size(sizes: list[int], times: list[float]) -> int:
+    """How many images an epoch shows; with weights not quite as many as there are, since each set's are rounded."""
+    return sum(round(size * often) for size, often in zip(sizes, times, strict=True))
 
 
 def _shown(start: int, size: int, times: float, random: np.random.Generator) -> np.ndarray:

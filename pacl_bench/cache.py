@@ -385,7 +385,8 @@ def _about(file: Path) -> dict[str, Any]:
         about = json.loads(file.read_text())
     except (OSError, ValueError):
         return {}
-    return about if isinstance(about, dict) else {}
+    ours = isinstance(about, dict) and isinstance(about.get("encoder"), str)
+    return about if ours else {}
 
 
 def _is_locked(key: str) -> bool:

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pacl_bench.errors import UsageError
+
 
 def write_text(file: Path, text: str) -> None:
     """Writes to a temporary name beside the file and renames: a reader never sees half of it."""
@@ -17,6 +19,14 @@ def write_text(file: Path, text: str) -> None:
 def write_json(file: Path, content: Any) -> None:
     """As `write_text`; NaN and infinity, which JSON does not know, are refused with a ValueError."""
     write_text(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_text(file: Path) -> str:
+    """What a user's text file holds, without a byte order mark; a UsageError names one that is not UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is no text in UTF-8 ({error}).") from None
 
 
 def safe_name(text: str) -> str:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Item = TypeVar("Item")
-console = Console(stderr=True)
+console = Console(stderr=True, emoji=False)  # a path may hold :ok:, which is no emoji
 
 
 def note(line: str) -> None:

@@ -10,7 +10,7 @@ the turn; a resumed run reads again up to there, and decodes nothing of it.
 import os
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import count, islice
@@ -29,6 +29,7 @@ from pacl_bench.data.images import BrokenImage
 from pacl_bench.data.pairs import Pairs, open_photo, skipped_image
 from pacl_bench.data.shards import RawPair, ShardSet, Skipped, read_pairs
 from pacl_bench.encoders.base import Preprocess
+from pacl_bench.errors import UsageError
 
 LANES = 24  # the most workers a process can have; those it has divide it
 CHUNK = 32  # pairs that travel from a worker together; broken ones count
@@ -94,7 +95,7 @@ class Stream:
 
     def parts(self, epoch: int) -> list[Part]:
         """Of this process, in the order of the epoch: every pair once, or as often as the weights say."""
-        times_of = repeats([pairs.weight for pairs in self.sets], [pairs.num_pairs or 0 for pairs in self.sets])
+        times_of = repeats(self.sets, [pairs.num_pairs or 0 for pairs in self.sets])
         parts = [
             Part(source, keep)
             for pairs, times in zip(self.sets, times_of, strict=True)
@@ -111,9 +112,18 @@ def _sources(pairs: Pairs | ShardSet) -> list[Path] | list[tuple[Pairs, range]]:
     return [(pairs, range(start, min(start + PIECE, len(pairs)))) for start in range(0, len(pairs), PIECE)]
 
 
-def repeats(weights: list[float | None], sizes: list[int]) -> list[float]:
-    """How often an epoch shows each pair of each set: once, or what gives each set its weight's share of the epoch."""
-    times = [1.0 if weight is None else weight * sum(sizes) / size for weight, size in zip(weights, sizes, strict=True)]
+def repeats(sets: Sequence[Pairs | ShardSet], sizes: list[int]) -> list[float]:
+    """How often an epoch shows each pair of each set: once, or what gives each set its weight's share of the epoch.
+
+    Args:
+        sizes: usable pairs of each set.
+    """
+    empty = next((one.name for one, size in zip(sets, sizes, strict=True) if one.weight is not None and not size), None)
+    if empty is not None:
+        raise UsageError(f"--pairs: {empty} has a weight and no usable pair. Leave it out.")
+    times = [
+        1.0 if one.weight is None else one.weight * sum(sizes) / size for one, size in zip(sets, sizes, strict=True)
+    ]
     return [round(often, 9) for often in times]  # 2.9999999999 is no part of a fourth time
 
 

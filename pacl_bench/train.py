@@ -269,9 +269,9 @@ class TrainState:
             raise UsageError(f"--resume: {file} not found. Leave --resume out to start anew.")
         try:
             content = torch.load(file, map_location=self.log_temperature.device, weights_only=True)
+            theirs = json.loads(content["identity"])
         except Exception:  # whatever a damaged file makes the reader raise
             raise UsageError(f"--resume: {file} is damaged. Move {file.parent} away and start anew.") from None
-        theirs = json.loads(content["identity"])
         changed = [key for key in self.identity if self.identity[key] != theirs.get(key)]
         if changed:
             raise UsageError(

@@ -70,4 +70,4 @@ def test_the_defaults_say_where_shards_were_looked_for(
 
 
 def test_a_comma_within_braces_does_not_split(tmp_path: Path) -> None:
-    assert cli.training._listed_pairs("/d/{a,b}/0.tar:0.5, cc3m:0.5") == ["/d/{a,b}/0.tar:0.5", "cc3m:0.5"]
+    assert cli.options.listed_pairs("/d/{a,b}/0.tar:0.5, cc3m:0.5") == ["/d/{a,b}/0.tar:0.5", "cc3m:0.5"]

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from pacl_bench.batches import Drawing, Loading, SkipLog, open_batches, shuffled
 from pacl_bench.data.pairs import Skipped, load_pairs
+from pacl_bench.data.shards import ShardSet
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.stream import repeats
@@ -136,7 +137,7 @@ def test_failures_are_listed_once_and_a_share_needs_enough_to_judge(tmp_path: Pa
 
 def test_weights_of_sets_in_memory() -> None:
     """A quarter of the epoch from 90 images, three quarters from 30: of the first each third, of the others three."""
-    times = repeats([0.25, 0.75], [90, 30])
+    times = repeats([ShardSet("a", [], 0.25), ShardSet("b", [], 0.75)], [90, 30])
     epochs = [
         [image for step in range(12) for image in shuffled([90, 30], times, 10, 12 * epoch + step, seed=5)]
         for epoch in range(2)
@@ -146,6 +147,16 @@ def test_weights_of_sets_in_memory() -> None:
         assert [counts[image] for image in range(90, 120)] == [3] * 30
         assert sorted(counts[image] for image in range(90)) == [0] * 60 + [1] * 30
     assert set(epochs[0]) != set(epochs[1])
+
+
+def test_an_epoch_that_rounding_makes_smaller_than_a_batch(pairs_csv: Path, clip_spec: str, tmp_path: Path) -> None:
+    """Half of 5 images from 2 and half from 3: each half is rounded to 2, and 96 are wanted a step."""
+    lines = pairs_csv.read_text().splitlines()
+    parts = [pairs_csv.with_name("two.csv"), pairs_csv.with_name("three.csv")]
+    for file, rows in zip(parts, (lines[7:9], lines[9:12]), strict=True):
+        file.write_text("\n".join([lines[0], *rows]) + "\n")
+    config = TrainConfig(clip_spec, clip_spec, "+".join(f"{file}:1" for file in parts), replace(QUICK, batch_size=96))
+    assert train(config, tmp_path / "head").step == QUICK.steps
 
 
 def test_weights_reach_the_training_and_the_card(pairs_csv: Path, clip_spec: str, tmp_path: Path) -> None:

@@ -359,10 +359,15 @@ def test_only_its_own_files_are_touched(pacl, voc: Path, clip_spec: str) -> None
     assert [file.read_text() for file in mine] == ["mine"] * 4
 
 
-def test_sets_of_an_older_version_have_no_names(pacl, voc: Path, clip_spec: str) -> None:
+@pytest.mark.parametrize(
+    "about", [None, '{"encoder": 3, "view": {"x": 1}}', '{"encoder": "unknown", "view": {"x": 1}}']
+)
+def test_sets_of_another_version_have_no_names(pacl, voc: Path, clip_spec: str, about: str | None) -> None:
     encoder, images = load_encoder(clip_spec), load_segmentation("voc20")
     cached_tokens(encoder, images, WHOLE)
     (only_folder() / "about.json").unlink()
+    if about is not None:
+        (only_folder() / "about.json").write_text(about)
     assert len(list(encoded(encoder, images, WHOLE))) == 6
     _, out, _ = pacl("cache", "info")
     assert "unknown" in out

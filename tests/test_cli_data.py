@@ -50,6 +50,19 @@ def test_one_that_is_not_there_does_not_stop_the_others(pacl, voc: Path) -> None
     assert "Did you mean 'voc20'?" in err
 
 
+def test_nothing_to_check(pacl) -> None:
+    assert pacl("check", " ,")[0] == 2
+
+
+def test_names_are_printed_as_they_are(pacl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich makes a smiley of :ok: where it is let."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ok").mkdir()
+    code, out, _ = pacl("check", "folder:ok")
+    assert code == 1
+    assert "folder:ok:" in out
+
+
 def test_where_names_folders_and_steps(pacl, voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = pacl("where")
     assert code == 0

@@ -121,6 +121,9 @@ def test_resuming_another_run_is_refused(config: TrainConfig, tmp_path: Path) ->
         train(replace(config, recipe=replace(QUICK, lr=1.0)), tmp_path / "head", resume=True)
     with pytest.raises(UsageError, match=r"checkpoint\.pt not found"):
         train(config, tmp_path / "nothing", resume=True)
+    torch.save([1], tmp_path / "head" / "checkpoint.pt")
+    with pytest.raises(UsageError, match=r"checkpoint\.pt is damaged"):
+        train(config, tmp_path / "head", resume=True)
 
 
 def test_a_nan_stops_with_the_last_good_state(

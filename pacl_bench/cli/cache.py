@@ -97,7 +97,7 @@ def _view(entry: "Entry") -> str:
         texts = entry.about.get("texts")
         return "texts" if texts is None else f"{texts:,} texts"
     view = dict(entry.about.get("view", {}))
-    if not view:
+    if not {"whole", "short_side"} <= view.keys():
         return entry.key  # written by an older version, which kept no names
     parts = ["whole" if view.pop("whole") else "square", f"{view.pop('short_side')} px"]
     return ", ".join(parts + [f"{name} {value}" for name, value in view.items() if value is not None])

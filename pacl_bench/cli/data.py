@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pacl_bench.cli.options import AsJson, CacheRoot, DataRoot, ResultsRoot, WeightsRoot, listed
+from pacl_bench.cli.options import AsJson, CacheRoot, DataRoot, ResultsRoot, WeightsRoot, listed, listed_pairs
 from pacl_bench.cli.output import print_rows
 from pacl_bench.errors import RunError, UsageError
 
@@ -32,9 +32,12 @@ def data_check(
 
     found: dict[str, list[Finding]] = {}
     absent = []
-    for name in listed(names):
+    wanted = listed_pairs(names)
+    if not wanted:
+        raise UsageError("data check: name a data set; pacl-bench data where lists them.")
+    for name in wanted:
         kind_of(name)  # a name nobody knows is told before the first set is looked at
-    for name in listed(names):
+    for name in wanted:
         try:
             found[name] = check(name, fast)
         except UsageError as error:

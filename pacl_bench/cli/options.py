@@ -1,6 +1,7 @@
 """What several commands share: their options, and how the words in them are read."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,6 +52,11 @@ StudyName = Annotated[
     str | None, typer.Option("--study", help="Name the records are filed under; default the command's.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def listed_pairs(text: str) -> list[str]:
+    """As `listed`, but a comma within braces does not split: /data/{a,b}/00000.tar."""
+    return [part.strip() for part in re.split(r",(?![^{}]*\})", text) if part.strip()]
 
 
 def listed(text: str) -> list[str]:

@@ -16,9 +16,9 @@ def print_rows(rows: Sequence[dict[str, Any]], title: str, as_json: bool) -> Non
     if as_json:
         print(json.dumps(list(rows), indent=1, allow_nan=False))
         return
-    console = Console()
+    console = Console(emoji=False)  # a name may hold :ok:, which is no emoji
     if not console.is_terminal:  # in a pipe, lines are as long as they are
-        console = Console(width=10_000)
+        console = Console(width=10_000, emoji=False)
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
     for column, value in (rows[0] if rows else {}).items():
         table.add_column(column, justify="right" if isinstance(value, int | float) else "left", overflow="fold")

@@ -1,6 +1,5 @@
 """The commands that train heads: quickstart, train, ablate."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from pacl_bench.cli.options import (
     ResultsRoot,
     WeightsRoot,
     listed,
+    listed_pairs,
     torch_device,
 )
 from pacl_bench.cli.output import print_records, print_rows
@@ -38,7 +38,7 @@ def quickstart(
 
     records, report = run(out, seed, smoke)
     print_records(records, as_json)
-    Console(stderr=True).print(f"Report: {report.with_suffix('.html')}", markup=False)
+    Console(stderr=True, emoji=False).print(f"Report: {report.with_suffix('.html')}", markup=False)
 
 
 def train(
@@ -94,7 +94,7 @@ def train(
     from pacl_bench.train import train as run
 
     out = out or Path("heads", default_name(encoder))
-    config = TrainConfig(encoder, text, "+".join(_listed_pairs(pairs)), make_recipe(recipe, changes), seed)
+    config = TrainConfig(encoder, text, "+".join(listed_pairs(pairs)), make_recipe(recipe, changes), seed)
     card = run(config, out, resume, torch_device(device), loading=Loading(workers, max_skipped))
     row = {
         "head": str(out), "steps": card.step, "temperature": round(card.temperature, 4),
@@ -133,11 +133,6 @@ def ablate(
     from pacl_bench.paths import results_root
     from pacl_bench.train import make_recipe
 
-    grid = Grid(listed(encoders), _listed_pairs(pairs), text, make_recipe(recipe, {"steps": steps}), dataset, seed)
+    grid = Grid(listed(encoders), listed_pairs(pairs), text, make_recipe(recipe, {"steps": steps}), dataset, seed)
     records = ablate(grid, out, results_root(), rerun, torch_device(device), Loading(workers, max_skipped))
     print_records(records, as_json)
-
-
-def _listed_pairs(text: str) -> list[str]:
-    """As `listed`, but a comma within braces does not split: /data/{a,b}/00000.tar."""
-    return [part.strip() for part in re.split(r",(?![^{}]*\})", text) if part.strip()]

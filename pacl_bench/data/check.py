@@ -16,6 +16,7 @@ from pacl_bench.data.images import IGNORE_LABEL, SUFFIXES, BrokenImage, ImageSet
 from pacl_bench.data.known import BUILT_IN, declarations, kind_of, load
 from pacl_bench.data.segmentation import SEGMENTATION_SETS, SegmentationSet
 from pacl_bench.data.segmentation_folders import SegmentationFolder
+from pacl_bench.data.shards import ends_as_tar
 from pacl_bench.data.where import told
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.progress import track
@@ -285,4 +286,6 @@ def _shard(file: Path) -> tuple[int, str]:
                         Image.open(packed).load()
     except Exception as error:  # a damaged file can make a decoder raise anything
         return images, f"{file}: {error} (after {images:,} images)"
+    if not ends_as_tar(file):
+        return images, f"{file}: its end is missing (after {images:,} images)"
     return images, "" if images else f"{file}: no image in it"

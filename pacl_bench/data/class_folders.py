@@ -5,6 +5,7 @@ from pathlib import Path
 from pacl_bench.data.images import SUFFIXES, PhotoFiles, files_fingerprint
 from pacl_bench.data.vocabulary import folder_names
 from pacl_bench.errors import UsageError
+from pacl_bench.files import read_text
 
 NAMES = "names.tsv"  # in a folder of the user's own
 
@@ -51,7 +52,7 @@ class ClassFolders(LabelledFiles):
             (file, label)
             for label, folder in enumerate(folders)
             for file in sorted((root / folder).glob("*"))
-            if file.suffix.lower() in SUFFIXES
+            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")  # ._1.jpg of a Mac is no image
         ]
         if not labelled:
             raise UsageError(
@@ -64,7 +65,7 @@ def listed_files(name: str, listing: Path, images: Path, folders: dict[str, str]
     """(file, label) of what a list names, one `<class folder>/<file>` a line; a UsageError for a line that is wrong."""
     label_of = {folder: label for label, folder in enumerate(folders)}
     labelled = []
-    for line in listing.read_text().split():
+    for line in read_text(listing).split():
         folder = line.partition("/")[0]
         if folder not in label_of:
             raise UsageError(f"{name}: {listing} lists {line}, and {folder} is none of its {len(folders)} classes.")
@@ -95,7 +96,7 @@ def open_own_folders(path: Path) -> ClassFolders:
         raise UsageError(f"folder:{path}: no such folder.")
     spoken = path / NAMES
     if spoken.is_file():
-        folders = folder_names(spoken.read_text())
+        folders = folder_names(read_text(spoken))
         unnamed = next((folder for folder, name in folders.items() if not name.strip()), None)
         if unnamed is not None:
             raise UsageError(f"{spoken}: every line must be folder <tab> class name; found {unnamed!r}.")

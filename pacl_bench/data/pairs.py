@@ -250,6 +250,8 @@ def load_pairs(names: str) -> list[Pairs | ShardSet]:
     `cc3m:0.2+cc12m:0.8`: what follows the last colon is a weight if it is a number. A "+" or a colon that belongs to
     the name of a file there is, stays in it.
     """
+    if not names:
+        raise UsageError("--pairs names no set.")
     parsed = [_name_and_weight(name) for name in split_sum(names)]
     weights = [weight for _, weight in parsed]
     if None in weights and any(weights):
@@ -305,7 +307,7 @@ def _load_one(name: str) -> Pairs | ShardSet:
         return Pairs(name, photos, photos.captions, [])
     try:
         pairs = _read(name)
-    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, KeyError) as error:
+    except (ValueError, csv.Error, KeyError, TypeError, AttributeError) as error:  # not as the format has it
         raise UsageError(f"{name} is not readable as pairs, in UTF-8 ({type(error).__name__}: {error}).") from None
     if isinstance(pairs, Pairs) and not len(pairs):
         raise UsageError(f"{name}: no usable pair ({count_skipped(pairs.skipped)}).")

@@ -70,6 +70,8 @@ def prepare_context(entry: SegmentationSet) -> str:
         source, label_maps = mat_folder.name, mat_label_maps(mat_folder, root / "ImageSets/Main/val.txt")
     else:
         raise UsageError(f"{entry.name}: neither {merged} nor {mat_folder} is there. {entry.steps}")
+    if not label_maps:
+        raise RunError(f"{entry.name}: {root / source} has no val image. Get it anew. {entry.steps}")
     # a folder for each source, renamed when it is whole: a half one is never read, and sources never mix
     unfinished = label_folder.with_name(f".{label_folder.name}.{source}.partial")
     _write_all(label_maps, unfinished)
@@ -131,11 +133,11 @@ def detail_label_maps(file: Path) -> dict[str, Callable[[], LabelMap]]:
 
 def paint_regions(file: Path, image: dict[str, Any], regions: Iterable[dict[str, Any]]) -> LabelMap:
     """One image's regions painted in their order, the later over the earlier, as the challenge's API does."""
-    label_map = np.zeros((image["height"], image["width"]), np.uint8)
     try:
+        label_map = np.zeros((image["height"], image["width"]), np.uint8)
         for region in regions:
             label_map[decode_rle(region["segmentation"])] = CONTEXT_TABLE[region["category_id"]]
-    except (ValueError, IndexError, KeyError, TypeError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{file}: a region of {image['file_name']} cannot be read ({error}).") from None
     return label_map
 

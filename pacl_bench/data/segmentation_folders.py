@@ -9,6 +9,7 @@ from PIL import ExifTags, Image
 
 from pacl_bench.data.images import IGNORE_LABEL, SUFFIXES, BrokenImage, PhotoFiles, files_fingerprint
 from pacl_bench.errors import UsageError
+from pacl_bench.files import read_text
 
 NO_CLASS = -1  # in a class table: a raw label that must not occur
 MAX_CLASSES = IGNORE_LABEL  # classes are 0 to 254 in a label map of 8 bits
@@ -149,7 +150,7 @@ def read_user_folder(root: Path, taken: list[str]) -> SegmentationFolder:
 def _own_names(file: Path) -> list[str]:
     if not file.is_file():
         raise UsageError(f"{file} not found: one class name a line, in the order of the numbers in the masks, from 0.")
-    lines = file.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    lines = read_text(file).rstrip().splitlines()
     names = [line.strip() for line in lines if not line.startswith("#")]
     if not any(names):
         raise UsageError(f"{file} names no class.")

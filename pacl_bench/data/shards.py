@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from os import SEEK_END
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from braceexpand import braceexpand
 
@@ -118,20 +118,20 @@ def read_pairs(file: Path) -> Iterator[RawPair | Skipped]:
             members = tar_file_expander([{"url": str(file), "stream": stream}], handler=note)
             for sample in group_by_keys(members, handler=note):
                 yield _raw(sample, f"{file}/{sample['__key__']}")
-            if not damages and not _ends(stream):
+            if not damages and not ends_as_tar(file):
                 note(OSError("cut off"))
     except OSError as error:
         note(error)
     yield from damages[:1]  # reading ends at the first; what else is told is of the same damage
 
 
-def _ends(stream: BinaryIO) -> bool:
+def ends_as_tar(file: Path) -> bool:
     """Whether a tar has its end mark, zeros: cut between two members or within a header, it else reads as whole."""
-    stream.seek(0)
-    if stream.read(262)[257:] != b"ustar":  # compressed: the decompressor notices
-        return True
-    stream.seek(-512, SEEK_END)
-    return not any(stream.read())
+    with file.open("rb") as stream:
+        if stream.read(262)[257:] != b"ustar":  # compressed: the decompressor notices
+            return True
+        stream.seek(-512, SEEK_END)
+        return not any(stream.read())
 
 
 def _raw(sample: dict, where: str) -> RawPair | Skipped:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pacl_bench.errors import UsageError
+from pacl_bench.files import read_text
 from pacl_bench.registry import unknown_name
 
 TEMPLATES = ("paper7", "simple", "openai80")
@@ -73,7 +74,7 @@ def load_vocabulary(name: str, dataset_name: str, classnames: list[str]) -> list
     file = Path(name)
     if not file.is_file():
         raise UsageError(f"{unknown_name(name, VOCABULARIES, 'vocabulary')} Or give a file with one line a class.")
-    return _names_of_classes(str(file), file.read_text(encoding="utf-8-sig"), classnames)
+    return _names_of_classes(str(file), read_text(file), classnames)
 
 
 def _synonyms(dataset_name: str, classnames: list[str]) -> list[list[str]]:
@@ -123,7 +124,7 @@ def load_templates(name: str) -> list[str]:
 
 def read_templates(file: Path) -> list[str]:
     """The templates in a file, each with exactly one `{}` or, as CLIP_benchmark writes it, `{c}`; else a UsageError."""
-    templates = [template.replace("{c}", "{}") for template in _lines(file.read_text())]
+    templates = [template.replace("{c}", "{}") for template in _lines(read_text(file))]
     bad = next((template for template in templates if template.count("{}") != 1), None)
     if bad is not None or not templates:
         raise UsageError(f"{file}: every line must hold exactly one {{}}; found {bad!r}.")

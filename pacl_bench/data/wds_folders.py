@@ -8,11 +8,12 @@ from typing import NamedTuple
 from PIL import Image
 
 from pacl_bench.data.images import BrokenImage, lines_fingerprint, open_image
+from pacl_bench.data.shards import ends_as_tar
 from pacl_bench.data.vocabulary import read_templates
 from pacl_bench.errors import UsageError
+from pacl_bench.files import read_text
 
 IMAGE_SUFFIXES = ("webp", "png", "jpg", "jpeg")
-END_OF_TAR = bytes(512)
 
 
 class Sample(NamedTuple):
@@ -86,7 +87,8 @@ def _samples(shard: Path, num_classes: int) -> list[Sample]:
                     images[key] = (member.offset_data, member.size)
                 elif suffix == "cls" and (content := tar.extractfile(member)) is not None:
                     labels[key] = _label(content.read(), f"{shard}: {member.name}", num_classes)
-        _require_end(shard)
+        if not ends_as_tar(shard):
+            raise tarfile.ReadError("its end is missing")
     except FileNotFoundError:
         raise UsageError(f"{shard} not found, one of those that {shard.parent}/nshards.txt counts.") from None
     except tarfile.TarError as error:
@@ -109,14 +111,6 @@ def _label(content: bytes, where: str, num_classes: int) -> int:
     return int(text)
 
 
-def _require_end(shard: Path) -> None:
-    """tarfile takes a file that stops between two members for a whole one; a whole one ends in empty blocks."""
-    with shard.open("rb") as file:
-        file.seek(-len(END_OF_TAR), io.SEEK_END)
-        if file.read() != END_OF_TAR:
-            raise tarfile.ReadError("its end is missing")
-
-
 def _required(root: Path, name: str) -> str:
     content = _optional(root / name)
     if not content:
@@ -128,4 +122,4 @@ def _required(root: Path, name: str) -> str:
 
 
 def _optional(file: Path) -> str:
-    return file.read_text().strip() if file.is_file() else ""
+    return read_text(file).strip() if file.is_file() else ""

@@ -192,6 +192,16 @@ def test_shards(tmp_path: Path) -> None:
     assert "in 5 of 5 tars" in found["count"].detail
 
 
+def test_a_tar_cut_between_two_members_is_not_whole(tmp_path: Path) -> None:
+    file = shard(tmp_path / "00000.tar", 3)
+    with tarfile.open(file) as tar:
+        last = tar.getmembers()[-1].offset
+    with file.open("r+b") as handle:
+        handle.truncate(last)
+    [told] = by_check(check_shards([file], "mine", fast=False))["shards"].examples
+    assert "its end is missing" in told
+
+
 def test_kinds(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     (mine / "masks").mkdir(parents=True)

@@ -124,7 +124,10 @@ def test_folders_of_the_user(tmp_path: Path) -> None:
     assert (images.name, images.classnames, images.labels) == ("mine", ["dog", "red fox"], [0, 0, 1])
     assert images.official_images == 3
     assert not images.templates
-    (root / "names.tsv").write_text("# mine\nred_fox\tvulpes vulpes\ndog\tpoodle\nwolf\twolf\n")
+    (root / "dog" / "._0.jpg").write_bytes(b"what a Mac leaves beside a file")
+    # with the byte order mark that Windows' editor writes
+    names = "red_fox\tvulpes vulpes\ndog\tpoodle\n# mine\nwolf\twolf\n"
+    (root / "names.tsv").write_text(names, encoding="utf-8-sig")
     named = load_classification(f"folder:{root}")
     assert (named.classnames, named.labels) == (["vulpes vulpes", "poodle", "wolf"], [0, 1, 1])
 
@@ -137,6 +140,9 @@ def test_folders_of_the_user_that_are_none(tmp_path: Path) -> None:
         load_classification(f"folder:{root}")
     (root / "names.tsv").write_text("dog poodle\n")
     with pytest.raises(UsageError, match=r"names.tsv: every line must be folder <tab> class name; found 'dog poodle'"):
+        load_classification(f"folder:{root}")
+    (root / "names.tsv").write_bytes("dog\tchi\xe9n\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"names.tsv is no text in UTF-8"):
         load_classification(f"folder:{root}")
     (tmp_path / "empty" / "a").mkdir(parents=True)
     (tmp_path / "empty" / "b").mkdir()

@@ -81,6 +81,22 @@ def test_coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_pairs("coco-val2017")[0].captions == [["caption 0", "caption 1"]]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {"images": [{"id": 7, "file_name": "7.jpg"}], "annotations": [{"id": 1, "image_id": 7, "caption": None}]},
+    ],
+)
+def test_json_that_is_none_of_cocos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: object) -> None:
+    file = tmp_path / "coco" / "annotations" / "captions_val2017.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(content))
+    monkeypatch.setenv("PACL_DATA", str(tmp_path))
+    with pytest.raises(UsageError, match="coco-val2017 is not readable as pairs"):
+        load_pairs("coco-val2017")
+
+
 def test_sets_add_up(pairs_csv: Path) -> None:
     first, second = load_pairs(f"{pairs_csv}+world-1k")
     assert (first.name, second.name) == ("pairs", "world-1k")

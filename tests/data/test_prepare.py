@@ -152,16 +152,18 @@ def test_a_matlab_file_of_something_else_is_named(voc2010: Path, variables: dict
     [
         ("{", "is not the file of the PASCAL in Detail challenge"),
         ('{"images": []}', "is not the file of the PASCAL in Detail challenge"),
+        ('{"images": [], "annos_segmentation": []}', "has no val image"),
     ],
 )
 def test_another_json_is_named(voc2010: Path, text: str, said: str) -> None:
     (voc2010 / "trainval_merged.json").write_text(text)
     with pytest.raises(RunError, match=rf"trainval_merged\.json {said}"):
         prepare("context59")
+    assert not (voc2010 / "SegmentationClassContext").exists()
 
 
-@pytest.mark.parametrize("counts", ["", "0", "0g1", "0f1n"])
-def test_a_broken_region_is_named(voc2010: Path, counts: str) -> None:
+@pytest.mark.parametrize("counts", ["", "0", "0g1", "0f1n", [3, 4]])
+def test_a_broken_region_is_named(voc2010: Path, counts: str | list[int]) -> None:
     put_json(voc2010)
     content = json.loads((voc2010 / "trainval_merged.json").read_text())
     content["annos_segmentation"][-1]["segmentation"]["counts"] = counts

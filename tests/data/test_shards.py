@@ -122,13 +122,19 @@ def test_declared_sets_are_looked_for_below_the_data_root(tmp_path: Path, monkey
         load_pairs("yfcc15m")
 
 
+def test_a_weight_of_a_set_without_a_usable_pair(tmp_path: Path) -> None:
+    names = f"{write_shards(tmp_path / 'mine', [4])}:1+{write_shards(tmp_path / 'none', [0])}:1"
+    with pytest.raises(UsageError, match="none has a weight and no usable pair"):
+        stream(names).parts(0)
+
+
 def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PACL_DATA", str(tmp_path))
     write_shards(tmp_path / "cc3m", [50, 50])
     write_shards(tmp_path / "cc12m", [150, 150])
     sets = load_pairs("cc3m:3+cc12m:1")
     assert name_of(sets) == "cc3m:0.75+cc12m:0.25"
-    assert repeats([0.75, 0.25], [100, 300]) == [3.0, pytest.approx(1 / 3)]
+    assert repeats(sets, [100, 300]) == [3.0, pytest.approx(1 / 3)]
     shown = Counter(texts(epoch(stream("cc3m:3+cc12m:1"), 0)))
     assert {count for text, count in shown.items() if text.startswith("cc3m")} == {3}
     thinned = [count for text, count in shown.items() if text.startswith("cc12m")]
