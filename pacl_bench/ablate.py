@@ -74,6 +74,8 @@ def head_name(encoder: str, pairs: str, grid: Grid) -> str:
 
 def _require_everything(grid: Grid) -> Found:
     names = [head_name(encoder, pairs, grid) for pairs in grid.pairs for encoder in grid.encoders]
+    if not names:
+        raise UsageError("Nothing to train: give --encoders and --pairs.")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(

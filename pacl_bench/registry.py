@@ -24,3 +24,8 @@ def unknown_name(name: str, known: Iterable[str], kind: str) -> str:
     if nearest:
         return f"Unknown {kind} {name!r}. Did you mean {lowered[nearest[0]]!r}?"
     return f"Unknown {kind} {name!r}. Known: {', '.join(known)}."
+
+
+def listed(text: str) -> list[str]:
+    """The names in a text, separated by commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pacl_bench import records
-from pacl_bench.data.vocabulary import OWN, load_templates, load_vocabulary, split, templates_for, text_hash
+from pacl_bench.data.vocabulary import OWN, load_templates, load_vocabulary, templates_for, text_hash
 from pacl_bench.encoders import load_encoder, load_every_block
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.spec import parse_spec
@@ -19,7 +19,7 @@ from pacl_bench.model.checkpoint import read_card
 from pacl_bench.progress import console
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Record
-from pacl_bench.registry import lookup, unknown_name
+from pacl_bench.registry import listed, lookup, unknown_name
 from pacl_bench.study import Study
 
 Rerun = Literal["missing", "always", "never"]
@@ -88,7 +88,7 @@ def make_settings(evaluator: Evaluator, given: dict[str, Any]) -> Any:
             raise UsageError(f"setting {name}: {value!r} is not what it takes ({_said(hints[name])}).")
     settings = evaluator.settings(**{name: _frozen(value, hints[name]) for name, value in given.items()})
     if "templates" in known:
-        for name in split(settings.templates):
+        for name in listed(settings.templates):
             if name != OWN:
                 load_templates(name)
     return settings
@@ -96,6 +96,8 @@ def make_settings(evaluator: Evaluator, given: dict[str, Any]) -> Any:
 
 def _datasets(evaluator: Evaluator, study: Study, settings: Any) -> list[Any]:
     """The study's data sets; a UsageError where two would overwrite each other's records."""
+    if not study.datasets:
+        raise UsageError("Nothing to measure on: give --datasets.")
     datasets = [evaluator.load_dataset(name) for name in evaluator.expand(study.datasets)]
     names = [dataset.name for dataset in datasets]
     equal = next((name for name in names if names.count(name) > 1), None)
@@ -247,9 +249,9 @@ def _settings_config(settings: Any, dataset: Any) -> dict[str, Any]:
     """The settings as a record holds them, with what the names of templates and vocabularies stand for on this set."""
     config = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
     if "templates" in config:
-        templates = [one for name in split(settings.templates) for one in templates_for(dataset, name)]
+        templates = [one for name in listed(settings.templates) for one in templates_for(dataset, name)]
         config["templates_hash"] = text_hash(templates)
     if "vocabulary" in config:
-        names = [load_vocabulary(one, dataset.name, dataset.classnames) for one in split(settings.vocabulary)]
+        names = [load_vocabulary(one, dataset.name, dataset.classnames) for one in listed(settings.vocabulary)]
         config["vocabulary_hash"] = text_hash([", ".join(of_class) for of_set in names for of_class in of_set])
     return config

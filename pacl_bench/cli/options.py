@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pacl_bench.errors import UsageError
+from pacl_bench.registry import listed
 
 Rerun = Literal["missing", "always", "never"]
 Scope = Literal["across", "within", "all"]
@@ -57,10 +58,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 def listed_pairs(text: str) -> list[str]:
     """As `listed`, but a comma within braces does not split: /data/{a,b}/00000.tar."""
     return [part.strip() for part in re.split(r",(?![^{}]*\})", text) if part.strip()]
-
-
-def listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def at_block(encoders: str, block: str | None) -> str:

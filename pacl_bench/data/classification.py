@@ -228,7 +228,10 @@ def load_classification(name: str) -> LabelledImages:
     if name in CLASSIFICATION_SETS:
         return CLASSIFICATION_SETS[name].read()
     kind, _, path = name.partition(":")
-    if kind in BY_PATH and path:
-        return BY_PATH[kind](Path(path).expanduser())
     known = [*CLASSIFICATION_SETS, *WORLD_CLASSIFICATION]
+    if kind in BY_PATH and path:
+        images = BY_PATH[kind](Path(path).expanduser())
+        if images.name in known:  # their records would overwrite each other
+            raise UsageError(f"{name}: {images.name!r} is the name of another data set. Give the folder another name.")
+        return images
     raise UsageError(unknown_name(name, known, "classification set") + " Or give wds:PATH or folder:PATH.")

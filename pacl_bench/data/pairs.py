@@ -14,7 +14,7 @@ from PIL import Image
 
 from pacl_bench.data.built_in import WorldPhotos
 from pacl_bench.data.declaration import Declaration
-from pacl_bench.data.images import BrokenImage, ImageSet, PhotoFiles, open_image
+from pacl_bench.data.images import MAX_ASPECT, BrokenImage, ImageSet, PhotoFiles, open_image
 from pacl_bench.data.shards import (
     ShardSet,
     Skipped,
@@ -31,7 +31,6 @@ from pacl_bench.registry import unknown_name
 # An image that is no photo: it would cost much memory, or show nothing but its own enlargement.
 MAX_PIXELS = 89_000_000  # where Pillow begins to warn of a decompression bomb
 MIN_SIDE = 16  # pixels
-MAX_ASPECT = 20  # long side by short side
 ABSURD = "absurd size"
 
 
@@ -329,12 +328,12 @@ def _grouped(name: str, rows: list[tuple[str, Path, str]]) -> Pairs:
     """Rows (where, file, caption) to images with their captions; what is empty or not there is skipped and named."""
     captions: dict[Path, list[str]] = {}
     skipped = []
-    there: dict[Path, bool] = {}
+    there = {file: file.is_file() for file in {file for _, file, _ in rows}}  # asked once, not for every caption
     for where, file, caption in rows:
         caption = " ".join(caption.split())
         if not caption:
             skipped.append(Skipped("empty caption", where))
-        elif not there.setdefault(file, file.is_file()):
+        elif not there[file]:
             skipped.append(Skipped("missing image", str(file)))
         else:
             captions.setdefault(file, []).append(caption)

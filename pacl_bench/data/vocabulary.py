@@ -131,11 +131,6 @@ def read_templates(file: Path) -> list[str]:
     return templates
 
 
-def split(text: str) -> list[str]:
-    """The parts between commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def text_hash(lines: list[str]) -> str:
     """sha256 of a list of names or templates, as records hold it."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pacl_bench.data.images import SegmentationImages
-from pacl_bench.data.vocabulary import load_templates, load_vocabulary, split
+from pacl_bench.data.vocabulary import load_templates, load_vocabulary
 from pacl_bench.errors import UsageError
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.model.compatibility import patch_similarity
+from pacl_bench.registry import listed
 
 Names = Literal["best", "mean"]  # of a class's several names a patch takes the best score, or the mean
 
@@ -43,13 +44,13 @@ class ClassTexts(NamedTuple):
 def wordings(templates: str, vocabularies: str, names: Names) -> list[Wording]:
     """Every vocabulary with every set of templates, both comma-separated; a UsageError for none, or two of one name."""
     for option, text in (("--vocabulary", vocabularies), ("--templates", templates)):
-        if not split(text):
+        if not listed(text):
             raise UsageError(f"{option} {text!r}: at least one is wanted.")
-    listed = [Wording(one, vocabulary, names) for vocabulary in split(vocabularies) for one in split(templates)]
-    told = [wording.suffix for wording in listed]
+    made = [Wording(one, vocabulary, names) for vocabulary in listed(vocabularies) for one in listed(templates)]
+    told = [wording.suffix for wording in made]
     if len(set(told)) < len(told):
         raise UsageError(f"--vocabulary {vocabularies} --templates {templates}: one of them stands there twice.")
-    return listed
+    return made
 
 
 def class_texts(model: AlignedModel, images: SegmentationImages, wording: Wording) -> ClassTexts:

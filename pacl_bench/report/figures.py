@@ -87,9 +87,9 @@ class Curve:
 
     def beyond(self, least: float) -> "Curve":
         """From x = least on."""
-        kept = np.asarray(self.x) >= least
-        band = None if self.band is None else (np.asarray(self.band[0])[kept], np.asarray(self.band[1])[kept])
-        return replace(self, x=np.asarray(self.x)[kept], y=np.asarray(self.y)[kept], band=band)
+        kept = [at for at, x in enumerate(self.x) if x >= least]
+        x, y, *band = ([values[at] for at in kept] for values in (self.x, self.y, *(self.band or ())))
+        return replace(self, x=x, y=y, band=(band[0], band[1]) if band else None)
 
 
 @dataclass(frozen=True)
