@@ -24,10 +24,12 @@ from pacl_bench.report.page import Picture, Section, page
 from pacl_bench.report.provenance import images_used
 from pacl_bench.report.tables import (
     ABLATION,
+    compares_protocols,
     figure3_numbers,
     figure8_numbers,
     flat,
     layers_numbers,
+    protocols_table,
     recall_table,
     table1,
     table2,
@@ -99,7 +101,8 @@ def _pictures(report: Path) -> list[Picture]:
 def sections(records: Sequence[Record]) -> dict[str, Section]:
     """The tables and figures of the paper, by the name of their files."""
     ablation = [record for record in records if record.key.study == ABLATION]
-    others = [record for record in records if record.key.study != ABLATION]
+    compared = [record for record in records if compares_protocols(record)]
+    others = [record for record in records if record.key.study != ABLATION and record not in compared]
     return {
         "table1": Section(
             "Table 1: patch classification before and after alignment",
@@ -115,6 +118,14 @@ def sections(records: Sequence[Record]) -> dict[str, Section]:
             "pacl-bench segment --encoders clip-b16 --datasets voc20",
             table2(records),
             images_used(others, "segment"),
+        ),
+        "protocols": Section(
+            "Zero-shot segmentation by protocol",
+            "mIoU, %, of the records that compare protocols: the same models, images and pass under each. No part of "
+            "the paper.",
+            "pacl-bench segment --heads heads/pacl-clip-b16 --datasets voc21 --thresholds 0.1,0.3,0.5",
+            protocols_table(records),
+            images_used(compared, "segment"),
         ),
         "table3": Section(
             "Table 3: training sets × encoders",

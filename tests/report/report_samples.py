@@ -91,6 +91,15 @@ def segment(model: str, miou: float, **given: Any) -> Record:
     return record("segment", model, rows, **given)
 
 
+SWEPT = [f"dataset-miou, background={name}" for name in ("none", "class", "threshold=0.3")]
+
+
+def protocols(model: str, miou: float, **given: Any) -> Record:
+    """A record that compares ways to treat background on voc21."""
+    rows = [_measured("miou", miou, protocol, 392, 0.01) for protocol in SWEPT]
+    return record("segment", model, rows, **{"dataset": "voc21", "study": "protocols"} | given)
+
+
 def classify(model: str, top1: float, dataset: str = "cifar10", **given: Any) -> Record:
     chance = 1 / CLASSES[dataset]
     images = IMAGES[dataset][0]
@@ -150,6 +159,7 @@ def typical() -> list[Record]:
         segment("clip-b16", 0.062, **clip),
         segment("pacl-clip-b16", 0.213, **clip, head=trained),
         segment("pacl-vits14", 0.177, head=trained),
+        protocols("pacl-vits14", 0.07, head=trained),
         *(segment(f"pacl-{pairs}", 0.1 + at / 50, head=head(pairs=pairs), study="ablate")
           for at, pairs in enumerate(["flickr8k", "flickr8k+coco-train2017"])),
         coherence("clip-b16", 0.743), coherence("dino-b16", 0.702), coherence("vits14", 0.688),

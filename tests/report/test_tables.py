@@ -2,7 +2,20 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from report_samples import DATASET, PRESENT, classify, coherence, head, of_block, patches, segment, typical, with_pr
+from report_samples import (
+    DATASET,
+    PRESENT,
+    SWEPT,
+    classify,
+    coherence,
+    head,
+    of_block,
+    patches,
+    protocols,
+    segment,
+    typical,
+    with_pr,
+)
 
 from pacl_bench.errors import UsageError
 from pacl_bench.records import Measurement, Record
@@ -10,10 +23,12 @@ from pacl_bench.report.measured import AFTER, BEFORE, GAP, UNTRAINED, method, tr
 from pacl_bench.report.published import UNKNOWN_PROTOCOL
 from pacl_bench.report.tables import (
     MAJORITY,
+    MEASURED,
     figure3_numbers,
     figure8_numbers,
     flat,
     layers_numbers,
+    protocols_table,
     recall_table,
     table1,
     table2,
@@ -128,6 +143,14 @@ def test_table2_joins_the_data_sets_of_one_model_in_one_row():
     made = [segment("m", 0.2, head=head()), segment("m", 0.3, head=head(), dataset="voc21")]
     [row] = lines(table2(made), protocol=DATASET)
     assert (round(row["voc20", "value"]), round(row["voc21", "value"])) == (20, 30)
+
+
+def test_a_record_that_compares_protocols_has_a_table_of_its_own():
+    made = [segment("plain", 0.2, dataset="voc21"), protocols("before", 0.1), protocols("after", 0.1)]
+    assert {row["model"] for row in lines(table2(made), source=MEASURED)} == {"plain"}
+    [row] = lines(protocols_table(made), protocol=SWEPT[2])
+    assert row["before", "value"] == row["after", "value"] == pytest.approx(10)
+    assert len(lines(protocols_table(made), dataset="voc21")) == 3
 
 
 def test_table2_shows_all_published_rows_as_of_unknown_protocol():
