@@ -103,7 +103,7 @@ def sections(records: Sequence[Record]) -> dict[str, Section]:
     ablation = [record for record in records if record.key.study == ABLATION]
     compared = [record for record in records if compares_protocols(record)]
     others = [record for record in records if record.key.study != ABLATION and record not in compared]
-    return {
+    made = {
         "table1": Section(
             "Table 1: patch classification before and after alignment",
             "Patch accuracy, %. The slides name neither the data set, nor which patches and candidate classes count.",
@@ -173,6 +173,9 @@ def sections(records: Sequence[Record]) -> dict[str, Section]:
             figure="figure8",
         ),
     }
+    if not compared:  # no part of the paper, so not missed
+        del made["protocols"]
+    return made
 
 
 def _write_figure(stem: Path, panels: list[Panel], draw: Callable[[list[Panel]], Figure]) -> None:

@@ -79,17 +79,17 @@ def test_without_records_the_report_is_gaps_and_published_numbers(tmp_path: Path
     if exists:
         (tmp_path / "records").mkdir()
     text = written(tmp_path, [])
-    assert text.count("No record yet. Run: `pacl-bench ") == 8
+    assert text.count("No record yet. Run: `pacl-bench ") == 7
     assert "No record yet. Run: `pacl-bench ablate`" in section(text, "Table 3")
     assert "| 96.51 |" in section(text, "Table 1")
     assert "![" not in text
-    assert "0 of 11" in text
+    assert "0 of 10" in text
 
 
 def test_a_gap_is_told_for_its_section_only():
     text = reported([coherence("vits14", 0.7)])
     assert "No record yet" not in section(text, "Figure 3")
-    assert text.count("No record yet") == 7
+    assert text.count("No record yet") == 6
 
 
 def test_figures_of_an_earlier_report_do_not_outlive_their_records(tmp_path: Path):
