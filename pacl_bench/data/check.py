@@ -127,9 +127,7 @@ def check_segmentation(images: SegmentationImages, fast: bool) -> list[Finding]:
 def check_classification(images: LabelledImages, fast: bool) -> list[Finding]:
     """Counts, images and which classes have any."""
     looked = _sample(len(images), fast)
-    broken = [
-        line for lines in _each(lambda i: _size_of(images, i)[1], looked, f"looking at {images.name}") for line in lines
-    ]
+    broken = _broken_images(images, looked, images.name)
     per_class = np.bincount(np.asarray(images.labels, np.int64), minlength=len(images.classnames))
     return [
         _count(images.name, len(images), images.official_images),
@@ -145,7 +143,7 @@ def check_pairs(pairs: Any, name: str, fast: bool) -> list[Finding]:
         return check_shards(pairs.files, name, fast)
     photos: ImageSet = pairs.photos
     looked = _sample(len(photos), fast)
-    broken = [line for lines in _each(lambda i: _size_of(photos, i)[1], looked, f"looking at {name}") for line in lines]
+    broken = _broken_images(photos, looked, name)
     entry = declarations().get(name)
     return [
         _count(name, len(photos), entry.num_images if entry else len(photos)),
@@ -169,6 +167,12 @@ def _each(look: Callable[[int], Seen], indices: Sequence[int], description: str)
         yield from track(pool.map(look, indices), description, total=len(indices))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _broken_images(images: ImageSet, looked: Sequence[int], name: str) -> list[str]:
+    """What is wrong with each image that does not decode."""
+    found = _each(lambda index: _size_of(images, index)[1], looked, f"looking at {name}")
+    return [line for lines in found for line in lines]
 
 
 def _size_of(images: ImageSet, index: int) -> tuple[tuple[int, int] | None, list[str]]:

@@ -102,7 +102,7 @@ def sections(records: Sequence[Record]) -> dict[str, Section]:
     """The tables and figures of the paper, by the name of their files."""
     ablation = [record for record in records if record.key.study == ABLATION]
     compared = [record for record in records if compares_protocols(record)]
-    others = [record for record in records if record.key.study != ABLATION and record not in compared]
+    others = [record for record in records if record.key.study != ABLATION and not compares_protocols(record)]
     made = {
         "table1": Section(
             "Table 1: patch classification before and after alignment",
