@@ -10,13 +10,13 @@ WITHOUT_TORCH = [
     "pacl_bench.cli",
     "pacl_bench.records",
     "pacl_bench.report",
-    "pacl_bench.listing",
-    "pacl_bench.cache",
+    "pacl_bench.cli.catalog",
+    "pacl_bench.caching.disk",
 ]
 FORBIDDEN = {
     "pacl_bench.metrics": ("pacl_bench.evaluators", "pacl_bench.encoders", "pacl_bench.data", "open_clip", "timm"),
-    "pacl_bench.model": ("pacl_bench.evaluators", "pacl_bench.runner", "pacl_bench.train", "pacl_bench.report"),
-    "pacl_bench.evaluators": ("pacl_bench.runner", "pacl_bench.train", "pacl_bench.report", "pacl_bench.cli"),
+    "pacl_bench.model": ("pacl_bench.evaluators", "pacl_bench.studies", "pacl_bench.training", "pacl_bench.report"),
+    "pacl_bench.evaluators": ("pacl_bench.studies", "pacl_bench.training", "pacl_bench.report", "pacl_bench.cli"),
     "pacl_bench.encoders": ("pacl_bench.model", "pacl_bench.evaluators", "open_clip", "timm", "transformers"),
 }
 

@@ -12,7 +12,7 @@ from pacl_bench.cli.output import print_rows
 from pacl_bench.paths import cache_root as cache_folder
 
 if TYPE_CHECKING:
-    from pacl_bench.cache import Entry
+    from pacl_bench.caching.disk import Entry
 
 app = typer.Typer(help="The cache of patch tokens and text embeddings.", no_args_is_help=True)
 
@@ -20,7 +20,7 @@ app = typer.Typer(help="The cache of patch tokens and text embeddings.", no_args
 @app.command("info")
 def cache_info(cache_root: CacheRoot = None, as_json: AsJson = False) -> None:
     """Show what the cache holds, least recently used first: that goes first when room is needed."""
-    from pacl_bench.cache import entries
+    from pacl_bench.caching.disk import entries
 
     held = entries()
     if as_json:
@@ -38,7 +38,7 @@ def cache_clear(
     cache_root: CacheRoot = None,
 ) -> None:
     """Delete what the cache holds, except what another process is using."""
-    from pacl_bench.cache import clear, entries
+    from pacl_bench.caching.disk import clear, entries
 
     removed, kept = clear(encoder, dataset)
     print(f"Removed {_counted(removed)}.")
@@ -48,7 +48,7 @@ def cache_clear(
 
 
 def _totals(held: "list[Entry]") -> dict[str, Any]:
-    from pacl_bench.cache import cache_limit
+    from pacl_bench.caching.disk import cache_limit
 
     total = sum(entry.bytes for entry in held)
     return {"folder": str(cache_folder()), "bytes": total, "limit_bytes": cache_limit()}

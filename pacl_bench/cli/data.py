@@ -9,7 +9,7 @@ from pacl_bench.cli.output import print_rows
 from pacl_bench.errors import RunError, UsageError
 
 if TYPE_CHECKING:
-    from pacl_bench.data.check import Finding
+    from pacl_bench.data.tools.check import Finding
 
 app = typer.Typer(help="Data sets: check, fetch, find and prepare them.", no_args_is_help=True)
 
@@ -27,8 +27,8 @@ def data_check(
 
     Exit code 0: all well or only warnings, 1: something is broken, 2: not found.
     """
-    from pacl_bench.data.check import check
-    from pacl_bench.data.known import kind_of
+    from pacl_bench.data.catalog import kind_of
+    from pacl_bench.data.tools.check import check
 
     found: dict[str, list[Finding]] = {}
     absent = []
@@ -63,8 +63,8 @@ def data_fetch(
 
     It can be stopped with Ctrl-C: the same command goes on from there.
     """
-    from pacl_bench.data.fetch import fetch, missing, steps
-    from pacl_bench.data.known import declaration
+    from pacl_bench.data.catalog import declaration
+    from pacl_bench.data.tools.fetch import fetch, missing, steps
 
     entry = declaration(name)
     _print_steps(name, steps(entry))
@@ -84,9 +84,9 @@ def data_where(
     as_json: AsJson = False,
 ) -> None:
     """Say what is found where and how much space it takes, and how to get what is missing."""
-    from pacl_bench.data import where
-    from pacl_bench.data.fetch import steps
-    from pacl_bench.data.known import declaration
+    from pacl_bench.data.catalog import declaration
+    from pacl_bench.data.tools import where
+    from pacl_bench.data.tools.fetch import steps
 
     rows = where.sets(listed(names))
     told = {name: steps(declaration(name)) for name in listed(names)}
@@ -106,7 +106,7 @@ def data_prepare(
     data_root: DataRoot = None,
 ) -> None:
     """Convert what a data set needs converted: PASCAL Context's annotations to PNGs of its 59 classes."""
-    from pacl_bench.data.prepare import prepare
+    from pacl_bench.data.tools.prepare import prepare
 
     print(prepare(name))
 

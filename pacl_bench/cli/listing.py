@@ -15,6 +15,6 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List what has a name: encoders, datasets, pairs, studies."""
-    from pacl_bench import listing
+    from pacl_bench.cli import catalog
 
-    print_rows(getattr(listing, what)(), f"pacl-bench {what}", as_json)
+    print_rows(getattr(catalog, what)(), f"pacl-bench {what}", as_json)

@@ -188,8 +188,8 @@ def run(
 ) -> None:
     """Run a study from its file."""
     from pacl_bench.paths import results_root
-    from pacl_bench.runner import run_study
-    from pacl_bench.study import load_study
+    from pacl_bench.studies.runner import run_study
+    from pacl_bench.studies.study import load_study
 
     print_records(run_study(load_study(study), results_root(), rerun, torch_device(device)), as_json)
 
@@ -217,12 +217,12 @@ def _measure(
     save_predictions: Path | None = None,
 ) -> None:
     from pacl_bench.paths import results_root
-    from pacl_bench.runner import run_study
-    from pacl_bench.study import Study
+    from pacl_bench.studies.runner import run_study
+    from pacl_bench.studies.study import Study
 
     keep = None
     if save_predictions is not None:
-        from pacl_bench.predictions import label_writer
+        from pacl_bench.studies.predictions import label_writer
 
         keep = lambda model, images: label_writer(save_predictions / model, images)  # noqa: E731
     made = Study(study or evaluator, evaluator, listed(encoders), listed(heads), listed(datasets), settings)
@@ -234,7 +234,7 @@ def _score_predictions(
 ) -> None:
     from pacl_bench.data.segmentation import load_segmentation
     from pacl_bench.paths import results_root
-    from pacl_bench.predictions import score_predictions
+    from pacl_bench.studies.predictions import score_predictions
 
     sets = [load_segmentation(one) for one in listed(datasets)]
     made = [

@@ -27,7 +27,7 @@ def show_alignment(
     weights_root: WeightsRoot = None,
 ) -> None:
     """Where is the word? Similarity of each patch with it, before and after alignment: Figure 2."""
-    from pacl_bench.show import alignment_rows, read_photos
+    from pacl_bench.studies.pictures import alignment_rows, read_photos
 
     models = _models(encoders, heads, torch_device(device))
     _save_picture(alignment_rows(models, read_photos(images), word), out)
@@ -44,7 +44,7 @@ def show_similarity(
 ) -> None:
     """Which patches of this and other images resemble a marked one? Figure 4."""
     from pacl_bench.encoders import load_encoder
-    from pacl_bench.show import read_photos, similarity_rows
+    from pacl_bench.studies.pictures import read_photos, similarity_rows
 
     if not listed(encoders):
         raise UsageError("Nothing to show: give --encoders.")
@@ -68,8 +68,8 @@ def show_segmentation(
     """Which of your classes is where? Overlay with legend, and label PNGs of class indices: Figure 6."""
     from pacl_bench.data.vocabulary import load_templates
     from pacl_bench.files import write_text
-    from pacl_bench.predictions import write_label_map
-    from pacl_bench.show import overlay_rows, read_photos, segmented
+    from pacl_bench.studies.pictures import overlay_rows, read_photos, segmented
+    from pacl_bench.studies.predictions import write_label_map
 
     names, prompts = _classes(classes), load_templates(templates)
     _refuse_twice("photos", [file.stem for file in images])
@@ -127,7 +127,7 @@ def _point(text: str) -> tuple[float, float]:
 
 
 def _save_picture(rows: list[Any], out: Path, classnames: list[str] | None = None) -> None:
-    from pacl_bench.report.pictures import save_picture
+    from pacl_bench.report.figures.pictures import save_picture
 
     for file in save_picture(rows, out, classnames):
         print(file)

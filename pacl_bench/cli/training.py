@@ -34,7 +34,7 @@ def quickstart(
     as_json: AsJson = False,
 ) -> None:
     """Every study on the built-in world: no network, no data, minutes on a CPU; ends with a report."""
-    from pacl_bench.quickstart import quickstart as run
+    from pacl_bench.studies.quickstart import quickstart as run
 
     records, report = run(out, seed, smoke)
     print_records(records, as_json)
@@ -88,10 +88,10 @@ def train(
         "patch_scale": patch_scale, "temperature": temperature, "learn_temperature": learn_temperature,
         "noun_share": noun_share, "same_text_is_negative": same_text_is_negative, "steps": steps, "epochs": epochs,
     }  # fmt: skip
-    from pacl_bench.batches import Loading
-    from pacl_bench.model.checkpoint import default_name
-    from pacl_bench.train import TrainConfig, make_recipe
-    from pacl_bench.train import train as run
+    from pacl_bench.model.head_files import default_name
+    from pacl_bench.training.batches import Loading
+    from pacl_bench.training.loop import train as run
+    from pacl_bench.training.recipe import TrainConfig, make_recipe
 
     out = out or Path("heads", default_name(encoder))
     config = TrainConfig(encoder, text, "+".join(listed_pairs(pairs)), make_recipe(recipe, changes), seed)
@@ -128,10 +128,10 @@ def ablate(
     as_json: AsJson = False,
 ) -> None:
     """Train and measure a grid of encoders x training sets: Table 3. Every cell can be stopped and resumed."""
-    from pacl_bench.ablate import Grid, ablate
-    from pacl_bench.batches import Loading
     from pacl_bench.paths import results_root
-    from pacl_bench.train import make_recipe
+    from pacl_bench.studies.ablate import Grid, ablate
+    from pacl_bench.training.batches import Loading
+    from pacl_bench.training.recipe import make_recipe
 
     grid = Grid(listed(encoders), listed_pairs(pairs), text, make_recipe(recipe, {"steps": steps}), dataset, seed)
     records = ablate(grid, out, results_root(), rerun, torch_device(device), Loading(workers, max_skipped))

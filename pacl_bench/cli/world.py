@@ -18,7 +18,7 @@ def world_pretrain(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
 ) -> None:
     """Make a built-in encoder again, as the shipped one was made: half an hour to an hour of CPU."""
-    from pacl_bench import pretrain
+    from pacl_bench.world import pretrain
 
     weights = out / encoder / f"{encoder}.safetensors"
     make = pretrain.pretrain_tiny_clip if encoder == "tiny-clip" else pretrain.pretrain_tiny_dino

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 from operator import attrgetter
 from pathlib import Path
 
-from pacl_bench.data.built_in import WorldLabels
 from pacl_bench.data.class_folders import open_own_folders
-from pacl_bench.data.images import LabelledImages
 from pacl_bench.data.layouts import ClassificationSet, Folders, Listed, TorchvisionFiles, TorchvisionPacked, Wds
 from pacl_bench.data.torchvision_sets import pcam_labels
 from pacl_bench.data.wds_folders import open_wds_folder
-from pacl_bench.data.world import WORLD_CLASSIFICATION
 from pacl_bench.errors import UsageError
+from pacl_bench.image_sets import LabelledImages
 from pacl_bench.paths import data_root
 from pacl_bench.registry import unknown_name
+from pacl_bench.world import WORLD_CLASSIFICATION
+from pacl_bench.world.built_in import WorldLabels
 
 TEST = {"split": "test"}
 IMAGENET_TERMS = "ImageNet's: research, non-commercial"

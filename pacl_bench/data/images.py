@@ -1,69 +1,18 @@
 """Opening image files, and what every set of images offers."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image, ImageFile, ImageOps
 
-from pacl_bench.errors import RunError
+from pacl_bench.image_sets import BrokenImage
 
-IGNORE_LABEL = 255
 MAX_ASPECT = 20  # long side to short side; beyond it, resizing by the short side asks for gigabytes
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"}
-
-
-class BrokenImage(RunError):
-    """A file that does not decode to an image. `file` names it, the message says why."""
-
-    def __init__(self, file: Path | BytesIO | str, cause: str):
-        super().__init__(f"{file}: {cause}")
-        self.file, self.cause = str(file), cause
-
-
-@runtime_checkable
-class ImageSet(Protocol):
-    """Images in a fixed order, each decoded when asked for."""
-
-    @property
-    def name(self) -> str: ...
-
-    def __len__(self) -> int: ...
-
-    def image(self, index: int) -> Image.Image:
-        """An RGB image; BrokenImage where the file does not decode."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when an image is added, removed, moved in order, or replaced by one of another size in bytes."""
-        ...
-
-
-@runtime_checkable
-class SegmentationImages(ImageSet, Protocol):
-    """Images with the class of each pixel."""
-
-    classnames: list[str]
-    official_images: int  # how many the complete set has
-
-    def label_map(self, index: int) -> UInt8[np.ndarray, "height width_px"]:
-        """Class indices from 0 in the order of `classnames`; IGNORE_LABEL where nothing counts."""
-        ...
-
-
-@runtime_checkable
-class LabelledImages(ImageSet, Protocol):
-    """Images with one class each."""
-
-    classnames: list[str]
-    labels: list[int]  # indices into `classnames`
-    official_images: int  # how many the complete set has
-    templates: list[str]  # its own prompt templates; empty where it has none
 
 
 def open_image(file: Path | BytesIO) -> Image.Image:
@@ -127,3 +76,34 @@ def lines_fingerprint(lines: Iterable[str]) -> str:
     for line in lines:
         digest.update(f"{line}\n".encode())
     return digest.hexdigest()
+
+
+# An image that is no photo: it would cost much memory, or show nothing but its own enlargement.
+MAX_PIXELS = 89_000_000  # where Pillow begins to warn of a decompression bomb
+MIN_SIDE = 16  # pixels
+ABSURD = "absurd size"
+
+
+def open_photo(file: Path | BytesIO, name: str) -> Image.Image:
+    """An RGB image to train on; BrokenImage, before its pixels are decoded, where its size is absurd."""
+    try:
+        size = _size(file)
+        if min(size) < MIN_SIDE or max(size) > MAX_ASPECT * min(size) or size[0] * size[1] > MAX_PIXELS:
+            raise BrokenImage(name, f"{ABSURD}, {size[0]} x {size[1]} pixels")
+        return open_image(file)
+    except BrokenImage as broken:
+        # Pillow calls bytes in memory by their address
+        raise BrokenImage(name, broken.cause.partition(" <_io.")[0]) from None
+
+
+def _size(file: Path | BytesIO) -> tuple[int, int]:
+    """(width, height), from the header alone; a plausible one where the header is broken: decoding says how."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # answered by MAX_PIXELS
+            with Image.open(file) as image:
+                return image.size
+    except Image.DecompressionBombError:
+        return MAX_PIXELS, MAX_PIXELS
+    except Exception:
+        return MIN_SIDE, MIN_SIDE

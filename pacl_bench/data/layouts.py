@@ -8,11 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 
 from pacl_bench.data.class_folders import ClassFolders, LabelledFiles, listed_files, require_files
 from pacl_bench.data.declaration import Declaration
-from pacl_bench.data.images import LabelledImages
 from pacl_bench.data.torchvision_sets import PackedImages, open_torchvision
 from pacl_bench.data.vocabulary import has_folder_names, shipped_folder_names, shipped_names, shipped_templates
 from pacl_bench.data.wds_folders import WdsFolder
 from pacl_bench.errors import UsageError
+from pacl_bench.image_sets import LabelledImages
 from pacl_bench.paths import data_root
 
 

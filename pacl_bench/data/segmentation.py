@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int16
 
-from pacl_bench.data.built_in import WorldLabelMaps
 from pacl_bench.data.declaration import Declaration
-from pacl_bench.data.images import IGNORE_LABEL, SegmentationImages
 from pacl_bench.data.segmentation_folders import (
     NAMES_FILE,
     SegmentationFolder,
@@ -17,9 +15,11 @@ from pacl_bench.data.segmentation_folders import (
     read_user_folder,
 )
 from pacl_bench.data.vocabulary import shipped_names
-from pacl_bench.data.world import WORLD_SEGMENTATION
 from pacl_bench.errors import UsageError
+from pacl_bench.image_sets import IGNORE_LABEL, SegmentationImages
 from pacl_bench.registry import unknown_name
+from pacl_bench.world import WORLD_SEGMENTATION
+from pacl_bench.world.built_in import WorldLabelMaps
 
 USER_FOLDER = "folder:"  # `folder:/data/mine` is a user's own set; so is a path that holds a names.txt
 

@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 from PIL import ExifTags, Image
 
-from pacl_bench.data.images import IGNORE_LABEL, SUFFIXES, BrokenImage, PhotoFiles, files_fingerprint
+from pacl_bench.data.images import SUFFIXES, PhotoFiles, files_fingerprint
 from pacl_bench.errors import UsageError
 from pacl_bench.files import read_text
+from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage
 
 NO_CLASS = -1  # in a class table: a raw label that must not occur
 MAX_CLASSES = IGNORE_LABEL  # classes are 0 to 254 in a label map of 8 bits

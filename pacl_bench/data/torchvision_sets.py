@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pacl_bench.data.images import BrokenImage, files_fingerprint
+from pacl_bench.data.images import files_fingerprint
 from pacl_bench.errors import UsageError
+from pacl_bench.image_sets import BrokenImage
 
 
 class PackedImages:

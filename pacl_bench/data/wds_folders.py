@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from pacl_bench.data.images import BrokenImage, lines_fingerprint, open_image
+from pacl_bench.data.images import lines_fingerprint, open_image
 from pacl_bench.data.shards import ends_as_tar
 from pacl_bench.data.vocabulary import read_templates
 from pacl_bench.errors import UsageError
 from pacl_bench.files import read_text
+from pacl_bench.image_sets import BrokenImage
 
 IMAGE_SUFFIXES = ("webp", "png", "jpg", "jpeg")
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 
 from pacl_bench.encoders.base import Preprocess, Tokens, VisionEncoder, frozen, resolve_block
-from pacl_bench.encoders.checkpoints import find_weights, load_strictly, missing_weights, read_state_dict
 from pacl_bench.encoders.spec import VisionOptions
+from pacl_bench.encoders.weights_files import find_weights, load_strictly, missing_weights, read_state_dict
 from pacl_bench.errors import UsageError
 
 IMAGE_SIZE = 224

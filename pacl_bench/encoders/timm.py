@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pacl_bench.encoders.base import Preprocess, Tokens, VisionEncoder, frozen, patch_stride, resolve_block
-from pacl_bench.encoders.checkpoints import failed_download, find_weights, read_state_dict
 from pacl_bench.encoders.hub import hub_access
 from pacl_bench.encoders.spec import Tap, VisionOptions
+from pacl_bench.encoders.weights_files import failed_download, find_weights, read_state_dict
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import unknown_name
 

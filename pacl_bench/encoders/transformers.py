@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pacl_bench.encoders.base import TextEncoder, frozen
-from pacl_bench.encoders.checkpoints import failed_download
 from pacl_bench.encoders.hub import hub_access
+from pacl_bench.encoders.weights_files import failed_download
 from pacl_bench.errors import UsageError
 
 

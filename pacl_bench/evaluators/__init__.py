@@ -1,41 +1,18 @@
 """Evaluators: each measures one model on one data set. They know no paths, no command line, no records on disk."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from pacl_bench.data.classification import CLASSIFICATION_SETS, GROUPS, expand, load_classification
 from pacl_bench.data.segmentation import SEGMENTATION_SETS, load_segmentation
-from pacl_bench.data.world import WORLD_CLASSIFICATION, WORLD_SEGMENTATION
 from pacl_bench.encoders.base import VisionEncoder
+from pacl_bench.evaluators.base import Evaluator, Result
 from pacl_bench.evaluators.classification import ClassificationSettings, evaluate_classification
 from pacl_bench.evaluators.coherence import CoherenceSettings, evaluate_coherence
 from pacl_bench.evaluators.patches import PatchSettings, evaluate_patches
 from pacl_bench.evaluators.segmentation import Keep, SegmentationSettings, evaluate_segmentation
 from pacl_bench.metrics.coherence import Curve
 from pacl_bench.model.aligned import AlignedModel
-from pacl_bench.records import Measurement
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an evaluator found: numbers, and curves where there are some (name -> axis -> points)."""
-
-    measurements: list[Measurement]
-    curves: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    cost: dict[str, Any] = field(default_factory=dict)  # what the pass took, for the provenance
-
-
-@dataclass(frozen=True)
-class Evaluator:
-    """One of the four studies."""
-
-    settings: type  # its dataclass of settings
-    datasets: tuple[str, ...]  # the sets it can be run on
-    load_dataset: Callable[[str], Any]
-    evaluate: Callable[..., Result]  # of model, data set, settings; "segment" takes `keep` too
-    needs_text: bool  # measures an aligned model; else a bare vision encoder will do
-    expand: Callable[[Iterable[str]], list[str]] = list  # puts the members in place of the name of a group
+from pacl_bench.world import WORLD_CLASSIFICATION, WORLD_SEGMENTATION
 
 
 def _coherence(model: VisionEncoder | AlignedModel, images: Any, settings: CoherenceSettings) -> Result:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pacl_bench.data.images import LabelledImages
+from pacl_bench.caching.encoded_set import encoded
 from pacl_bench.data.vocabulary import templates_for
-from pacl_bench.features import View, encoded
+from pacl_bench.encoders.view import View
+from pacl_bench.image_sets import LabelledImages
 from pacl_bench.metrics.bootstrap import bootstrap_interval
 from pacl_bench.metrics.classification import mean_per_class_recall, recall_per_class, top1
 from pacl_bench.model.aligned import AlignedModel

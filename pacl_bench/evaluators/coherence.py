@@ -7,11 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pacl_bench.data.images import SegmentationImages
+from pacl_bench.caching.encoded_set import encoded
 from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
+from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
 from pacl_bench.evaluators.patches import counted_patches
-from pacl_bench.features import View, encoded
+from pacl_bench.image_sets import SegmentationImages
 from pacl_bench.metrics.coherence import Coherence, Estimate, pairwise_coherence
 from pacl_bench.metrics.pair_counts import Scope
 from pacl_bench.model.aligned import AlignedModel

@@ -17,10 +17,11 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from pacl_bench.data.images import IGNORE_LABEL, SegmentationImages
+from pacl_bench.caching.encoded_set import encoded
 from pacl_bench.data.vocabulary import load_templates
+from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
-from pacl_bench.features import View, encoded
+from pacl_bench.image_sets import IGNORE_LABEL, SegmentationImages
 from pacl_bench.metrics.bootstrap import bootstrap_interval
 from pacl_bench.metrics.segmentation import confusion_matrix
 from pacl_bench.model.aligned import AlignedModel

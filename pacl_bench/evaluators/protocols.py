@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from pacl_bench.data.images import IGNORE_LABEL
-from pacl_bench.evaluators.tallies import Sweep, Tallies, over_data_set, over_images
+from pacl_bench.evaluators.iou_counts import Sweep, Tallies, over_data_set, over_images
 from pacl_bench.evaluators.upsampling import Side, best_class, pixel_scores
+from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.metrics.segmentation import near_boundary
 from pacl_bench.records import Measurement
 

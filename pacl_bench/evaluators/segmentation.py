@@ -27,13 +27,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from pacl_bench.data.images import IGNORE_LABEL, SegmentationImages
+from pacl_bench.caching.encoded_set import encoded, is_cached
+from pacl_bench.encoders.batched import ahead
+from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.evaluators.patches import background_class
+from pacl_bench.evaluators.prompts import Names, class_scores, class_texts, wordings
 from pacl_bench.evaluators.protocols import SCALE, Rules, Scorer, read_pixels
 from pacl_bench.evaluators.upsampling import Upsampling, placing
-from pacl_bench.evaluators.wording import Names, class_scores, class_texts, wordings
-from pacl_bench.features import View, ahead, encoded, is_cached
+from pacl_bench.image_sets import IGNORE_LABEL, SegmentationImages
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.progress import console
 from pacl_bench.records import Measurement

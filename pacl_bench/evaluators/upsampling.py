@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pacl_bench.encoders.base import VisionEncoder
-from pacl_bench.features import View
-from pacl_bench.windows import window_starts
+from pacl_bench.encoders.view import View
+from pacl_bench.encoders.windows import window_starts
 
 Upsampling = Literal["bilinear", "nearest"]
 TILE_ENTRIES = 1 << 18  # scores of pixels held at once, pixels x classes (1 MB): bounds memory, and suits the cache

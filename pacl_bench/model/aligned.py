@@ -8,14 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pacl_bench.caching.texts import cached_texts
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder, frozen, state_sha256
 from pacl_bench.encoders.spec import with_alias
 from pacl_bench.errors import UsageError
-from pacl_bench.features import cached_texts
-from pacl_bench.model.checkpoint import FrozenPart, HeadCard, load_embedder, read_card
 from pacl_bench.model.compatibility import compatibility
 from pacl_bench.model.embedder import VisionEmbedder
+from pacl_bench.model.head_files import FrozenPart, HeadCard, load_embedder, read_card
 
 
 @dataclass

@@ -10,16 +10,11 @@ from pacl_bench import records as store
 from pacl_bench.files import write_text
 from pacl_bench.records import Record
 from pacl_bench.report import html
-from pacl_bench.report.confusion import confusion_figure, confusion_panels
-from pacl_bench.report.figures import (
-    bar_figure,
-    bar_panels,
-    layers_figure,
-    layers_panels,
-    roc_figure,
-    roc_panels,
-    save,
-)
+from pacl_bench.report.figures.bars import bar_figure, bar_panels
+from pacl_bench.report.figures.confusion import confusion_figure, confusion_panels
+from pacl_bench.report.figures.layers import layers_figure, layers_panels
+from pacl_bench.report.figures.roc import roc_figure, roc_panels
+from pacl_bench.report.figures.style import save
 from pacl_bench.report.page import Picture, Section, page
 from pacl_bench.report.provenance import images_used
 from pacl_bench.report.tables import (

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
-from pacl_bench.report.measured import GAP, PARTS
+from pacl_bench.report.rows import GAP, PARTS
 from pacl_bench.report.tables import MEASURED
 
 Shown = dict[str, list[str]]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pacl_bench.records import Record
-from pacl_bench.report.measured import AFTER, GAP, method, recipe, training_set
+from pacl_bench.report.rows import AFTER, GAP, method, recipe, training_set
 
 Rows = list[dict[str, str]]  # of one table: all have the same columns
 

@@ -4,7 +4,7 @@ import csv
 import math
 from importlib.resources import files
 
-from pacl_bench.report.measured import GAP, Row
+from pacl_bench.report.rows import GAP, Row
 
 UNKNOWN_PROTOCOL = "published, protocol unknown"
 

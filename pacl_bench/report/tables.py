@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from pacl_bench.records import Record
-from pacl_bench.report.measured import (
+from pacl_bench.report.published import UNKNOWN_PROTOCOL, published
+from pacl_bench.report.rows import (
     AFTER,
     GAP,
     METHODS,
@@ -21,7 +22,6 @@ from pacl_bench.report.measured import (
     require_one_a_cell,
     without_inner_blocks,
 )
-from pacl_bench.report.published import UNKNOWN_PROTOCOL, published
 
 MEASURED = "measured"  # the source of all rows but the published
 ABLATION = "ablate"  # the study that fills Table 3

@@ -13,8 +13,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from pacl_bench.data.classification import CLASSIFICATION_SETS, load_classification
-from pacl_bench.data.images import LabelledImages
 from pacl_bench.errors import UsageError
+from pacl_bench.image_sets import LabelledImages
 
 LABELS = [1, 0, 1]  # of three images, in the order in which the layout has them
 

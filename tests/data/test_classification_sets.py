@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from pacl_bench.data.classification import CLASSIFICATION_SETS, GROUPS, TWELVE, expand, load_classification
-from pacl_bench.data.images import LabelledImages
 from pacl_bench.data.layouts import ClassificationSet, TorchvisionFiles, TorchvisionPacked, Wds
 from pacl_bench.data.vocabulary import templates_for
 from pacl_bench.errors import UsageError
+from pacl_bench.image_sets import LabelledImages
 
 EVERY = pytest.mark.parametrize("entry", CLASSIFICATION_SETS.values(), ids=lambda entry: entry.name)
 NUM_CLASSES = {

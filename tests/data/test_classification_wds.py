@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from pacl_bench.data.classification import load_classification
-from pacl_bench.data.images import BrokenImage, LabelledImages
 from pacl_bench.errors import UsageError
+from pacl_bench.image_sets import BrokenImage, LabelledImages
 
 webdataset = pytest.importorskip("webdataset")
 

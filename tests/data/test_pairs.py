@@ -9,10 +9,13 @@ import pytest
 from PIL import Image
 
 from pacl_bench.data.captions import noun_prompts, nouns
-from pacl_bench.data.images import BrokenImage, open_image
-from pacl_bench.data.pairs import count_skipped, load_pairs, skipped_image, split_sum
+from pacl_bench.data.images import open_image
+from pacl_bench.data.pair_names import split_sum
+from pacl_bench.data.pair_readers import count_skipped, skipped_image
+from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.vocabulary import load_templates
 from pacl_bench.errors import UsageError
+from pacl_bench.image_sets import BrokenImage
 
 
 def test_csv(pairs_csv: Path) -> None:

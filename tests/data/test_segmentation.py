@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pacl_bench.data.images import BrokenImage, SegmentationImages
 from pacl_bench.data.segmentation import IGNORE_LABEL, SEGMENTATION_SETS, load_segmentation
 from pacl_bench.data.segmentation_folders import counted_classes, listed_classes
 from pacl_bench.data.vocabulary import load_vocabulary
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.patches import background_class
+from pacl_bench.image_sets import BrokenImage, SegmentationImages
 
 OFFICIAL = {  # classes, images
     "voc20": (20, 1449),

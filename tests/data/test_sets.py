@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pacl_bench.data.images import BrokenImage, ImageSet
 from pacl_bench.data.segmentation import IGNORE_LABEL, load_segmentation
 from pacl_bench.data.vocabulary import TEMPLATES, load_templates
 from pacl_bench.errors import UsageError
+from pacl_bench.image_sets import BrokenImage, ImageSet
 
 
 @pytest.mark.parametrize(("name", "number"), list(zip(TEMPLATES, (7, 1, 80), strict=True)))

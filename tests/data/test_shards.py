@@ -1,7 +1,6 @@
 """Webdataset shards: every pair once an epoch, whatever the workers; what cannot be used is named by cause."""
 
 import io
-import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -9,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from shard_samples import jpeg, write_shards, write_tar
 
 from pacl_bench.data.pairs import load_pairs, name_of, short_name
 from pacl_bench.data.shards import RawPair, ShardSet, Skipped, read_pairs
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import UsageError
-from pacl_bench.stream import LANES, Chunk, Stream, repeats, usable_workers
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from shard_samples import jpeg, write_shards, write_tar
+from pacl_bench.training.stream import LANES, Chunk, Stream, repeats, usable_workers
 
 PREPROCESS = Preprocess(16, 8, (0.0,) * 3, (1.0,) * 3)
 

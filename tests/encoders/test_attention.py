@@ -9,14 +9,15 @@ import torch
 from open_clip.transformer import QuickGELU, VisionTransformer
 
 from pacl_bench import load_encoder, load_text_encoder
-from pacl_bench.encoders import ATTENTIONS, ENCODERS
+from pacl_bench.cli.catalog import encoders as listed_encoders
 from pacl_bench.encoders.attention import VARIANTS
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
+from pacl_bench.encoders.table import ATTENTIONS, ENCODERS
 from pacl_bench.errors import UsageError
-from pacl_bench.listing import encoders as listed_encoders
 from pacl_bench.model.aligned import load_aligned, load_before
-from pacl_bench.train import RECIPES, TrainConfig, train
+from pacl_bench.training.loop import train
+from pacl_bench.training.recipe import RECIPES, TrainConfig
 
 HEADS, WIDTH = 4, 32
 WITH_RESIDUAL = {"clip", "maskclip", "sclip"}

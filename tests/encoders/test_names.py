@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from pacl_bench import load_encoder, load_text_encoder
-from pacl_bench.encoders import ENCODERS, load_every_block
+from pacl_bench.encoders import load_every_block
 from pacl_bench.encoders.spec import parse_spec
+from pacl_bench.encoders.table import ENCODERS
 from pacl_bench.errors import UsageError
 
 

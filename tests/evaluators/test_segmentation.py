@@ -9,8 +9,8 @@ from pacl_bench.data.vocabulary import load_templates
 from pacl_bench.encoders import load_encoder
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import segmentation
+from pacl_bench.evaluators.iou_counts import chance_miou
 from pacl_bench.evaluators.segmentation import SegmentationSettings
-from pacl_bench.evaluators.tallies import chance_miou
 from pacl_bench.model.aligned import AlignedModel, load_before
 from pacl_bench.records import Measurement
 

@@ -19,8 +19,8 @@ from report_samples import (
 
 from pacl_bench.errors import UsageError
 from pacl_bench.records import Measurement, Record
-from pacl_bench.report.measured import AFTER, BEFORE, GAP, UNTRAINED, method, training_set
 from pacl_bench.report.published import UNKNOWN_PROTOCOL
+from pacl_bench.report.rows import AFTER, BEFORE, GAP, UNTRAINED, method, training_set
 from pacl_bench.report.tables import (
     MAJORITY,
     MEASURED,

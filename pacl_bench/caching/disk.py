@@ -1,0 +1,318 @@
+"""The cache on disk: what it holds, how much room that takes, who is using it. No torch here.
+
+    tokens/<key>/           a complete set, never changed again: about.json, index.json, tokens.f16
+    tokens/.partial-<key>/  a set being encoded, or interrupted: about.json, batches.jsonl, tokens.f16
+    texts/<key>.npy         text embeddings; <key>.json beside it says whose they are
+    locks/                  empty files that processes lock: one a set, one for making room
+
+A complete set is in use while a process has it mapped (a shared lock on its tokens), a partial one while a process
+encodes it (the lock of its key). What is in use is never removed. A process that dies leaves no lock behind.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from filelock import FileLock, Timeout
+from rich.filesize import decimal
+
+from pacl_bench.errors import UsageError
+from pacl_bench.files import write_json
+from pacl_bench.paths import cache_root
+from pacl_bench.progress import note
+from pacl_bench.registry import unknown_name
+
+try:
+    import fcntl
+except ImportError:  # Windows, which itself refuses to move a file that is mapped
+    fcntl = None
+
+DEFAULT_LIMIT = "20GB"
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+FREE_SHARE = 0.9  # of the free disk that may be filled
+STALE = 24 * 3600  # seconds after which a temporary file can be of no living process
+ABOUT, INDEX, BATCHES, TOKENS = "about.json", "index.json", "batches.jsonl", "tokens.f16"
+PARTIAL, REMOVED, ROOM = ".partial-", ".removed-", "room"
+_KEY = re.compile(r"[0-9a-f]{32}")
+
+Kind = Literal["tokens", "unfinished", "texts"]
+
+
+def cache_limit() -> int:
+    """PACL_CACHE_LIMIT in bytes: "0", "500MB", "20GB"."""
+    text = os.environ.get("PACL_CACHE_LIMIT", DEFAULT_LIMIT).strip().upper()
+    unit = next((unit for unit in sorted(UNITS, key=len, reverse=True) if text.endswith(unit)), "")
+    try:
+        return int(float(text.removesuffix(unit)) * UNITS.get(unit, 1))
+    except (ValueError, OverflowError):
+        raise UsageError(f"PACL_CACHE_LIMIT={text} is no size; write it like 20GB.") from None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A set of patch tokens, complete or not, or a list of text embeddings."""
+
+    kind: Kind
+    key: str
+    path: Path
+    about: dict[str, Any]  # encoder, dataset, images, bytes ...; empty for what an older version wrote
+    bytes: int
+    used: float  # when it was last used, in seconds since 1970
+
+    @property
+    def encoder(self) -> str:
+        """Its encoder's name."""
+        return self.about.get("encoder", "unknown")
+
+    @property
+    def dataset(self) -> str | None:
+        """Its data set's name; None for texts."""
+        return None if self.kind == "texts" else self.about.get("dataset", "unknown")
+
+    @cached_property
+    def in_use(self) -> bool:
+        """Whether a process reads or encodes it."""
+        if self.kind == "unfinished":
+            return _is_locked(self.key)
+        return self.kind == "tokens" and _is_mapped(self.path / TOKENS)
+
+    @property
+    def claimed(self) -> int:
+        """Bytes that count: of a set being encoded, those it will have."""
+        return max(self.bytes, self.about.get("bytes", 0)) if self.kind == "unfinished" and self.in_use else self.bytes
+
+
+def tokens_folder(key: str) -> Path:
+    """Where a complete set lies."""
+    return cache_root() / "tokens" / key
+
+
+def entries() -> list[Entry]:
+    """All that the cache holds, least recently used first. Files that are not the cache's own are not seen."""
+    tokens = [_folder_entry(path) for path in (cache_root() / "tokens").glob("*")]
+    texts = [_text_entry(path) for path in (cache_root() / "texts").glob("*.npy")]
+    return sorted((entry for entry in tokens + texts if entry is not None), key=lambda entry: entry.used)
+
+
+def fits(key: str, needed: int) -> bool:
+    """Whether `needed` bytes may be kept under `key`, once all that is not in use were removed.
+
+    The bounds are PACL_CACHE_LIMIT for the whole cache, and a disk that stays free.
+    """
+    with lock(ROOM):
+        held = entries()
+        pinned = [entry for entry in held if entry.key != key and entry.in_use]
+    removable = sum(entry.bytes for entry in held) - sum(entry.bytes for entry in pinned)
+    within = sum(entry.claimed for entry in pinned) + needed <= cache_limit()
+    return within and needed <= FREE_SHARE * (_free_disk() + removable)
+
+
+def make_room(key: str, needed: int) -> list[Entry]:
+    """Removes what was used least recently until `needed` bytes under `key` keep the bounds; returns what went.
+
+    To be called under `lock(ROOM)`, with the claim on the room made before it is given back.
+    """
+    _sweep()
+    held = entries()
+    others = [entry for entry in held if entry.key != key]
+    own = sum(entry.bytes for entry in held) - sum(entry.bytes for entry in others)
+    total = sum(entry.claimed for entry in others)
+    removed = []
+    for entry in others:
+        if total + needed <= cache_limit() and needed <= FREE_SHARE * (_free_disk() + own):
+            break
+        if remove(entry):
+            total -= entry.claimed
+            removed.append(entry)
+    return removed
+
+
+def begin(key: str, about: dict[str, Any]) -> Path:
+    """Makes room for a set and claims it; the folder to encode it into, with what an interrupted run left there.
+
+    To be called within `encoding(key)`. `about` names encoder and dataset, and how many bytes the set will have.
+    """
+    folder = tokens_folder(PARTIAL + key)
+    with lock(ROOM):
+        removed = make_room(key, about["bytes"])
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / ABOUT, about)
+    if removed:
+        note(f"made room in the cache: removed {decimal(sum(entry.bytes for entry in removed))}, least recently used")
+    return folder
+
+
+def keep_texts(key: str, embeddings: np.ndarray, about: dict[str, Any]) -> None:
+    """Writes text embeddings, if they fit."""
+    if not fits(key, embeddings.nbytes):
+        return
+    file = texts_file(key)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with lock(ROOM):
+        make_room(key, embeddings.nbytes)
+        with tempfile.NamedTemporaryFile(prefix=PARTIAL, dir=file.parent, delete=False) as made:
+            np.save(made, embeddings)
+        write_json(file.with_suffix(".json"), about)
+        Path(made.name).replace(file)
+
+
+def texts_file(key: str) -> Path:
+    """Where text embeddings lie."""
+    return cache_root() / "texts" / f"{key}.npy"
+
+
+def touch(path: Path) -> None:
+    """Marks an entry as used now."""
+    with suppress(OSError):  # another user's cache, which may be read all the same
+        os.utime(path)
+
+
+def remove(entry: Entry) -> bool:
+    """Deletes an entry; False where it is in use."""
+    if entry.kind == "texts":
+        entry.path.unlink(missing_ok=True)
+        entry.path.with_suffix(".json").unlink(missing_ok=True)
+        return True
+    if entry.kind == "tokens":
+        return not _is_mapped(entry.path / TOKENS) and remove_folder(entry.path)
+    try:
+        with lock(entry.key).acquire(timeout=0):
+            return remove_folder(entry.path)
+    except Timeout:
+        return False
+
+
+def remove_folder(folder: Path) -> bool:
+    """Moves a set's folder out of sight in one step, then deletes it; False where the system forbids that."""
+    away = folder.with_name(f"{REMOVED}{folder.name.removeprefix('.')}-{os.getpid()}")
+    try:
+        folder.rename(away)
+    except OSError:
+        return False
+    shutil.rmtree(away, ignore_errors=True)
+    return True
+
+
+def clear(encoder: str | None = None, dataset: str | None = None) -> tuple[list[Entry], list[Entry]]:
+    """Removes all entries, or those of an encoder or data set; what was removed, and what is kept since it is in use.
+
+    Raises:
+        UsageError: the cache holds nothing of that name.
+    """
+    _sweep()
+    chosen = entries()
+    if encoder is not None:
+        chosen = _named(chosen, "encoder", encoder)
+    if dataset is not None:
+        chosen = _named(chosen, "dataset", dataset)
+    removed = [entry for entry in chosen if remove(entry)]
+    return removed, [entry for entry in chosen if entry not in removed]
+
+
+def _named(chosen: list[Entry], attribute: str, name: str) -> list[Entry]:
+    known = sorted({value for entry in chosen if (value := getattr(entry, attribute)) is not None})
+    if known and name not in known:
+        raise UsageError(f"{unknown_name(name, known, attribute)} See `pacl-bench cache info`.")
+    return [entry for entry in chosen if getattr(entry, attribute) == name]
+
+
+def lock(name: str) -> FileLock:
+    """The lock of a key, or ROOM: one process at a time. It goes with its process."""
+    file = cache_root() / "locks" / f"{name}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(file)
+
+
+@contextmanager
+def encoding(key: str, what: str) -> Iterator[None]:
+    """Within the block no other process encodes the set; if one does, it is waited for, and a line says so."""
+    held = lock(key)
+    try:
+        held.acquire(timeout=0.2)  # who only asks whether the lock is free holds it for a moment
+    except Timeout:
+        note(f"another process is encoding {what}; waiting for it")
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _folder_entry(path: Path) -> Entry | None:
+    key = path.name.removeprefix(PARTIAL)
+    if not _KEY.fullmatch(key) or path.is_symlink() or not path.is_dir():
+        return None
+    try:
+        status = {file.name: file.stat() for file in path.iterdir()}
+        times = [path.stat().st_mtime, *(file.st_mtime for file in status.values())]
+    except FileNotFoundError:  # another process was about to finish or remove it
+        return None
+    if not all(name in {ABOUT, INDEX, BATCHES, TOKENS} or name.endswith(".partial") for name in status):
+        return None  # somebody's own files
+    kind = "tokens" if path.name == key else "unfinished"
+    return Entry(kind, key, path, _about(path / ABOUT), sum(file.st_size for file in status.values()), max(times))
+
+
+def _text_entry(path: Path) -> Entry | None:
+    if not _KEY.fullmatch(path.stem) or path.is_symlink():
+        return None
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return Entry("texts", path.stem, path, _about(path.with_suffix(".json")), status.st_size, status.st_mtime)
+
+
+def _about(file: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    ours = isinstance(about, dict) and isinstance(about.get("encoder"), str)
+    return about if ours else {}
+
+
+def _is_locked(key: str) -> bool:
+    try:
+        with lock(key).acquire(timeout=0):
+            return False
+    except (Timeout, PermissionError):
+        return True
+
+
+def _is_mapped(file: Path) -> bool:
+    """Whether a process holds the shared lock that `mapped` takes."""
+    if fcntl is None:
+        return False
+    try:
+        with file.open("r+b") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:  # locked, or another user's
+        return True
+    return False
+
+
+def _free_disk() -> int:
+    cache_root().mkdir(parents=True, exist_ok=True)
+    return shutil.disk_usage(cache_root()).free
+
+
+def _sweep() -> None:
+    """Deletes what processes left that died while they wrote or removed something."""
+    for path in [*(cache_root() / "tokens").glob(".*"), *(cache_root() / "texts").glob(".*")]:
+        ours = path.name.startswith((PARTIAL, REMOVED)) and not _KEY.fullmatch(path.name.removeprefix(PARTIAL))
+        with suppress(OSError):
+            if ours and time.time() - path.lstat().st_mtime > STALE:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()

@@ -1,0 +1,104 @@
+"""What `pacl-bench list` prints: one row a name, and whether it is found on this machine."""
+
+from typing import Any
+
+from pacl_bench.data.catalog import DECLARED
+from pacl_bench.data.classification import CLASSIFICATION_SETS
+from pacl_bench.data.declaration import Declaration
+from pacl_bench.data.pairs import PAIR_SOURCES
+from pacl_bench.data.segmentation import SEGMENTATION_SETS
+from pacl_bench.data.tools.downloads import DOWNLOADS
+from pacl_bench.encoders.table import ENCODERS, NEEDS_NO_FILE, EncoderEntry
+from pacl_bench.paths import weights_root
+from pacl_bench.studies.study import shipped_studies
+from pacl_bench.world import WORLD_CLASSIFICATION, WORLD_PAIRS, WORLD_SEGMENTATION
+
+Rows = list[dict[str, Any]]
+
+
+def encoders() -> Rows:
+    """The table ENCODERS; "local" says which have a file under PACL_WEIGHTS or need none.
+
+    The others are downloaded where they can be."""
+    return [
+        {
+            "name": name,
+            "what": entry.note,
+            "loads as": _loads_as(entry),
+            "text": "yes" if entry.library == "open_clip" or name == "tiny-clip" else "no",
+            "local": "yes" if entry.library in NEEDS_NO_FILE or _has_file(name, entry) else "no",
+        }
+        for name, entry in ENCODERS.items()
+    ]
+
+
+def _loads_as(entry: EncoderEntry) -> str:
+    tag = f"/{entry.tag}" if entry.tag else ""
+    attention = f"?attention={entry.attention}" if entry.attention != "clip" else ""
+    return f"{entry.library}:{entry.model}{tag}{attention}"
+
+
+def _has_file(name: str, entry: EncoderEntry) -> bool:
+    root = weights_root()
+    return root is not None and any(root.glob(f"{entry.weights or name}.*"))
+
+
+def datasets() -> Rows:
+    """Segmentation and classification sets."""
+    declared = {"segmentation": SEGMENTATION_SETS, "classification": CLASSIFICATION_SETS}
+    sets = [
+        _row(entry.name, kind, entry.title, entry.num_images, len(entry.classnames), entry.found())
+        for kind, entries in declared.items()
+        for entry in entries.values()
+    ]
+    drawn = {"segmentation": WORLD_SEGMENTATION, "classification": WORLD_CLASSIFICATION}
+    world = [
+        _row(name, kind, entry.why, len(entry), len(entry.classnames), "built in")
+        for kind, entries in drawn.items()
+        for name, entry in entries.items()
+    ]
+    return sets + world
+
+
+def pairs() -> Rows:
+    """Training sets that have a name; any csv file with the columns filepath and caption is one too."""
+    return [
+        {"name": entry.name, "what": entry.title, "found": str(entry.found() or "no"), "source": entry.source}
+        for entry in PAIR_SOURCES.values()
+    ] + [
+        {"name": name, "what": entry.why, "found": "built in", "source": f"{len(entry):,} scenes of the built-in world"}
+        for name, entry in WORLD_PAIRS.items()
+    ]
+
+
+def data_table() -> str:
+    """README's table of all declared sets, as markdown."""
+    rows = [
+        (
+            f"`{name}`", kind, f"{entry.num_images:,}", _classes(entry),
+            f"`pacl-bench data fetch {name}`" if name in DOWNLOADS else f"by hand: `pacl-bench data where {name}`",
+            entry.space, entry.licence, "yes" if entry.read_here else "no",
+        )
+        for kind, entries in DECLARED.items()
+        for name, entry in entries.items()
+    ]  # fmt: skip
+    header = ("set", "for", "images", "classes", "get it", "space", "licence", "read on real files here")
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *rows))
+
+
+def _classes(entry: Declaration) -> str:
+    """How many; of pairs there are none."""
+    classnames = getattr(entry, "classnames", ())
+    return f"{len(classnames):,}" if classnames else ""
+
+
+def studies() -> Rows:
+    """The shipped study files, with the sentence that says what each is."""
+    return [
+        {"name": name, "what": file.read_text().splitlines()[1].lstrip("# "), "file": str(file)}
+        for name, file in shipped_studies().items()
+    ]
+
+
+def _row(name: str, kind: str, what: str, images: int, classes: int, found: object) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "what": what, "images": images, "classes": classes, "found": str(found or "no")}

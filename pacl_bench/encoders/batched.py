@@ -1,0 +1,110 @@
+"""Encoding many images: neighbours of one shape share a forward pass, decoding runs ahead of it."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
+from pacl_bench.encoders.view import View
+from pacl_bench.encoders.windows import cut, side_by_side
+from pacl_bench.image_sets import BrokenImage, ImageSet
+
+BATCH = 16  # images a forward pass, of one shape
+LOADERS = 2  # threads that decode ahead of the encoder
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class Blocks(VisionEncoder):
+    """Several blocks of one encoder as one, whose tokens are theirs side by side: from one pass through it."""
+
+    def __init__(self, encoders: list[VisionEncoder]):
+        super().__init__()
+        self.first = encoders[0]
+        self.taken = [encoder.block for encoder in encoders]
+        self.name = f"{len(encoders)} blocks of {self.first.architecture}"
+        self.preprocess, self.patch_size = self.first.preprocess, self.first.patch_size
+
+    @property
+    def device(self) -> torch.device:
+        return self.first.device
+
+    def forward(self, images: Float[Tensor, "image 3 height width_px"], stride: int | None = None) -> PatchFeatures:
+        features = self.first.blocks(images, self.taken, stride)
+        cls_tokens = [one.cls_token for one in features if one.cls_token is not None]
+        tokens = torch.cat([one.patch_tokens for one in features], dim=-1)
+        return PatchFeatures(torch.cat(cls_tokens, dim=-1) if cls_tokens else None, tokens, features[0].grid)
+
+
+def encode_all(
+    encoder: VisionEncoder, images: ImageSet, view: View
+) -> Iterator[tuple[int, PatchFeatures | BrokenImage]]:
+    """One item an image, in order."""
+    index = 0
+    for batch in encoded_batches(encoder, images, view):
+        for features in [batch] if isinstance(batch, BrokenImage) else batch:
+            yield index, features
+            index += 1
+
+
+def encoded_batches(
+    encoder: VisionEncoder, images: ImageSet, view: View, first: int = 0
+) -> Iterator[list[PatchFeatures] | BrokenImage]:
+    """Every image from `first` on, in order. Neighbours of one shape share a forward pass; images are decoded ahead.
+
+    With `first` at the end of a batch, the batches are those of a run from the beginning.
+    """
+
+    def load(index: int) -> Tensor | BrokenImage:
+        try:
+            return view.tensor(encoder, images, index)
+        except BrokenImage as broken:
+            return broken
+
+    waiting: list[Tensor] = []
+    for loaded in ahead(load, range(first, len(images))):
+        if waiting and (len(waiting) == BATCH or not isinstance(loaded, Tensor) or loaded.shape != waiting[0].shape):
+            yield list(encode_batch(encoder, waiting, view))
+            waiting = []
+        if isinstance(loaded, BrokenImage):
+            yield loaded
+        else:
+            waiting.append(loaded)
+    if waiting:
+        yield list(encode_batch(encoder, waiting, view))
+
+
+def encode_batch(encoder: VisionEncoder, tensors: list[Tensor], view: View) -> Iterator[PatchFeatures]:
+    """The features of images of one shape; windows lie side by side as one large grid, and have no one CLS token."""
+    shape = tensors[0].shape[1:]
+    crops = [crop for tensor in tensors for crop in cut(tensor, view.window, view.overlap)]
+    chunks = (torch.stack(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH))
+    features = [encoder(chunk.to(encoder.device), view.stride) for chunk in chunks]
+    (rows, cols), (down, across) = view.window_grid(encoder, shape), view.windows(shape)
+    patch_tokens = side_by_side(torch.cat([one.patch_tokens for one in features]), (rows, cols), (down, across))
+    cls_tokens = [one.cls_token for one in features if one.cls_token is not None and view.window is None]
+    for row in range(len(tensors)):
+        cls_token = torch.cat(cls_tokens)[row : row + 1] if cls_tokens else None
+        yield PatchFeatures(cls_token, patch_tokens[row : row + 1], (down * rows, across * cols))
+
+
+def ahead(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+    """`map` by threads, in order, a few batches ahead of what is asked for: loading overlaps with computing."""
+    with ThreadPoolExecutor(LOADERS) as pool:
+        pending: deque = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > 2 * BATCH:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

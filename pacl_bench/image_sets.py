@@ -1,0 +1,62 @@
+"""What a set of images is to everything else: three protocols. No torch here."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from pacl_bench.errors import RunError
+
+IGNORE_LABEL = 255
+
+
+class BrokenImage(RunError):
+    """A file that does not decode to an image. `file` names it, the message says why."""
+
+    def __init__(self, file: Path | BytesIO | str, cause: str):
+        super().__init__(f"{file}: {cause}")
+        self.file, self.cause = str(file), cause
+
+
+@runtime_checkable
+class ImageSet(Protocol):
+    """Images in a fixed order, each decoded when asked for."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> Image.Image:
+        """An RGB image; BrokenImage where the file does not decode."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when an image is added, removed, moved in order, or replaced by one of another size in bytes."""
+        ...
+
+
+@runtime_checkable
+class SegmentationImages(ImageSet, Protocol):
+    """Images with the class of each pixel."""
+
+    classnames: list[str]
+    official_images: int  # how many the complete set has
+
+    def label_map(self, index: int) -> UInt8[np.ndarray, "height width_px"]:
+        """Class indices from 0 in the order of `classnames`; IGNORE_LABEL where nothing counts."""
+        ...
+
+
+@runtime_checkable
+class LabelledImages(ImageSet, Protocol):
+    """Images with one class each."""
+
+    classnames: list[str]
+    labels: list[int]  # indices into `classnames`
+    official_images: int  # how many the complete set has
+    templates: list[str]  # its own prompt templates; empty where it has none

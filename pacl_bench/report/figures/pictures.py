@@ -1,0 +1,132 @@
+"""Figures 2, 4 and 6: rows of images with maps over them. Arrays in, a matplotlib figure out. No torch here."""
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, hsv_to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from pacl_bench.report.figures.style import LEGEND, STYLE, TEXT_WIDTH, save
+
+COLOURS_OF_HEAT = "viridis"  # even steps to the eye, readable in grey and to the colour-blind
+LETTER = 0.065  # inches, at most on average in a title of 7 pt
+OVERLAY = 0.62  # how much a map covers the image
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One image, and at most one map over it."""
+
+    image: UInt8[np.ndarray, "height width_px channel"]
+    title: str = ""
+    heat: Float[np.ndarray, "height width_px"] | None = None  # cosine similarity
+    heat_range: tuple[float, float] = (0.0, 1.0)  # of the colours; the same where maps are to be compared
+    predicted_map: Int[np.ndarray, "height width_px"] | None = None  # class indices; outside the classes: nothing
+    marker: tuple[float, float] | None = None  # (x, y) as fractions of the sides
+
+    def draw(self, ax: Axes, colours: Float[np.ndarray, "label channel"]) -> Axes:
+        """The image in grey under a map, in colour without."""
+        plain = self.heat is None and self.predicted_map is None
+        ax.imshow(self.image if plain else _grey(self.image))
+        if self.heat is not None:
+            low, high = self.heat_range
+            ax.imshow(self.heat, cmap=COLOURS_OF_HEAT, vmin=low, vmax=high, alpha=OVERLAY)
+        if self.predicted_map is not None:
+            ax.imshow(_painted(self.predicted_map, colours))
+        if self.marker is not None:
+            height, width = self.image.shape[:2]
+            at = self.marker[0] * width - 0.5, self.marker[1] * height - 0.5
+            ax.plot(*at, marker="X", markersize=7, color="yellow", markeredgecolor="black", markeredgewidth=0.7)
+        ax.set_title(self.title)
+        ax.set_axis_off()
+        return ax
+
+
+def picture_figure(rows: list[list[Panel]], classnames: list[str] | None = None) -> Figure:
+    """The panels row by row, with a legend of the classes that occur, or one colour scale a row of heat."""
+    colours = class_colours(len(classnames or []))
+    used = classes_used(rows, len(classnames or []))
+    cols = max(map(len, rows))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(TEXT_WIDTH, _height(rows, cols) + (0.3 + 0.15 * (len(used) // 6) if used else 0)))
+        figure.set_layout_engine("constrained")
+        axes = figure.subplots(len(rows), cols, squeeze=False)
+        for at, panels in enumerate(rows):
+            for ax, panel in zip(axes[at], panels, strict=False):
+                panel.draw(ax, colours)
+                ax.set_title(_wrapped(panel.title, TEXT_WIDTH * 0.92 / cols))
+            for ax in axes[at][len(panels) :]:
+                ax.set_axis_off()
+            _draw_scale(figure, axes[at], panels)
+        if used and classnames:
+            handles = [Patch(color=colours[label], label=classnames[label]) for label in used]
+            figure.legend(handles=handles, loc="outside lower center", ncols=6, **LEGEND)
+    return figure
+
+
+def save_picture(rows: list[list[Panel]], stem: Path, classnames: list[str] | None = None) -> list[Path]:
+    """Writes the picture as PNG and PDF; returns the files."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    files = [stem.with_name(stem.name + ending) for ending in (".png", ".pdf")]
+    for file in files:
+        save(picture_figure(rows, classnames), file)
+    return files
+
+
+def class_colours(number: int) -> Float[np.ndarray, "label channel"]:
+    """Colours around the circle of hues, neighbours in the list told apart by brightness too."""
+    hues = (np.arange(number) * 0.618034) % 1  # the golden section: no two close for any number of classes
+    values = np.where(np.arange(number) % 2, 0.75, 1.0)
+    return hsv_to_rgb(np.stack([hues, np.full(number, 0.75), values], axis=1)) if number else np.zeros((0, 3))
+
+
+def classes_used(rows: list[list[Panel]], number: int) -> list[int]:
+    """Class indices that occur in any map, in order."""
+    maps = [panel.predicted_map for panels in rows for panel in panels if panel.predicted_map is not None]
+    seen = np.unique(np.concatenate([map_.ravel() for map_ in maps])) if maps else []
+    return [int(label) for label in seen if 0 <= label < number]
+
+
+def _draw_scale(figure: Figure, axes: np.ndarray, panels: list[Panel]) -> None:
+    """One colour bar at the end of a row, where all its maps have one range."""
+    ranges = {panel.heat_range for panel in panels if panel.heat is not None}
+    if len(ranges) == 1:
+        scale = ScalarMappable(Normalize(*ranges.pop()), COLOURS_OF_HEAT)
+        bar = figure.colorbar(scale, ax=list(axes), shrink=0.85, aspect=18, pad=0.01)
+        bar.set_label("cosine similarity")
+        bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def _height(rows: list[list[Panel]], cols: int) -> float:
+    """In inches, so that images keep their shape at the width of the text."""
+    tallest = [max(panel.image.shape[0] / panel.image.shape[1] for panel in panels) for panels in rows]
+    return sum(share * TEXT_WIDTH * 0.92 / cols + 0.22 for share in tallest)
+
+
+def _wrapped(title: str, width: float) -> str:
+    """The title in lines no wider than `width` inches: names of models can be long, and have no spaces."""
+    letters = max(8, int(width / LETTER))
+    return "\n".join(wrap for line in title.split("\n") for wrap in textwrap.wrap(line, letters) or [""])
+
+
+def _grey(image: UInt8[np.ndarray, "height width_px channel"]) -> UInt8[np.ndarray, "height width_px channel"]:
+    grey = image @ np.array([0.299, 0.587, 0.114])
+    return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
+
+
+def _painted(
+    predicted_map: Int[np.ndarray, "height width_px"], colours: Float[np.ndarray, "label channel"]
+) -> Float[np.ndarray, "height width_px rgba"]:
+    """The classes in their colours, see-through where nothing is predicted."""
+    there = (predicted_map >= 0) & (predicted_map < len(colours))
+    painted = np.zeros((*predicted_map.shape, 4))
+    painted[there, :3] = colours[predicted_map[there]]
+    painted[there, 3] = OVERLAY
+    return painted

@@ -1,0 +1,156 @@
+"""Segmentations as label PNGs: ours written, and anybody's scored.
+
+A PNG holds class indices in the order of the set's names file, from 0 (voc20: aeroplane = 0 ... tvmonitor = 19); 255 is
+"nothing predicted". It has the size of its image and is called <image id>.png.
+"""
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from pacl_bench import records
+from pacl_bench.errors import RunError, UsageError
+from pacl_bench.evaluators.iou_counts import Tallies, over_data_set
+from pacl_bench.evaluators.patches import background_class
+from pacl_bench.evaluators.protocols import DATASET
+from pacl_bench.evaluators.segmentation import Keep, SegmentationSettings
+from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages
+from pacl_bench.metrics.segmentation import near_boundary
+from pacl_bench.progress import console, track
+from pacl_bench.provenance import Stopwatch
+from pacl_bench.records import Key, Measurement, Record
+from pacl_bench.studies.runner import describe_dataset
+
+NOTHING = 255  # the label of a pixel for which nothing was predicted
+NAMED = 3  # missing files that are named; the others are counted
+
+
+def image_id(images: SegmentationImages, index: int) -> str:
+    """What an image's prediction is called: the set's own id, or its number where images have none."""
+    ids = getattr(images, "ids", None)
+    return str(index) if ids is None else str(ids[index])
+
+
+def label_writer(folder: Path, images: SegmentationImages) -> Keep:
+    """What takes an image's index and predicted map, and writes the PNG below <folder>/<data set>."""
+
+    def write(index: int, predicted_map: UInt8[np.ndarray, "height width_px"]) -> None:
+        write_label_map(folder / images.name / f"{image_id(images, index)}.png", predicted_map)
+
+    return write
+
+
+def write_label_map(file: Path, label_map: UInt8[np.ndarray, "height width_px"]) -> None:
+    """A PNG of one number a pixel, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(prefix=".partial-", suffix=".png", dir=file.parent, delete=False) as made:
+        Image.fromarray(label_map).save(made, format="png")
+    Path(made.name).replace(file)
+
+
+def read_label_map(file: Path, shape: tuple[int, ...], num_classes: int) -> UInt8[np.ndarray, "height width_px"]:
+    """A predicted map of an image of (height, width) pixels.
+
+    Raises:
+        BrokenImage: another size, colours, a label outside the set, or no image at all.
+    """
+    try:
+        with Image.open(file) as image:
+            found = np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BrokenImage(file, str(error).splitlines()[0]) from None
+    if found.ndim != 2 or found.dtype.kind not in "ui":
+        raise BrokenImage(file, "a prediction must hold one whole number a pixel, this holds something else")
+    if found.shape != tuple(shape):
+        sizes = f"{found.shape[1]} x {found.shape[0]} pixels, its image {shape[1]} x {shape[0]}"
+        raise BrokenImage(file, f"{sizes}; a prediction is wanted in the size of its image")
+    beyond = (found >= num_classes) & (found != NOTHING)
+    if beyond.any():
+        raise BrokenImage(
+            file, f"label {int(found[beyond][0])}; the set has 0 to {num_classes - 1}, and 255 for nothing"
+        )
+    return found.astype(np.uint8)
+
+
+def score_predictions(
+    folder: Path,
+    name: str,
+    images: SegmentationImages,
+    results: Path,
+    study: str = "segment",
+    boundary: int = SegmentationSettings.boundary,
+    allow_partial: bool = False,
+) -> Record:
+    """Scores label PNGs made elsewhere over the data set, writes the record and returns it.
+
+    The PNGs lie in `folder`, or in its folder of the set's name. `present-miou` is not scored: candidates cannot be
+    narrowed to the classes of an image after they were chosen from.
+
+    Args:
+        name: of the method, as tables show it.
+        allow_partial: score the images there are predictions of, where some are missing.
+    """
+    stopwatch = Stopwatch()
+    files = _files(folder, images, allow_partial)
+    measured = _measured(files, images, boundary)
+    digest = hashlib.sha256()
+    for file in files.values():
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    dataset = describe_dataset(images) | {"images": len(files)}
+    made = {"name": name, "sha256": digest.hexdigest(), "missing": len(images) - len(files)}
+    config = {
+        "evaluator": "segment",
+        "settings": {"boundary": boundary},
+        "model": {"encoder": None, "text": None, "head": None, "predictions": made},
+        "dataset": dataset,
+        "seed": 0,
+    }
+    variant = "predictions" if len(files) == len(images) else "predictions,partial"
+    record = Record(Key(study, name, images.name, variant), measured, config, stopwatch.provenance("cpu"))
+    records.write(results / "records", record)
+    return record
+
+
+def _files(folder: Path, images: SegmentationImages, allow_partial: bool) -> dict[int, Path]:
+    """The prediction of each image that has one."""
+    folder = folder / images.name if (folder / images.name).is_dir() else folder
+    if not folder.is_dir():
+        raise UsageError(f"--predictions {folder}: no such folder.")
+    every = {index: folder / f"{image_id(images, index)}.png" for index in range(len(images))}
+    missing = [file for file in every.values() if not file.is_file()]
+    if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        told = f"{folder}: {len(missing)} of {len(images)} predictions for {images.name} are missing "
+        told += f"({', '.join(file.name for file in missing[:NAMED])}{more})."
+        if len(missing) == len(images):
+            raise UsageError(f"{told} A prediction is called <image id>.png.")
+        if not allow_partial:
+            raise UsageError(f"{told} Score the others with --allow-partial.")
+        console.print(told, style="dim", markup=False, highlight=False, soft_wrap=True)
+    return {index: file for index, file in every.items() if file.is_file()}
+
+
+def _measured(files: dict[int, Path], images: SegmentationImages, boundary: int) -> list[Measurement]:
+    """Under `background=none` and, where the set has a background, `background=class`."""
+    background, num_classes = background_class(images), len(images.classnames)
+    none = Tallies([f"{DATASET}, background=none"])
+    whole = Tallies([f"{DATASET}, background=class"])
+    for index, file in track(files.items(), f"scoring {images.name}", len(files)):
+        label_map = images.label_map(index)
+        counted = label_map != IGNORE_LABEL
+        predicted = read_label_map(file, label_map.shape, num_classes)[counted].astype(np.int64)
+        labels, inner = label_map[counted].astype(np.int64), ~near_boundary(label_map, boundary)[counted]
+        foreground = np.full(len(labels), True) if background is None else labels != background
+        without = np.where(predicted == background, NOTHING, predicted) if background is not None else predicted
+        none.add(labels[foreground], without[foreground], num_classes, inner=inner[foreground])
+        if background is not None:
+            whole.add(labels, predicted, num_classes, inner=inner)
+    measured = over_data_set(none, images.classnames, num_classes - (background is not None))
+    measured += over_data_set(whole, images.classnames, num_classes) if background is not None else []
+    if not measured:
+        raise RunError(f"{images.name} has no pixel with a label that counts.")
+    return measured

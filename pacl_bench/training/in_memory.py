@@ -1,0 +1,153 @@
+"""Batches from sets whose images are numbered: patch tokens from the cache, texts embedded once."""
+
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pacl_bench.caching.encoded_set import OnlineTokens, cached_tokens, fits_cache
+from pacl_bench.caching.texts import cached_texts
+from pacl_bench.caching.token_file import CachedTokens
+from pacl_bench.data.captions import noun_prompts
+from pacl_bench.data.pair_readers import Pairs, skipped_image
+from pacl_bench.data.shards import Skipped
+from pacl_bench.encoders.base import TextEncoder, VisionEncoder
+from pacl_bench.errors import UsageError
+from pacl_bench.image_sets import ImageSet
+from pacl_bench.training.batches import TRAINING_VIEW, Batch, Drawing
+from pacl_bench.training.skip_log import SkipLog
+from pacl_bench.training.stream import repeats
+
+
+class CachedBatches:
+    """Sets whose images are numbered: patch tokens from the cache (or encoded anew), texts embedded once."""
+
+    def __init__(self, vision: VisionEncoder, text: TextEncoder, sets: list[Pairs], drawing: Drawing, skipped: SkipLog):
+        self.drawing, self.skipped = drawing, skipped
+        self.images = TrainingImages(vision, sets)
+        self.num_pairs = len(self.images)
+        skipped.add(self.num_pairs + len(self.images.skipped), self.images.skipped)
+        if not self.num_pairs:
+            raise UsageError(f"no image of {'+'.join(pairs.name for pairs in sets)} decodes ({skipped.summary()}).")
+        skipped.report(f"{self.num_pairs:,} images")
+        self.texts = TrainingTexts(self.images.captions, text)
+        self.times = repeats(sets, self.images.sizes)
+        self.batch_size = min(drawing.batch_size, epoch_size(self.images.sizes, self.times))
+
+    def batch(self, step: int) -> Batch:
+        """The same for a step whatever was asked for before."""
+        images = shuffled(self.images.sizes, self.times, self.batch_size, step, self.drawing.seed)
+        draw = np.random.default_rng([self.drawing.seed, step, 1])
+        chosen = self.texts.draw(images, self.drawing.noun_share, draw)
+        numbers = torch.tensor(chosen)
+        return Batch(
+            self.images.patch_tokens(images), self.texts.embeddings[chosen], numbers[:, None] == numbers[None], {}
+        )
+
+    def describe(self) -> dict[str, Any]:
+        captions = sum(map(len, self.images.captions))
+        return {"images": self.num_pairs, "captions": captions, **self.skipped.describe()}
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class TrainingImages:
+    """The images of all sets that decode, numbered through: patch tokens from the cache, or encoded batch by batch."""
+
+    def __init__(self, vision: VisionEncoder, sets: list[Pairs]):
+        self.sources: list[CachedTokens | OnlineTokens] = []
+        self.places: list[tuple[int, int]] = []  # of each image: which set, which of its images
+        self.sizes: list[int] = []  # images of each set
+        self.captions: list[list[str]] = []
+        self.skipped: list[Skipped] = []
+        for number, pairs in enumerate(sets):
+            source = _token_source(vision, pairs.photos)
+            readable = [index for index in range(len(pairs)) if index not in source.broken]
+            self.sources.append(source)
+            self.places += [(number, index) for index in readable]
+            self.sizes.append(len(readable))
+            self.captions += [pairs.captions[index] for index in readable]
+            self.skipped += pairs.skipped + [skipped_image(message) for message in source.broken.values()]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def patch_tokens(self, images: list[int]) -> Float[Tensor, "image patch width"]:
+        """Of the images of a batch, in its order."""
+        rows_of: dict[int, list[int]] = {}
+        for row, image in enumerate(images):
+            rows_of.setdefault(self.places[image][0], []).append(row)
+        tokens = [
+            self.sources[number].batch([self.places[images[row]][1] for row in rows])
+            for number, rows in rows_of.items()
+        ]
+        order = torch.tensor([row for rows in rows_of.values() for row in rows])
+        return torch.cat(tokens)[order.argsort()]
+
+
+def _token_source(vision: VisionEncoder, photos: ImageSet) -> CachedTokens | OnlineTokens:
+    if fits_cache(vision, photos, TRAINING_VIEW):
+        return cached_tokens(vision, photos, TRAINING_VIEW)
+    return OnlineTokens(vision, photos, TRAINING_VIEW)
+
+
+class TrainingTexts:
+    """The captions of all images and the noun prompts made of them, each text embedded once."""
+
+    def __init__(self, captions_of: list[list[str]], encoder: TextEncoder):
+        numbers: dict[str, int] = {}
+        self.captions = [[numbers.setdefault(c, len(numbers)) for c in captions] for captions in captions_of]
+        self.prompts = [
+            [[numbers.setdefault(prompt, len(numbers)) for prompt in noun_prompts(c)] for c in captions]
+            for captions in captions_of
+        ]
+        self.texts = list(numbers)
+        self.embeddings = cached_texts(encoder, self.texts)
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def draw(self, images: list[int], noun_share: float, random: np.random.Generator) -> list[int]:
+        """One text for each image: one of its captions, or a noun of that caption in a template."""
+        return [self._draw_one(image, noun_share, random) for image in images]
+
+    def _draw_one(self, image: int, noun_share: float, random: np.random.Generator) -> int:
+        caption = random.integers(len(self.captions[image]))
+        prompts = self.prompts[image][caption]
+        if prompts and random.random() < noun_share:
+            return prompts[random.integers(len(prompts))]
+        return self.captions[image][caption]
+
+
+def shuffled(sizes: list[int], times: list[float], batch_size: int, step: int, seed: int) -> list[int]:
+    """The images of a step: every epoch is a new permutation, its incomplete last batch left out.
+
+    It depends on nothing but its arguments, so a resumed run sees what the uninterrupted one would have seen.
+
+    Args:
+        sizes: images of each set, which are numbered through. times: how often an epoch shows each of them; where
+            that is no whole number, another part of the set is shown once more in each epoch.
+    """
+    num_images = epoch_size(sizes, times)
+    epoch, position = divmod(step, num_images // batch_size)
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(num_images)[position * batch_size : (position + 1) * batch_size]
+    if set(times) == {1.0}:
+        return order.tolist()
+    starts = accumulate(sizes, initial=0)
+    shown = [_shown(start, size, often, random) for start, size, often in zip(starts, sizes, times, strict=False)]
+    return np.concatenate(shown)[order].tolist()
+
+
+def epoch_size(sizes: list[int], times: list[float]) -> int:
+    """How many images an epoch shows; with weights not quite as many as there are, since each set's are rounded."""
+    return sum(round(size * often) for size, often in zip(sizes, times, strict=True))
+
+
+def _shown(start: int, size: int, times: float, random: np.random.Generator) -> np.ndarray:
+    whole, more = divmod(round(size * times), size)
+    return start + np.concatenate([np.tile(np.arange(size), whole), random.permutation(size)[:more]])

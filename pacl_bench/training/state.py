@@ -1,0 +1,150 @@
+"""What changes while a head is trained, and how it is kept on disk to go on from."""
+
+import json
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pacl_bench.errors import RunError, UsageError
+from pacl_bench.files import write_text
+from pacl_bench.model.compatibility import compatibility
+from pacl_bench.model.embedder import VisionEmbedder
+from pacl_bench.model.loss import info_nce
+from pacl_bench.training.batches import Batch
+from pacl_bench.training.recipe import Recipe
+
+CHECKPOINT, LOG, SKIPPED = "checkpoint.pt", "log.jsonl", "skipped.jsonl"
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[Callable[[], bool]]:
+    """Within the block Ctrl-C is remembered, to be asked for between two steps: no step is left half done.
+
+    A second Ctrl-C interrupts at once.
+    """
+    pressed = threading.Event()
+
+    def remember(number: int, frame: object) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, own)
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is told of signals
+        yield pressed.is_set
+        return
+    own = signal.signal(signal.SIGINT, remember)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, own)
+
+
+class TrainState:
+    """What changes while training: the head, the temperature, the optimizer, the step."""
+
+    def __init__(self, embedder: VisionEmbedder, recipe: Recipe, identity: dict[str, Any]):
+        self.embedder, self.recipe, self.identity = embedder, recipe, identity
+        device = next(embedder.parameters()).device
+        # learnt as a logarithm, like CLIP's logit scale
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(recipe.temperature), device=device))
+        groups: list[dict[str, Any]] = [{"params": list(embedder.parameters()), "weight_decay": recipe.weight_decay}]
+        if recipe.learn_temperature:
+            groups.append({"params": [self.log_temperature], "weight_decay": 0.0})
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
+        self.step = 0
+        self.position: dict[str, Any] = {}  # of the batches, after the last step
+        self.consistent = True  # False while a step is half done, and after one that went wrong
+
+    @property
+    def temperature(self) -> Float[Tensor, ""]:
+        return self.log_temperature.exp()
+
+    @property
+    def lr(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
+    def update(self, batch: Batch, lr: float) -> float:
+        """One step of the optimizer; the loss before it, in nats."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        device = self.log_temperature.device
+        patch_embeddings = self.embedder(batch.patch_tokens.to(device))
+        phi = compatibility(patch_embeddings, batch.text_embeddings.to(device), self.recipe.patch_scale)
+        same_text = None if self.recipe.same_text_is_negative else batch.same_text.to(device)
+        loss = info_nce(phi, self.temperature, same_text)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self._require_finite(loss)
+        self.consistent = False
+        self.optimizer.step()
+        if not all(bool(weight.isfinite().all()) for weight in (*self.embedder.parameters(), self.log_temperature)):
+            raise RunError(f"The weights became infinite at step {self.step}. Lower --lr; checkpoints are of before.")
+        self.step, self.position = self.step + 1, batch.position
+        self.consistent = True
+        return loss.item()
+
+    def _require_finite(self, loss: Float[Tensor, ""]) -> None:
+        """Before the weights are touched: a NaN never gets into them."""
+        gradients = [parameter.grad for parameter in self.embedder.parameters() if parameter.grad is not None]
+        if not all(bool(value.isfinite().all()) for value in (loss, *gradients)):
+            raise RunError(
+                f"The loss became {loss.item()} at step {self.step}; the state before it is kept. "
+                "Lower --lr or raise --temperature."
+            )
+
+    def save(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{file.name}.partial")
+        content = {
+            "identity": json.dumps(self.identity, sort_keys=True),
+            "step": self.step,
+            "position": self.position,
+            "embedder": self.embedder.state_dict(),
+            "log_temperature": self.log_temperature.detach(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(content, temporary)
+        temporary.replace(file)
+
+    def load(self, file: Path) -> None:
+        """Takes up the state in a checkpoint; a UsageError where it is of another run."""
+        if not file.is_file():
+            raise UsageError(f"--resume: {file} not found. Leave --resume out to start anew.")
+        try:
+            content = torch.load(file, map_location=self.log_temperature.device, weights_only=True)
+            theirs = json.loads(content["identity"])
+        except Exception:  # whatever a damaged file makes the reader raise
+            raise UsageError(f"--resume: {file} is damaged. Move {file.parent} away and start anew.") from None
+        changed = [key for key in self.identity if self.identity[key] != theirs.get(key)]
+        if changed:
+            raise UsageError(
+                f"--resume: {file.parent} was trained with another {', '.join(changed)}. Choose another --out."
+            )
+        self.embedder.load_state_dict(content["embedder"])
+        self.log_temperature.data.copy_(content["log_temperature"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.step, self.position = content["step"], content.get("position", {})
+
+
+class Log:
+    """JSON lines, one a step; a resumed run first takes back what the checkpoint had not seen."""
+
+    def __init__(self, file: Path, first_step: int):
+        lines = file.read_text().splitlines() if file.is_file() else []
+        # a line is whole if it ends in a brace: the last one may be torn
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < first_step]
+        write_text(file, "".join(f"{line}\n" for line in kept))
+        self.handle = file.open("a", buffering=1)
+
+    def write(self, **values: float | int) -> None:
+        self.handle.write(json.dumps({key: round(value, 8) for key, value in values.items()}) + "\n")
+
+    def close(self) -> None:
+        self.handle.close()

@@ -1,0 +1,126 @@
+"""Batches from a stream of shards."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pacl_bench.data.pair_readers import Pairs
+from pacl_bench.data.shards import MAKE_STATS
+from pacl_bench.encoders.base import TextEncoder, VisionEncoder
+from pacl_bench.errors import RunError, UsageError
+from pacl_bench.training.batches import Batch, Drawing, Sets
+from pacl_bench.training.skip_log import SkipLog
+from pacl_bench.training.stream import LANES, Chunk, Stream, default_workers
+
+
+class StreamedBatches:
+    """Shards of any number of pairs: images are encoded and texts embedded as they come.
+
+    An epoch shows every pair once; the next one follows without a gap. The chunks of `stream.py` are cut into batches;
+    images are encoded chunk by chunk, so that workers load ahead meanwhile.
+    """
+
+    def __init__(
+        self,
+        vision: VisionEncoder,
+        text: TextEncoder,
+        sets: Sets,
+        drawing: Drawing,
+        skipped: SkipLog,
+        workers: int | None,
+        position: dict[str, Any],
+    ):
+        self.vision, self.text, self.drawing, self.skipped = vision, text, drawing, skipped
+        self.workers = default_workers() if workers is None else workers
+        counts = [pairs.num_pairs for pairs in sets]
+        self.num_pairs = None if None in counts else sum(count for count in counts if count is not None)
+        if self.num_pairs is None and sets[0].weight is not None:
+            uncounted = next(pairs.name for pairs in sets if pairs.num_pairs is None)
+            raise UsageError(
+                f"--pairs: weights need the number of pairs of {uncounted}: no *_stats.json beside its tars "
+                f"({MAKE_STATS})."
+            )
+        self.batch_size = min(drawing.batch_size, self.num_pairs or drawing.batch_size)
+        self.stream = Stream(sets, vision.preprocess, drawing.noun_share, drawing.seed)
+        self.epoch, self.turn = position.get("epoch", 0), position.get("turn", 0)
+        self.used = position.get("used", 0)  # of the pairs of this turn's chunk
+        if not position:
+            before = [skip for pairs in sets if isinstance(pairs, Pairs) for skip in pairs.skipped]
+            skipped.add(len(before), before)
+        self.chunk: Chunk | None = None
+        self.tokens = torch.empty(0)
+        self.chunks: Iterator[Chunk] | None = None
+        self.usable = bool(position)  # whether this epoch has shown any pair that can be used
+
+    def batch(self, step: int) -> Batch:
+        """The next one, whatever step it is for."""
+        tokens: list[Tensor] = []
+        texts: list[str] = []
+        while len(texts) < self.batch_size:
+            chunk = self.chunk or self._next_chunk()
+            taken = slice(self.used, self.used + self.batch_size - len(texts))
+            tokens += [self.tokens[taken]] * bool(chunk.texts)
+            texts += chunk.texts[taken]
+            self._use(len(chunk.texts[taken]))
+        numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        chosen = torch.tensor([numbers[text] for text in texts])
+        embeddings = self.text(list(numbers), show_progress=False)[chosen]
+        position = {"epoch": self.epoch, "turn": self.turn, "used": self.used, "skipped": self.skipped.state}
+        return Batch(torch.cat(tokens), embeddings, chosen[:, None] == chosen[None], position)
+
+    def _use(self, pairs: int) -> None:
+        self.used += pairs
+        if self.chunk is not None and self.used == len(self.chunk.texts):
+            self.chunk, self.used, self.turn = None, 0, self.turn + 1
+
+    def _next_chunk(self) -> Chunk:
+        """The chunk of this turn with its images encoded."""
+        self.chunk = self._loaded()
+        if not self.used:  # else what it skips was counted before the run was stopped
+            self.skipped.add(self.chunk.seen, self.chunk.skipped)
+        self.usable |= bool(self.chunk.texts)
+        if self.chunk.texts:
+            self.tokens = self._encoded(self.chunk)
+        return self.chunk
+
+    def _loaded(self) -> Chunk:
+        """The chunk of this turn; past the end of an epoch, the first of the next one."""
+        for _ in range(LANES):
+            chunk = self._load()
+            if chunk.seen:
+                return chunk
+            self.turn += 1
+        if not self.usable:
+            raise RunError(f"No pair of {self.names} can be used: {self.skipped.summary()}.")
+        self.chunks, self.epoch, self.turn, self.usable = None, self.epoch + 1, 0, False
+        return self._loaded()
+
+    def _load(self) -> Chunk:
+        try:
+            if self.chunks is None:
+                self.chunks = iter(self.stream.chunks(self.epoch, self.turn, self.workers))
+            return next(self.chunks)
+        except (RuntimeError, OSError) as error:  # a worker was killed, or the disk went away
+            told = str(error).strip().splitlines() or [repr(error)]
+            raise RunError(f"Loading pairs failed: {' ... '.join(dict.fromkeys([told[0], told[-1]]))}") from error
+
+    @torch.no_grad()
+    def _encoded(self, chunk: Chunk) -> Float[Tensor, "pair patch width"]:
+        pixels = torch.from_numpy(chunk.pixels).to(self.vision.device)
+        # the digits of half precision, as from the cache
+        return self.vision(self.vision.preprocess.normalised(pixels)).patch_tokens.half().float()
+
+    @property
+    def names(self) -> str:
+        return "+".join(pairs.name for pairs in self.stream.sets)
+
+    def describe(self) -> dict[str, Any]:
+        return {"images": self.num_pairs, "captions": self.num_pairs, **self.skipped.describe()}
+
+    def close(self) -> None:
+        """Ends the workers and says what was skipped."""
+        self.chunks = None
+        self.skipped.report(f"{self.skipped.seen:,} pairs seen")

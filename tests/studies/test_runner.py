@@ -1,0 +1,220 @@
+"""From a study to records: what is recorded is skipped, what changed is measured again."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pacl_bench import evaluators, records
+from pacl_bench.errors import NoTextSpace, UsageError
+from pacl_bench.studies.runner import run_study
+from pacl_bench.studies.study import Study, load_study, shipped_studies
+from pacl_bench.training.loop import train
+from pacl_bench.training.recipe import RECIPES, TrainConfig
+
+
+@pytest.fixture
+def head(clip_spec: str, pairs_csv: Path, tmp_path: Path) -> Path:
+    recipe = replace(RECIPES["small"], batch_size=4, steps=2)
+    train(TrainConfig(clip_spec, clip_spec, str(pairs_csv), recipe), tmp_path / "heads" / "pacl-small")
+    return tmp_path / "heads" / "pacl-small"
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """(model, data set) of every call of an evaluator."""
+    calls = []
+    for name, entry in evaluators.EVALUATORS.items():
+
+        def counting(model, dataset, settings, entry=entry):
+            calls.append((model.name, dataset.name))
+            return entry.evaluate(model, dataset, settings)
+
+        monkeypatch.setitem(evaluators.EVALUATORS, name, replace(entry, evaluate=counting))
+    return calls
+
+
+def test_before_and_after_under_every_evaluator(voc: Path, clip_spec: str, head: Path, tmp_path: Path) -> None:
+    for evaluator in ("patches", "segment", "coherence"):
+        found = run_study(Study(evaluator, evaluator, [clip_spec], [str(head)], ["voc20"]), tmp_path)
+        assert [record.key.model for record in found] == ["small-clip", "pacl-small"]
+        assert [record.config["model"]["head"] is None for record in found] == [True, False]
+        for record in found:
+            assert records.read(tmp_path / "records" / record.key.path) == record
+            assert all(0 <= row.value <= 1 for row in record.measurements)
+            assert record.config["dataset"]["images"] == 6
+            assert record.config["dataset"]["official_images"] == 1449
+            assert record.provenance["packages"]["torch"]
+    assert set(records.load(tmp_path / "records").metric) >= {"patch_accuracy", "miou", "iou", "auroc"}
+    roc = json.loads((tmp_path / "records/coherence/small-clip/voc20.default.json").read_text())["curves"]["roc"]
+    assert len(roc["fpr"]) == len(roc["tpr"]) > 2
+
+
+def test_what_is_recorded_is_not_measured_again(
+    voc: Path, clip_spec: str, head: Path, tmp_path: Path, measured: list
+) -> None:
+    study = Study("patches", "patches", [clip_spec], [str(head)], ["voc20", "voc21"])
+    first = run_study(study, tmp_path)
+    assert len(measured) == 4
+    assert run_study(study, tmp_path) == first
+    assert run_study(study, tmp_path, "never") == first
+    assert len(measured) == 4
+    run_study(study, tmp_path, "always")
+    assert len(measured) == 8
+
+
+def test_other_settings_are_another_record(voc: Path, clip_spec: str, tmp_path: Path, measured: list) -> None:
+    study = Study("patches", "patches", [clip_spec], datasets=["voc20"])
+    run_study(study, tmp_path)
+    run_study(replace(study, settings={"purity": 0.5}), tmp_path)
+    run_study(replace(study, settings={"purity": 0.5, "size": 96}), tmp_path)
+    names = sorted(file.name for file in (tmp_path / "records/patches/small-clip").iterdir())
+    assert names == ["voc20.default.json", "voc20.purity=0.5,size=96.json", "voc20.purity=0.5.json"]
+
+
+def test_another_head_or_other_data_is_measured_again(
+    voc: Path, clip_spec: str, pairs_csv: Path, head: Path, tmp_path: Path, measured: list
+) -> None:
+    study = Study("patches", "patches", heads=[str(head)], datasets=["voc20"])
+    run_study(study, tmp_path)
+    for file in head.iterdir():
+        file.unlink()
+    recipe = replace(RECIPES["small"], batch_size=4, steps=3)
+    train(TrainConfig(clip_spec, clip_spec, str(pairs_csv), recipe), head)
+    run_study(study, tmp_path)
+    assert len(measured) == 2
+    ids = (voc / "ImageSets/Segmentation/val.txt").read_text().split()
+    (voc / "ImageSets/Segmentation/val.txt").write_text("\n".join(ids[:4]))
+    (found,) = run_study(study, tmp_path)
+    assert len(measured) == 3
+    assert found.config["dataset"]["images"] == 4
+
+
+def test_a_user_template_that_changed_is_measured_again(
+    voc: Path, clip_spec: str, tmp_path: Path, measured: list
+) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text("a {}\n")
+    study = Study("patches", "patches", [clip_spec], datasets=["voc20"], settings={"templates": str(file)})
+    run_study(study, tmp_path)
+    file.write_text("some {}\n")
+    run_study(study, tmp_path)
+    assert len(measured) == 2
+
+
+def test_an_encoder_without_text_is_measured_through_heads(
+    voc: Path, vit_file: Path, clip_spec: str, pairs_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    vit = f"vit=timm:vit_tiny_patch16_224@{vit_file}?size=64"
+    with pytest.raises(NoTextSpace, match="vit has no text space"):
+        run_study(Study("patches", "patches", [vit], datasets=["voc20"]), tmp_path)
+    recipe = replace(RECIPES["small"], batch_size=4, steps=1)
+    train(TrainConfig(vit, clip_spec, str(pairs_csv), recipe), tmp_path / "pacl-vit")
+    found = run_study(Study("patches", "patches", [vit], [str(tmp_path / "pacl-vit")], ["voc20"]), tmp_path)
+    assert [record.key.model for record in found] == ["pacl-vit"]
+    assert "measured through --heads alone" in " ".join(capsys.readouterr().err.split())
+    (bare,) = run_study(Study("coherence", "coherence", [vit], datasets=["voc20"]), tmp_path)
+    assert bare.config["model"]["text"] is None
+
+
+def test_a_head_is_not_run_on_other_weights(voc: Path, head: Path, tmp_path: Path) -> None:
+    card = json.loads((head / "head.json").read_text())
+    card["encoder"]["sha256"] = "0" * 64
+    (head / "head.json").write_text(json.dumps(card))
+    with pytest.raises(UsageError, match="was trained on other weights of small-clip"):
+        run_study(Study("patches", "patches", heads=[str(head)], datasets=["voc20"]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("study", "line"),
+    [
+        (Study("x", "patchs", ["clip-b16"], datasets=["voc20"]), "Did you mean 'patches'"),
+        (Study("x", "patches", ["clip-b16"], datasets=["voc20"], settings={"purty": 1}), "Did you mean 'purity'"),
+        (Study("x", "patches", [], datasets=["voc20"]), "give --encoders or --heads"),
+        (Study("x", "patches", ["clip-b16"], datasets=["voc2"]), "Did you mean 'voc20'|Did you mean 'voc21'"),
+        (Study("x", "patches", heads=["/nowhere"], datasets=["voc20"]), "/nowhere holds no head"),
+    ],
+)
+def test_wrong_studies_fail_before_anything_is_measured(voc: Path, tmp_path: Path, study: Study, line: str) -> None:
+    with pytest.raises(UsageError, match=line):
+        run_study(study, tmp_path)
+    assert not (tmp_path / "records").exists()
+
+
+def test_every_shipped_study_can_be_read() -> None:
+    assert shipped_studies()
+    for name, file in shipped_studies().items():
+        study = load_study(Path(name))
+        assert study == load_study(file)
+        assert file.read_text().startswith(f"# pacl-bench run {name}\n# ")
+        evaluator = evaluators.EVALUATORS[study.evaluator]
+        assert set(study.datasets) <= set(evaluator.datasets)
+
+
+def test_study_files_with_mistakes(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    for text, line in (
+        ("evaluator = ", "mine.toml: "),
+        ('encoders = ["clip-b16"]', "the key 'evaluator' is missing"),
+        ('evaluator = "patches"\ndataset = ["voc20"]', "Did you mean 'datasets'"),
+        ('evaluator = "patches"\ndatasets = "voc20"', "datasets must be a list of names"),
+    ):
+        file.write_text(text)
+        with pytest.raises(UsageError, match=line):
+            load_study(file)
+    with pytest.raises(UsageError, match="Did you mean"):
+        load_study(Path("table1-patche"))
+
+
+def test_an_encoder_read_at_another_block_is_measured_again(
+    voc: Path, clip_spec: str, tmp_path: Path, measured
+) -> None:
+    """Under the same alias: the name is equal, the tokens are not."""
+    for block in (0, 1, 1):
+        run_study(Study("coherence", "coherence", [f"{clip_spec}?block={block}"], datasets=["voc20"]), tmp_path)
+    assert len(measured) == 2
+
+
+def test_a_head_is_not_run_on_another_block(voc: Path, clip_spec: str, head: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="was trained on small-clip with block=1, not 0"):
+        run_study(Study("patches", "patches", [f"{clip_spec}?block=0"], [str(head)], ["voc20"]), tmp_path)
+
+
+def test_two_models_of_one_name_are_refused(voc: Path, clip_spec: str, vit_file: Path, tmp_path: Path) -> None:
+    twice = [clip_spec, f"small-clip=timm:vit_tiny_patch16_224@{vit_file}"]
+    with pytest.raises(UsageError, match="Two models are called 'small-clip'"):
+        run_study(Study("coherence", "coherence", twice, datasets=["voc20"]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"purity": "high"}, {"size": "64"}, {"purity": True}, {"scope": "foo"}, {"keep_background": "no"}]
+)
+def test_settings_of_the_wrong_kind_are_refused(voc: Path, clip_spec: str, tmp_path: Path, settings: dict) -> None:
+    with pytest.raises(UsageError, match=f"setting {next(iter(settings))}"):
+        run_study(Study("c", "coherence", [clip_spec], datasets=["voc20"], settings=settings), tmp_path)
+
+
+def test_lists_of_numbers_in_a_study(voc: Path, clip_spec: str, tmp_path: Path, measured: list) -> None:
+    """As TOML gives them; they stand in the record's name, and a record read back is the same config."""
+    study = Study(
+        "s", "segment", [clip_spec], datasets=["voc21"], settings={"thresholds": [0.2, 0.1], "entropies": [2]}
+    )
+    (found,) = run_study(study, tmp_path)
+    assert found.key.variant == "thresholds=0.2+0.1,entropies=2"
+    assert run_study(study, tmp_path) == [found]
+    assert len(measured) == 1
+    assert {"tokens_per_image", "ms_per_image", "tokens_from", "peak_memory_mb"} <= set(found.provenance)
+    with pytest.raises(UsageError, match="setting thresholds: 'high' is not what it takes"):
+        run_study(replace(study, settings={"thresholds": "high"}), tmp_path)
+    long = run_study(replace(study, settings={"thresholds": [at / 100 for at in range(100)]}), tmp_path)[0].key.variant
+    assert len(long) == 160
+
+
+def test_a_vocabulary_that_does_not_fit_is_told_of_first(voc: Path, clip_spec: str, tmp_path: Path, measured) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text("cat, tabby\ndog\n")
+    study = Study("s", "segment", [clip_spec], datasets=["voc20"], settings={"vocabulary": str(file)})
+    with pytest.raises(UsageError, match=r"mine.txt has 2 lines of names for 20 classes"):
+        run_study(study, tmp_path)
+    assert not measured
