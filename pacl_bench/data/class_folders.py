@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pacl_bench.data.images import SUFFIXES, PhotoFiles, files_fingerprint
+from pacl_bench.data.images import IMAGE_SUFFIXES, PhotoFiles, files_fingerprint
 from pacl_bench.data.vocabulary import folder_names
 from pacl_bench.errors import UsageError
 from pacl_bench.files import read_text
@@ -52,7 +52,7 @@ class ClassFolders(LabelledFiles):
             (file, label)
             for label, folder in enumerate(folders)
             for file in sorted((root / folder).glob("*"))
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")  # ._1.jpg of a Mac is no image
+            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")  # ._1.jpg of a Mac is no image
         ]
         if not labelled:
             raise UsageError(

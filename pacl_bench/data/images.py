@@ -12,7 +12,7 @@ from PIL import Image, ImageFile, ImageOps
 from pacl_bench.image_sets import BrokenImage
 
 MAX_ASPECT = 20  # long side to short side; beyond it, resizing by the short side asks for gigabytes
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"}
 
 
 def open_image(file: Path | BytesIO) -> Image.Image:

@@ -17,7 +17,7 @@ from pacl_bench.paths import data_root
 
 
 @runtime_checkable
-class Layout(Protocol):
+class ClassificationLayout(Protocol):
     """A way in which a set may lie under the data root."""
 
     @property
@@ -34,7 +34,7 @@ class Layout(Protocol):
 class ClassificationSet(Declaration):
     """Images with one class each. Class names are in names/<names>.txt or .tsv, templates in templates/<own>.txt."""
 
-    layouts: tuple[Layout, ...]  # the first whose folder exists is read
+    layouts: tuple[ClassificationLayout, ...]  # the first whose folder exists is read
     folders: tuple[str, ...] = field(init=False)
     names: str = ""  # default: as the set is called
     own: str = ""  # likewise

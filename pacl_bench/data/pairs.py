@@ -37,7 +37,7 @@ def _shards(name: str, title: str, num_images: int, space: str, source: str, lic
     )  # fmt: skip
 
 
-COCO = {
+COCO_CAPTIONS = {
     "folders": ("coco",),
     "source": "cocodataset.org",
     "licence": "Flickr terms; captions CC BY 4.0",
@@ -60,11 +60,11 @@ PAIR_SOURCES: dict[str, PairSource] = {
         ),
         PairSource(
             name="coco-train2017", title="COCO captions, 118,287 photos",
-            read=lambda root: read_coco(root, "train2017"), num_images=118_287, space="19 GB", **COCO,
+            read=lambda root: read_coco(root, "train2017"), num_images=118_287, space="19 GB", **COCO_CAPTIONS,
         ),
         PairSource(
             name="coco-val2017", title="COCO captions, 5,000 photos", read=lambda root: read_coco(root, "val2017"),
-            num_images=5_000, space="1 GB", **COCO,
+            num_images=5_000, space="1 GB", **COCO_CAPTIONS,
         ),
         _shards(
             "cc3m", "Conceptual Captions (GCC3M), shards of img2dataset", 3_318_333, "150 GB at 256 px",

@@ -25,7 +25,7 @@ USER_FOLDER = "folder:"  # `folder:/data/mine` is a user's own set; so is a path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class SegmentationLayout:
     """Where the files of a set lie below its folder, and what the numbers in its label maps stand for."""
 
     image: str  # where the image of an id lies: JPEGImages/{}.jpg
@@ -63,7 +63,7 @@ class Layout:
 class SegmentationSet(Declaration):
     """A set with the class of each pixel, in its official layout or in one that is as widespread."""
 
-    layouts: tuple[Layout, ...]  # the first that is there is read
+    layouts: tuple[SegmentationLayout, ...]  # the first that is there is read
 
     @property
     def classnames(self) -> list[str]:
@@ -99,7 +99,7 @@ class SegmentationSet(Declaration):
         table = layout.class_table(len(self.classnames))
         return SegmentationFolder(self.name, root, ids, files, label_files, self.classnames, table, self.num_images)
 
-    def layout(self, root: Path) -> Layout:
+    def layout(self, root: Path) -> SegmentationLayout:
         """The first layout with a label map for its first image; else the first with label maps at all."""
         there = self._with_label_maps(root)
         for layout in there:
@@ -107,7 +107,7 @@ class SegmentationSet(Declaration):
                 return layout
         return there[0]
 
-    def _with_label_maps(self, root: Path) -> list[Layout]:
+    def _with_label_maps(self, root: Path) -> list[SegmentationLayout]:
         return [layout for layout in self.layouts if (root / layout.label_folder).is_dir()]
 
 
@@ -121,9 +121,9 @@ VOC = {
 }
 
 
-def voc_layout(first_label: int) -> tuple[Layout, ...]:
+def voc_layout(first_label: int) -> tuple[SegmentationLayout, ...]:
     return (
-        Layout(
+        SegmentationLayout(
             image="JPEGImages/{}.jpg",
             label_map="SegmentationClass/{}.png",
             split="ImageSets/Segmentation/val.txt",
@@ -149,10 +149,10 @@ CONTEXT = {
 }
 
 
-def context_layout(first_label: int) -> tuple[Layout, ...]:
+def context_layout(first_label: int) -> tuple[SegmentationLayout, ...]:
     """As `pacl-bench data prepare` and mmsegmentation's converter write it: 0 background, 1 to 59 by the alphabet."""
     return (
-        Layout(
+        SegmentationLayout(
             image="JPEGImages/{}.jpg",
             label_map="SegmentationClassContext/{}.png",
             split="ImageSets/SegmentationContext/val.txt",
@@ -161,7 +161,7 @@ def context_layout(first_label: int) -> tuple[Layout, ...]:
     )
 
 
-COCO = {
+COCO_SEGMENTATION = {
     "folders": ("coco", "coco_stuff164k"),
     "num_images": 5000,
     "space": "2 GB",
@@ -177,13 +177,13 @@ STUFF_CLASSES = {raw: label for label, raw in enumerate(COCO_LABELS)}
 OBJECT_CLASSES = {raw: label + 1 if label < 80 else 0 for raw, label in STUFF_CLASSES.items()} | {IGNORE_LABEL: 0}
 
 
-def coco_layouts(classes: dict[int, int], converted: str) -> tuple[Layout, ...]:
+def coco_layouts(classes: dict[int, int], converted: str) -> tuple[SegmentationLayout, ...]:
     """The official layout, mmsegmentation's, and the latter with nothing but converted label maps in it."""
     images, label_maps = "images/val2017/{}.jpg", "annotations/val2017/{}"
     return (
-        Layout(image="val2017/{}.jpg", label_map="stuffthingmaps/val2017/{}.png", classes=classes),
-        Layout(image=images, label_map=f"{label_maps}.png", classes=classes),
-        Layout(image=images, label_map=f"{label_maps}{converted}.png"),
+        SegmentationLayout(image="val2017/{}.jpg", label_map="stuffthingmaps/val2017/{}.png", classes=classes),
+        SegmentationLayout(image=images, label_map=f"{label_maps}.png", classes=classes),
+        SegmentationLayout(image=images, label_map=f"{label_maps}{converted}.png"),
     )
 
 
@@ -211,16 +211,16 @@ SEGMENTATION_SETS: dict[str, SegmentationSet] = {
         ),
         SegmentationSet(
             name="coco_stuff171", title="COCO-Stuff val2017, 80 things and 91 kinds of stuff",
-            layouts=coco_layouts(STUFF_CLASSES, "_labelTrainIds"), **COCO,
+            layouts=coco_layouts(STUFF_CLASSES, "_labelTrainIds"), **COCO_SEGMENTATION,
         ),
         SegmentationSet(
             name="coco_object", title="COCO-Object val2017, 80 things, all else is background",
-            layouts=coco_layouts(OBJECT_CLASSES, "_instanceTrainIds"), **COCO,
+            layouts=coco_layouts(OBJECT_CLASSES, "_instanceTrainIds"), **COCO_SEGMENTATION,
         ),
         SegmentationSet(
             name="ade150", title="ADE20K validation, 150 classes, other ignored", folders=("ADEChallengeData2016",),
             layouts=(
-                Layout(
+                SegmentationLayout(
                     image="images/validation/{}.jpg", label_map="annotations/validation/{}.png", first_label=1
                 ),
             ),
@@ -230,7 +230,7 @@ SEGMENTATION_SETS: dict[str, SegmentationSet] = {
         SegmentationSet(
             name="cityscapes19", title="Cityscapes val, 19 classes", folders=("cityscapes",),
             layouts=tuple(
-                Layout(
+                SegmentationLayout(
                     image="leftImg8bit/val/{}_leftImg8bit.png", label_map=f"gtFine/val/{{}}_gtFine_{kind}.png",
                     classes=classes,
                 )

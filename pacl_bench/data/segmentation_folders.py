@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 from PIL import ExifTags, Image
 
-from pacl_bench.data.images import SUFFIXES, PhotoFiles, files_fingerprint
+from pacl_bench.data.images import IMAGE_SUFFIXES, PhotoFiles, files_fingerprint
 from pacl_bench.errors import UsageError
 from pacl_bench.files import read_text
 from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage
@@ -125,7 +125,7 @@ def read_user_folder(root: Path, taken: list[str]) -> SegmentationFolder:
     if name in taken:
         raise UsageError(f"{root}: {name!r} is the name of another data set. Give the folder another name.")
     classnames = _own_names(root / NAMES_FILE)
-    images = _by_stem(root / "images", lambda suffix: suffix in SUFFIXES)
+    images = _by_stem(root / "images", lambda suffix: suffix in IMAGE_SUFFIXES)
     masks = _by_stem(root / "masks", lambda suffix: suffix == ".png")
     for stem, file in images.items():
         if stem not in masks:

@@ -13,7 +13,7 @@ from braceexpand import braceexpand
 from pacl_bench.data.images import PhotoFiles
 from pacl_bench.errors import UsageError
 
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
+SHARD_SUFFIXES = ("jpg", "jpeg", "png", "webp")
 MAKE_STATS = 'img2dataset writes them; by hand: {"successes": 10000} for a tar of 10,000 pairs'
 
 
@@ -137,7 +137,7 @@ def ends_as_tar(file: Path) -> bool:
 def _raw(sample: dict, where: str) -> RawPair | Skipped:
     # of "photo.v2.jpg" webdataset takes "v2.jpg" for the extension
     members = {key.rpartition(".")[2]: value for key, value in sample.items() if not key.startswith("__")}
-    image = next((members[suffix] for suffix in IMAGE_SUFFIXES if suffix in members), None)
+    image = next((members[suffix] for suffix in SHARD_SUFFIXES if suffix in members), None)
     if image is None:
         return Skipped("missing image", where)
     try:

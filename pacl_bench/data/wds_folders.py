@@ -14,7 +14,7 @@ from pacl_bench.errors import UsageError
 from pacl_bench.files import read_text
 from pacl_bench.image_sets import BrokenImage
 
-IMAGE_SUFFIXES = ("webp", "png", "jpg", "jpeg")
+WDS_SUFFIXES = ("webp", "png", "jpg", "jpeg")
 
 
 class Sample(NamedTuple):
@@ -84,7 +84,7 @@ def _samples(shard: Path, num_classes: int) -> list[Sample]:
                 folder, _, file = member.name.rpartition("/")
                 key, _, suffix = file.partition(".")
                 key = f"{folder}/{key}" if folder else key
-                if suffix.lower() in IMAGE_SUFFIXES:
+                if suffix.lower() in WDS_SUFFIXES:
                     images[key] = (member.offset_data, member.size)
                 elif suffix == "cls" and (content := tar.extractfile(member)) is not None:
                     labels[key] = _label(content.read(), f"{shard}: {member.name}", num_classes)
@@ -96,7 +96,7 @@ def _samples(shard: Path, num_classes: int) -> list[Sample]:
         raise UsageError(f"{shard} is cut short or no tar ({error}). Make or fetch it anew.") from None
     unpaired = next((key for key in [*images, *labels] if key not in labels or key not in images), None)
     if unpaired is not None:
-        what = "class (.cls)" if unpaired in images else f"image ({', '.join(IMAGE_SUFFIXES)})"
+        what = "class (.cls)" if unpaired in images else f"image ({', '.join(WDS_SUFFIXES)})"
         raise UsageError(f"{shard}: sample {unpaired} has no {what}.")
     if not images:
         raise UsageError(f"{shard} holds no images.")

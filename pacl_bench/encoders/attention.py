@@ -32,13 +32,13 @@ from torch.nn.functional import scaled_dot_product_attention as attend
 
 NEIGHBOURHOOD = 5.0  # NACLIP's standard deviation, in patches
 
-Heads = Float[Tensor, "image head token dim"]
+HeadTensors = Float[Tensor, "image head token dim"]
 
 
 class Variant(NamedTuple):
     """What stands in the place of a block's attention."""
 
-    attend: Callable[[Heads, Heads, Heads, tuple[int, int]], Heads]  # of q, k, v and the grid
+    attend: Callable[[HeadTensors, HeadTensors, HeadTensors, tuple[int, int]], HeadTensors]  # of q, k, v and the grid
     residual: bool  # whether the rest of the block, its residual and mlp, is kept
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from pacl_bench.errors import UsageError
 from pacl_bench.paths import weights_root
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".pth.tar")
+WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".pth.tar")
 WRAPPERS = ("state_dict", "model", "teacher")  # keys under which training scripts keep the weights
 # what OpenAI's archives hold beside the weights
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
@@ -27,14 +27,14 @@ def find_weights(name: str, file: Path | None) -> Path | None:
             raise UsageError(f"{name}: the weights file {file} does not exist.")
         return file
     root = weights_root()
-    candidates = [root / f"{name}{suffix}" for suffix in SUFFIXES] if root else []
+    candidates = [root / f"{name}{suffix}" for suffix in WEIGHTS_SUFFIXES] if root else []
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def missing_weights(name: str, elsewhere: str) -> UsageError:
     """The one line for an encoder whose weights are not on this machine; `elsewhere` says where they may be had."""
     root = weights_root()
-    looked = f"{root}/{name}{{{','.join(SUFFIXES)}}}" if root else "PACL_WEIGHTS (not set)"
+    looked = f"{root}/{name}{{{','.join(WEIGHTS_SUFFIXES)}}}" if root else "PACL_WEIGHTS (not set)"
     return UsageError(f"{name}: no weights. Looked for {looked}; {elsewhere}. Give a local file: {name}@FILE.")
 
 

@@ -23,7 +23,7 @@ class Sweep:
 
 
 @dataclass
-class Tallies:
+class IouCounts:
     """Found, labelled and predicted pixels of each class, image by image, under the protocols of one sweep."""
 
     protocols: list[str]
@@ -50,26 +50,26 @@ def _tally(labels, predicted, num_classes: int, sweep: Sweep, chosen) -> Int[np.
     return counts.astype(np.int32)  # an image has fewer than 2^31 pixels
 
 
-def over_data_set(tallies: Tallies, classnames: list[str], candidates: int) -> list[Measurement]:
+def over_data_set(iou_counts: IouCounts, classnames: list[str], candidates: int) -> list[Measurement]:
     """One count over the set: METRICS, IoU of each class, and METRICS away from boundaries.
 
     Args:
         candidates: how many classes guessing chooses from.
     """
     measured = []
-    for at, protocol in enumerate(tallies.protocols):
-        counts = np.stack([image[at] for image in tallies.counts])
+    for at, protocol in enumerate(iou_counts.protocols):
+        counts = np.stack([image[at] for image in iou_counts.counts])
         measured += _measured(counts, classnames, candidates, protocol)
-        if tallies.blind:
-            measured += _measured(np.stack([image[at] for image in tallies.blind]), [], candidates, protocol, BLIND)
+        if iou_counts.blind:
+            measured += _measured(np.stack([image[at] for image in iou_counts.blind]), [], candidates, protocol, BLIND)
     return measured
 
 
-def over_images(tallies: Tallies) -> list[Measurement]:
+def over_images(iou_counts: IouCounts) -> list[Measurement]:
     """The means over images of each image's METRICS among its own classes."""
     measured = []
-    for at, protocol in enumerate(tallies.protocols):
-        counts = np.stack([image[at] for image in tallies.counts])
+    for at, protocol in enumerate(iou_counts.protocols):
+        counts = np.stack([image[at] for image in iou_counts.counts])
         with np.errstate(invalid="ignore", divide="ignore"):
             values = _summaries(counts)[:, : len(METRICS)]
         chances = np.mean([_chances(image[1], int((image[1] > 0).sum())) for image in counts], axis=0)

@@ -19,7 +19,7 @@ Names = Literal["best", "mean"]  # of a class's several names a patch takes the 
 
 
 @dataclass(frozen=True)
-class Wording:
+class PromptSet:
     """The texts of the classes: their names and the templates these are put into."""
 
     templates: str = "paper7"
@@ -41,24 +41,24 @@ class ClassTexts(NamedTuple):
     names: Names = "best"
 
 
-def wordings(templates: str, vocabularies: str, names: Names) -> list[Wording]:
+def prompt_sets(templates: str, vocabularies: str, names: Names) -> list[PromptSet]:
     """Every vocabulary with every set of templates, both comma-separated; a UsageError for none, or two of one name."""
     for option, text in (("--vocabulary", vocabularies), ("--templates", templates)):
         if not listed(text):
             raise UsageError(f"{option} {text!r}: at least one is wanted.")
-    made = [Wording(one, vocabulary, names) for vocabulary in listed(vocabularies) for one in listed(templates)]
-    told = [wording.suffix for wording in made]
+    made = [PromptSet(one, vocabulary, names) for vocabulary in listed(vocabularies) for one in listed(templates)]
+    told = [prompt_set.suffix for prompt_set in made]
     if len(set(told)) < len(told):
         raise UsageError(f"--vocabulary {vocabularies} --templates {templates}: one of them stands there twice.")
     return made
 
 
-def class_texts(model: AlignedModel, images: SegmentationImages, wording: Wording) -> ClassTexts:
-    """The embeddings of the classes of a set under a wording."""
-    names = load_vocabulary(wording.vocabulary, images.name, images.classnames)
+def class_texts(model: AlignedModel, images: SegmentationImages, prompt_set: PromptSet) -> ClassTexts:
+    """The embeddings of the classes of a set under a prompt_set."""
+    names = load_vocabulary(prompt_set.vocabulary, images.name, images.classnames)
     every = [name for of_class in names for name in of_class]
-    embeddings = model.class_embeddings(every, load_templates(wording.templates))
-    return ClassTexts(embeddings, [len(of_class) for of_class in names], wording.names)
+    embeddings = model.class_embeddings(every, load_templates(prompt_set.templates))
+    return ClassTexts(embeddings, [len(of_class) for of_class in names], prompt_set.names)
 
 
 def class_scores(

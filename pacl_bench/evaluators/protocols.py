@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from pacl_bench.evaluators.iou_counts import Sweep, Tallies, over_data_set, over_images
+from pacl_bench.evaluators.iou_counts import IouCounts, Sweep, over_data_set, over_images
 from pacl_bench.evaluators.upsampling import Side, best_class, pixel_scores
 from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.metrics.segmentation import near_boundary
@@ -22,7 +22,7 @@ from pacl_bench.records import Measurement
 DATASET, PRESENT = "dataset-miou", "present-miou"
 Background = Literal["none", "class", "threshold", "entropy"]
 SCALE = 40.0  # of cosines before a softmax: what the field's training-free methods multiply CLIP's by
-NOTHING = -1  # predicted where there is no candidate
+NO_CANDIDATE = -1  # predicted where there is no candidate
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Rules:
 class PixelReading(NamedTuple):
     """What an image's scores say of its pixels, all from the same scores."""
 
-    foreground: Int[np.ndarray, "*pixel"]  # the best class but background; NOTHING where there is no other
+    foreground: Int[np.ndarray, "*pixel"]  # the best class but background; NO_CANDIDATE where there is no other
     every: Int[np.ndarray, "*pixel"]  # the best class
     present_foreground: Int[np.ndarray, "*pixel"]  # the same among the classes of the image
     present: Int[np.ndarray, "*pixel"]
@@ -104,7 +104,7 @@ def _best(
 ) -> Int[np.ndarray, "h w"]:
     """The candidate of the highest score at each pixel; of equal ones the first."""
     if not len(group):
-        return np.full((len(down.weights), len(across.weights)), NOTHING)
+        return np.full((len(down.weights), len(across.weights)), NO_CANDIDATE)
     return group[best_class(scores[group], down, across)].numpy()
 
 
@@ -117,7 +117,7 @@ def _certainty(logits: Float[Tensor, "h w candidate"]) -> tuple[Float[Tensor, "h
 
 
 class Scorer:
-    """Counts the pixels of image after image under every protocol of one wording."""
+    """Counts the pixels of image after image under every protocol of one prompt_set."""
 
     def __init__(self, classnames: list[str], rules: Rules, suffix: str = ""):
         self.classnames, self.rules = classnames, rules
@@ -140,9 +140,9 @@ class Scorer:
                 sweep = self.rules.sweep(kind, seen, background_there=not no_background.all())
                 self.of_images[kind].add(labels[kept], present[kept], len(self.classnames), sweep)
 
-    def _tallies(self, over: str, suffix: str) -> dict[Background, Tallies]:
+    def _tallies(self, over: str, suffix: str) -> dict[Background, IouCounts]:
         told = self.rules.names.items()
-        return {kind: Tallies([f"{over}, background={name}{suffix}" for name in names]) for kind, names in told}
+        return {kind: IouCounts([f"{over}, background={name}{suffix}" for name in names]) for kind, names in told}
 
     def measurements(self) -> list[Measurement]:
         """Empty where no pixel of any image counts."""

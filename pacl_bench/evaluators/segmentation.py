@@ -32,7 +32,7 @@ from pacl_bench.encoders.batched import ahead
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.evaluators.patches import background_class
-from pacl_bench.evaluators.prompts import Names, class_scores, class_texts, wordings
+from pacl_bench.evaluators.prompts import Names, class_scores, class_texts, prompt_sets
 from pacl_bench.evaluators.protocols import SCALE, Rules, Scorer, read_pixels
 from pacl_bench.evaluators.upsampling import Upsampling, placing
 from pacl_bench.image_sets import IGNORE_LABEL, SegmentationImages
@@ -74,7 +74,7 @@ class SegmentationSettings:
         ]
         if wrong:
             raise UsageError(f"{wrong[0]}.")
-        wordings(self.templates, self.vocabulary, self.names)
+        prompt_sets(self.templates, self.vocabulary, self.names)
 
     @property
     def view(self) -> View:
@@ -88,23 +88,23 @@ def evaluate_segmentation(
     """Every protocol's mIoU, pixel and mean accuracy, and IoU of each class; and what the pass cost.
 
     Args:
-        keep: gets each image's predicted map under the first wording: background as a class, where there is one.
+        keep: gets each image's predicted map under the first prompt_set: background as a class, where there is one.
 
     Returns:
         The numbers, and tokens and milliseconds an image, for the record's provenance.
     """
-    listed = wordings(settings.templates, settings.vocabulary, settings.names)
-    texts = [class_texts(model, images, wording) for wording in listed]
+    listed = prompt_sets(settings.templates, settings.vocabulary, settings.names)
+    texts = [class_texts(model, images, prompt_set) for prompt_set in listed]
     rules = rules_for(images, settings)
-    scorers = [Scorer(images.classnames, rules, wording.suffix) for wording in listed]
+    scorers = [Scorer(images.classnames, rules, prompt_set.suffix) for prompt_set in listed]
     cached, started, tokens = is_cached(model.vision, images, settings.view), time.monotonic(), 0
     label_maps = ahead(images.label_map, range(len(images)))
     for (index, features), label_map in zip(encoded(model.vision, images, settings.view), label_maps, strict=True):
         placed = placing(model.vision, settings.view, label_map.shape)
         down, across = (placed.side(axis, label_map.shape[axis], settings.upsampling) for axis in (0, 1))
         present = np.unique(label_map[label_map != IGNORE_LABEL]).tolist()
-        for scorer, wording in zip(scorers, texts, strict=True):
-            scores = class_scores(model, features.patch_tokens, wording, features.grid)
+        for scorer, prompt_set in zip(scorers, texts, strict=True):
+            scores = class_scores(model, features.patch_tokens, prompt_set, features.grid)
             reading = read_pixels(scores, down, across, present, rules)
             scorer.add(reading, label_map, settings.boundary)
             if keep is not None and scorer is scorers[0]:

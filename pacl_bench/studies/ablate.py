@@ -14,7 +14,7 @@ from pacl_bench.studies.study import Study
 from pacl_bench.training.batches import Loading
 from pacl_bench.training.loop import pairs_fingerprint, train
 from pacl_bench.training.recipe import Recipe, TrainConfig
-from pacl_bench.training.state import CHECKPOINT
+from pacl_bench.training.state import RESUME_STATE
 
 TEXT_OF_THE_TEXTLESS = "clip-b16"  # what the paper pairs DINO with
 
@@ -101,7 +101,7 @@ def _train_cell(
     if (folder / CARD).is_file():
         _require_same(folder, config, found.fingerprints[pairs])
         return
-    train(config, folder, resume=(folder / CHECKPOINT).is_file(), device=device, loading=loading)
+    train(config, folder, resume=(folder / RESUME_STATE).is_file(), device=device, loading=loading)
 
 
 def _require_same(folder: Path, config: TrainConfig, fingerprint: str) -> None:

@@ -17,7 +17,7 @@ from pacl_bench.evaluators.prompts import ClassTexts, class_scores
 from pacl_bench.evaluators.upsampling import Side, best_class, placing
 from pacl_bench.image_sets import BrokenImage
 from pacl_bench.model.aligned import AlignedModel
-from pacl_bench.report.figures.pictures import Panel
+from pacl_bench.report.figures.pictures import PhotoPanel
 
 LONG_SIDE = 480  # pixels; a photo is drawn no larger
 
@@ -38,36 +38,36 @@ def read_photos(files: Sequence[Path], long_side: int | None = LONG_SIDE) -> lis
 
 def alignment_rows(
     models: Sequence[AlignedModel], photos: Sequence[Image.Image], word: str, template: str = "a photo of a {}."
-) -> list[list[Panel]]:
+) -> list[list[PhotoPanel]]:
     """Figure 2: for each photo the cosine similarity of each patch with a word, one column a model.
 
     Each model has colours of its own range, over all photos: cosines of different models are not comparable.
     """
     maps = [[_alignment(model, photo, template.replace("{}", word)) for photo in photos] for model in models]
-    rows = [[Panel(np.asarray(photo), f"“{word}”" if not at else "")] for at, photo in enumerate(photos)]
+    rows = [[PhotoPanel(np.asarray(photo), f"“{word}”" if not at else "")] for at, photo in enumerate(photos)]
     for model, heats in zip(models, maps, strict=True):
         spread = _spread(heats)
         for at, heat in enumerate(heats):
-            rows[at].append(Panel(np.asarray(photos[at]), "" if at else _title(model.name, spread), heat, spread))
+            rows[at].append(PhotoPanel(np.asarray(photos[at]), "" if at else _title(model.name, spread), heat, spread))
     return rows
 
 
 def similarity_rows(
     encoders: Sequence[VisionEncoder], photos: Sequence[Image.Image], point: tuple[float, float]
-) -> list[list[Panel]]:
+) -> list[list[PhotoPanel]]:
     """Figure 4: a patch is marked in the first photo; how similar is it to all patches of this and the other photos?
 
     Args:
         point: (x, y) of the marked patch, as fractions of the first photo's sides.
     """
-    marked = Panel(np.asarray(photos[0]), "marked patch", marker=point)
+    marked = PhotoPanel(np.asarray(photos[0]), "marked patch", marker=point)
     rows = []
     for encoder in encoders:
         heats = [_similarity(encoder, photos[0], photo, point) for photo in photos]
         spread = _spread(heats)
         titles = [encoder.name, *["another image"] * (len(photos) - 1)]
         maps = [
-            Panel(np.asarray(photo), title, heat, spread, marker=point if photo is photos[0] else None)
+            PhotoPanel(np.asarray(photo), title, heat, spread, marker=point if photo is photos[0] else None)
             for photo, title, heat in zip(photos, titles, heats, strict=True)
         ]
         rows.append([marked, *maps])
@@ -81,7 +81,7 @@ def segmentation_rows(
     templates: list[str],
     label_maps: Sequence[Integer[np.ndarray, "_ _"]] | None = None,
     stride: int | None = None,
-) -> list[list[Panel]]:
+) -> list[list[PhotoPanel]]:
     """Figure 6: photo, labels where there are some, then each model's prediction; all classes are candidates."""
     maps = {model.name: segmented(model, photos, classnames, templates, stride) for model in models}
     return overlay_rows(photos, {"label": label_maps, **maps} if label_maps else maps)
@@ -101,7 +101,7 @@ def segmented(
 
 def overlay_rows(
     photos: Sequence[Image.Image], maps: Mapping[str, Sequence[Integer[np.ndarray, "_ _"]]]
-) -> list[list[Panel]]:
+) -> list[list[PhotoPanel]]:
     """A row a photo: the photo, then each of the maps over it. Large ones are drawn smaller."""
     rows = []
     for at, photo in enumerate(photos):
@@ -109,10 +109,10 @@ def overlay_rows(
         shown.thumbnail((LONG_SIDE, LONG_SIDE))
         image = np.asarray(shown)
         overlays = [
-            Panel(image, "" if at else title, predicted_map=_drawn(of_photos[at], shown.size))
+            PhotoPanel(image, "" if at else title, predicted_map=_drawn(of_photos[at], shown.size))
             for title, of_photos in maps.items()
         ]
-        rows.append([Panel(image, "" if at else "image"), *overlays])
+        rows.append([PhotoPanel(image, "" if at else "image"), *overlays])
     return rows
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pacl_bench import records
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.evaluators.iou_counts import Tallies, over_data_set
+from pacl_bench.evaluators.iou_counts import IouCounts, over_data_set
 from pacl_bench.evaluators.patches import background_class
 from pacl_bench.evaluators.protocols import DATASET
 from pacl_bench.evaluators.segmentation import Keep, SegmentationSettings
@@ -25,7 +25,7 @@ from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Measurement, Record
 from pacl_bench.studies.runner import describe_dataset
 
-NOTHING = 255  # the label of a pixel for which nothing was predicted
+NOTHING_PREDICTED = 255  # the label of a pixel for which nothing was predicted
 NAMED = 3  # missing files that are named; the others are counted
 
 
@@ -68,7 +68,7 @@ def read_label_map(file: Path, shape: tuple[int, ...], num_classes: int) -> UInt
     if found.shape != tuple(shape):
         sizes = f"{found.shape[1]} x {found.shape[0]} pixels, its image {shape[1]} x {shape[0]}"
         raise BrokenImage(file, f"{sizes}; a prediction is wanted in the size of its image")
-    beyond = (found >= num_classes) & (found != NOTHING)
+    beyond = (found >= num_classes) & (found != NOTHING_PREDICTED)
     if beyond.any():
         raise BrokenImage(
             file, f"label {int(found[beyond][0])}; the set has 0 to {num_classes - 1}, and 255 for nothing"
@@ -137,15 +137,17 @@ def _files(folder: Path, images: SegmentationImages, allow_partial: bool) -> dic
 def _measured(files: dict[int, Path], images: SegmentationImages, boundary: int) -> list[Measurement]:
     """Under `background=none` and, where the set has a background, `background=class`."""
     background, num_classes = background_class(images), len(images.classnames)
-    none = Tallies([f"{DATASET}, background=none"])
-    whole = Tallies([f"{DATASET}, background=class"])
+    none = IouCounts([f"{DATASET}, background=none"])
+    whole = IouCounts([f"{DATASET}, background=class"])
     for index, file in track(files.items(), f"scoring {images.name}", len(files)):
         label_map = images.label_map(index)
         counted = label_map != IGNORE_LABEL
         predicted = read_label_map(file, label_map.shape, num_classes)[counted].astype(np.int64)
         labels, inner = label_map[counted].astype(np.int64), ~near_boundary(label_map, boundary)[counted]
         foreground = np.full(len(labels), True) if background is None else labels != background
-        without = np.where(predicted == background, NOTHING, predicted) if background is not None else predicted
+        without = (
+            np.where(predicted == background, NOTHING_PREDICTED, predicted) if background is not None else predicted
+        )
         none.add(labels[foreground], without[foreground], num_classes, inner=inner[foreground])
         if background is not None:
             whole.add(labels, predicted, num_classes, inner=inner)

@@ -21,7 +21,7 @@ from pacl_bench.training.batches import Batches, Drawing, Loading, Sets
 from pacl_bench.training.in_memory import CachedBatches
 from pacl_bench.training.recipe import Recipe, TrainConfig, learning_rate
 from pacl_bench.training.skip_log import SkipLog
-from pacl_bench.training.state import CHECKPOINT, LOG, SKIPPED, Log, TrainState, interrupts_wait
+from pacl_bench.training.state import LOG, RESUME_STATE, SKIPPED, Log, TrainState, interrupts_wait
 from pacl_bench.training.streamed import StreamedBatches
 
 
@@ -57,7 +57,7 @@ def train(
     embedder = VisionEmbedder(vision.width, text.dim).to(device)
     state = TrainState(embedder, recipe, _identity(config, vision, text, sets))
     if resume:
-        state.load(out / CHECKPOINT)
+        state.load(out / RESUME_STATE)
     trained_on: dict[str, Any] = {"pairs": name_of(sets), "pairs_fingerprint": pairs_fingerprint(sets)}
     if recipe.steps != 0:
         drawing = Drawing(recipe.batch_size, recipe.noun_share, config.seed)
@@ -94,14 +94,14 @@ def _run(
                 )
                 progress.update(task, advance=1, loss=f"loss {loss:.3f}", rate=f"{rate:.0f} pairs/s")
                 if state.step % checkpoint_every == 0:
-                    state.save(out / CHECKPOINT)
+                    state.save(out / RESUME_STATE)
                 if interrupted():
                     raise KeyboardInterrupt
     except KeyboardInterrupt:
         raise RunError(f"Stopped at step {state.step} of {total_steps}. Go on with --resume --out {out}.") from None
     finally:
         if state.consistent:
-            state.save(out / CHECKPOINT)
+            state.save(out / RESUME_STATE)
         log.close()
         batches.close()
 
@@ -121,7 +121,7 @@ def _total_steps(config: TrainConfig, batches: Batches) -> int:
 def _refuse_to_overwrite(out: Path, resume: bool) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; a folder is wanted.")
-    if not resume and any((out / name).exists() for name in (CARD, CHECKPOINT)):
+    if not resume and any((out / name).exists() for name in (CARD, RESUME_STATE)):
         raise UsageError(f"--out {out} already holds a head or a run. Add --resume to go on, or choose another folder.")
 
 

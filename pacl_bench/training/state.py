@@ -21,7 +21,7 @@ from pacl_bench.model.loss import info_nce
 from pacl_bench.training.batches import Batch
 from pacl_bench.training.recipe import Recipe
 
-CHECKPOINT, LOG, SKIPPED = "checkpoint.pt", "log.jsonl", "skipped.jsonl"
+RESUME_STATE, LOG, SKIPPED = "checkpoint.pt", "log.jsonl", "skipped.jsonl"
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from pacl_bench.errors import UsageError
 from pacl_bench.image_sets import BrokenImage
 
 LANES = 24  # the most workers a process can have; those it has divide it
-CHUNK = 32  # pairs that travel from a worker together; broken ones count
+CHUNK_PAIRS = 32  # pairs that travel from a worker together; broken ones count
 BUFFER = 128  # undecoded pairs that a lane shuffles among
 PIECE = 1000  # images of a set of files that are read like one tar
 
@@ -151,9 +151,9 @@ class Lanes(IterableDataset):
         seeds = [self.stream.seed, self.epoch, rank, lane]
         raw = (pair for number, part in enumerate(parts) for pair in _thinned(part, [*seeds, number]))
         mixed = shuffle(BUFFER, initial=BUFFER, rng=random.Random(str(seeds)))(raw)
-        numbered = islice(enumerate(mixed), done * CHUNK, None)
+        numbered = islice(enumerate(mixed), done * CHUNK_PAIRS, None)
         while True:
-            yield self._decoded(list(islice(numbered, CHUNK)), seeds)
+            yield self._decoded(list(islice(numbered, CHUNK_PAIRS)), seeds)
 
     def _decoded(self, numbered: list[tuple[int, RawPair | FilePair | Skipped]], seeds: list[int]) -> Chunk:
         size = self.stream.preprocess.image_size

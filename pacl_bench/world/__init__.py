@@ -1,7 +1,7 @@
 """The built-in world: scenes, captions and label maps drawn from a seed, and the data sets made of them."""
 
 from pacl_bench.world.captions import CaptionSpec, Region
-from pacl_bench.world.scene import IGNORE_LABEL, Image, Map, Scene, WorldSpec, render_scene
+from pacl_bench.world.scene import Image, Map, Scene, WorldSpec, render_scene
 from pacl_bench.world.sets import (
     PRETRAINING_STREAM,
     WORLD_CLASSIFICATION,
@@ -17,7 +17,6 @@ from pacl_bench.world.tables import COLOURS, HELD_OUT, IMAGE_SIZE, STUFF, TEMPLA
 __all__ = [
     "COLOURS",
     "HELD_OUT",
-    "IGNORE_LABEL",
     "IMAGE_SIZE",
     "PRETRAINING_STREAM",
     "STUFF",

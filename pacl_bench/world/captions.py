@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pacl_bench.world.stable_random import Dice
+from pacl_bench.world.stable_random import StableRandom
 from pacl_bench.world.tables import COLOURS, JOINTS, NUMBERS, OPENINGS, STUFF, THINGS
 
 
@@ -30,49 +30,49 @@ class CaptionSpec:
     mismatch: int = 0  # the caption is about another picture, as in text gathered from the web
 
 
-def write_captions(in_sight: list[Region], spec: CaptionSpec, dice: Dice) -> tuple[str, ...]:
-    return tuple(_caption(in_sight, spec, dice) for _ in range(spec.count))
+def write_captions(in_sight: list[Region], spec: CaptionSpec, random: StableRandom) -> tuple[str, ...]:
+    return tuple(_caption(in_sight, spec, random) for _ in range(spec.count))
 
 
-def _caption(in_sight: list[Region], spec: CaptionSpec, dice: Dice) -> str:
-    if dice.chance(spec.mismatch):
-        in_sight = _another_picture(dice)
+def _caption(in_sight: list[Region], spec: CaptionSpec, random: StableRandom) -> str:
+    if random.chance(spec.mismatch):
+        in_sight = _another_picture(random)
     things = [region for region in in_sight if region.noun in THINGS]
     grounds = [region.noun for region in in_sight if region.noun in STUFF]
-    subject = _count(len(things)) if things and dice.chance(8) else _subject(things, spec, dice)
-    place = dice.pick(grounds) if grounds and (dice.chance(spec.stuff) or not things) else None
-    return _sentence(subject, place, dice)
+    subject = _count(len(things)) if things and random.chance(8) else _subject(things, spec, random)
+    place = random.pick(grounds) if grounds and (random.chance(spec.stuff) or not things) else None
+    return _sentence(subject, place, random)
 
 
 def _count(number: int) -> str:
     return f"{NUMBERS[number]} object" if number == 1 else f"{NUMBERS[number]} objects"
 
 
-def _another_picture(dice: Dice) -> list[Region]:
-    things = [Region(thing, dice.pick(list(COLOURS)), 1000) for thing in dice.draw(list(THINGS), 2)]
-    return [*things, Region(dice.pick(list(STUFF)), None, 1000)]
+def _another_picture(random: StableRandom) -> list[Region]:
+    things = [Region(thing, random.pick(list(COLOURS)), 1000) for thing in random.draw(list(THINGS), 2)]
+    return [*things, Region(random.pick(list(STUFF)), None, 1000)]
 
 
-def _subject(things: list[Region], spec: CaptionSpec, dice: Dice) -> str:
+def _subject(things: list[Region], spec: CaptionSpec, random: StableRandom) -> str:
     """The things named, in random order: "a red zebra next to the small kite"."""
-    order = dice.draw(things, len(things))
-    named = order[:1] + [thing for thing in order[1:] if dice.chance(spec.thing)]
-    mentions = [_mention(thing, spec, dice) for thing in named]
+    order = random.draw(things, len(things))
+    named = order[:1] + [thing for thing in order[1:] if random.chance(spec.thing)]
+    mentions = [_mention(thing, spec, random) for thing in named]
     subject = mentions[0] if mentions else ""
     for mention in mentions[1:]:
-        subject += f" {dice.pick(JOINTS)} {mention}"
+        subject += f" {random.pick(JOINTS)} {mention}"
     return subject
 
 
-def _mention(thing: Region, spec: CaptionSpec, dice: Dice) -> str:
-    words = [dice.pick(("a", "a", "the"))]
-    if dice.chance(20):
+def _mention(thing: Region, spec: CaptionSpec, random: StableRandom) -> str:
+    words = [random.pick(("a", "a", "the"))]
+    if random.chance(20):
         words.append("large" if thing.area > 500 else "small")
-    if dice.chance(spec.colour) and thing.colour:
+    if random.chance(spec.colour) and thing.colour:
         words.append(thing.colour)
-    if dice.chance(82):
+    if random.chance(82):
         words.append(thing.noun)
-    elif dice.chance(70):
+    elif random.chance(70):
         words += [THINGS[thing.noun].adjective, "object"]
     else:
         words.append("object")
@@ -81,7 +81,7 @@ def _mention(thing: Region, spec: CaptionSpec, dice: Dice) -> str:
     return " ".join(words)
 
 
-def _sentence(subject: str, place: str | None, dice: Dice) -> str:
+def _sentence(subject: str, place: str | None, random: StableRandom) -> str:
     """The subject in its place, said in one of several ways."""
     if place is None:
         said = subject
@@ -89,16 +89,16 @@ def _sentence(subject: str, place: str | None, dice: Dice) -> str:
         said = place
     else:
         phrase = STUFF[place].place
-        said = dice.pick((f"{subject} {phrase}", f"{subject} {phrase}", f"{subject} in front of {place}"))
-        if dice.chance(20):
+        said = random.pick((f"{subject} {phrase}", f"{subject} {phrase}", f"{subject} in front of {place}"))
+        if random.chance(20):
             said = f"{place} with {subject}"
-        elif dice.chance(10):
+        elif random.chance(10):
             said = f"{subject}, the {place} behind"
-    if dice.chance(45):
+    if random.chance(45):
         return f"{said}."
-    if dice.chance(12):
+    if random.chance(12):
         return f"{said} in a video game."
-    return _opened(dice.pick(OPENINGS), said)
+    return _opened(random.pick(OPENINGS), said)
 
 
 def _opened(opening: str, said: str) -> str:

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Int16, Int32, UInt8
 
+from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.world.captions import CaptionSpec, Region, write_captions
-from pacl_bench.world.stable_random import Dice
+from pacl_bench.world.stable_random import StableRandom
 from pacl_bench.world.tables import COLOURS, HELD_OUT, IMAGE_SIZE, SHAPES, STUFF, THINGS, Colour, Style
 from pacl_bench.world.textures import DIRECTIONS, TEXTURES, UNIT, surface_coordinates
 
@@ -16,7 +17,6 @@ Image = UInt8[np.ndarray, "height width_px channel"]
 Map = UInt8[np.ndarray, "height width_px"]
 Mask = Bool[np.ndarray, "height width_px"]
 
-IGNORE_LABEL = 255
 ROWS, COLUMNS = np.ogrid[0:IMAGE_SIZE, 0:IMAGE_SIZE]
 PAPER: Colour = (240, 240, 240)  # of a sketch
 SMALLEST_SEEN = 40  # pixels; a thing with less of it left in sight is not spoken of
@@ -60,32 +60,32 @@ class Scene:
 def render_scene(seed: int | tuple[int, ...], spec: WorldSpec | None = None) -> Scene:
     """The scene of this seed: the same bytes on every machine."""
     spec = spec or WorldSpec()
-    dice = Dice(*(seed if isinstance(seed, tuple) else (seed,)))
-    canvas = _Canvas(dice, spec.style)
-    _paint_grounds(canvas, dice)
-    count = dice.between(*spec.things)
-    centres = _centres(count, spec.apart, dice)
-    for centre, (colour, thing) in zip(centres, _combinations(count, spec.combinations, dice), strict=True):
-        radius = dice.between(*spec.radius)
-        canvas.paint_thing(thing, colour, _outline(dice.pick(SHAPES), centre, radius))
+    random = StableRandom(*(seed if isinstance(seed, tuple) else (seed,)))
+    canvas = _Canvas(random, spec.style)
+    _paint_grounds(canvas, random)
+    count = random.between(*spec.things)
+    centres = _centres(count, spec.apart, random)
+    for centre, (colour, thing) in zip(centres, _combinations(count, spec.combinations, random), strict=True):
+        radius = random.between(*spec.radius)
+        canvas.paint_thing(thing, colour, _outline(random.pick(SHAPES), centre, radius))
         if spec.occluded:
-            canvas.paint_stuff(dice.pick(list(STUFF)), _half_plane(centre, dice))
-    image, region_map = _develop(canvas.image(), canvas.region_map, spec, dice)
+            canvas.paint_stuff(random.pick(list(STUFF)), _half_plane(centre, random))
+    image, region_map = _develop(canvas.image(), canvas.region_map, spec, random)
     areas = np.bincount(region_map.ravel(), minlength=len(canvas.regions)).tolist()
     regions = tuple(Region(noun, colour, area) for (noun, colour), area in zip(canvas.regions, areas, strict=True))
     in_sight = [region for region in regions if region.area >= SMALLEST_SEEN]
-    return Scene(image, region_map, regions, write_captions(in_sight, spec.captions, dice))
+    return Scene(image, region_map, regions, write_captions(in_sight, spec.captions, random))
 
 
 class _Canvas:
     """What is painted where, back to front. Colours are mixed once, at the end: that is most of the cost."""
 
-    def __init__(self, dice: Dice, style: Style) -> None:
+    def __init__(self, random: StableRandom, style: Style) -> None:
         self.share = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)  # of a region's second colour
         self.region_map = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
         self.regions: list[tuple[str, str | None]] = []
         self._colours: list[tuple[Colour, Colour]] = []
-        self._dice = dice
+        self._dice = random
         self._style = style
 
     def paint_stuff(self, noun: str, where: Mask) -> None:
@@ -129,35 +129,35 @@ def _box(where: Mask) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _tinted(colour: Colour, spread: int, dice: Dice) -> Colour:
-    red, green, blue = (min(255, max(0, channel + dice.between(-spread, spread))) for channel in colour)
+def _tinted(colour: Colour, spread: int, random: StableRandom) -> Colour:
+    red, green, blue = (min(255, max(0, channel + random.between(-spread, spread))) for channel in colour)
     return red, green, blue
 
 
-def _paint_grounds(canvas: _Canvas, dice: Dice) -> None:
+def _paint_grounds(canvas: _Canvas, random: StableRandom) -> None:
     """One stuff everywhere and, two times in three, another below a slanted line."""
-    far, near = dice.draw(list(STUFF), 2)
+    far, near = random.draw(list(STUFF), 2)
     canvas.paint_stuff(far, np.ones((IMAGE_SIZE, IMAGE_SIZE), np.bool_))
-    if dice.chance(67):
-        horizon, slant = dice.between(20, 44), dice.between(-8, 8)
+    if random.chance(67):
+        horizon, slant = random.between(20, 44), random.between(-8, 8)
         canvas.paint_stuff(near, IMAGE_SIZE * (ROWS - horizon) > slant * (COLUMNS - IMAGE_SIZE // 2))
 
 
-def _combinations(count: int, combinations: Literal["seen", "unseen"], dice: Dice) -> list[tuple[str, str]]:
+def _combinations(count: int, combinations: Literal["seen", "unseen"], random: StableRandom) -> list[tuple[str, str]]:
     """(colour, thing) of `count` different things."""
     if combinations == "unseen":
-        return dice.draw(sorted(HELD_OUT), count)
-    things = dice.draw(list(THINGS), count)
-    return [(dice.pick([colour for colour in COLOURS if (colour, thing) not in HELD_OUT]), thing) for thing in things]
+        return random.draw(sorted(HELD_OUT), count)
+    things = random.draw(list(THINGS), count)
+    return [(random.pick([colour for colour in COLOURS if (colour, thing) not in HELD_OUT]), thing) for thing in things]
 
 
-def _centres(count: int, apart: bool, dice: Dice) -> list[tuple[int, int]]:
+def _centres(count: int, apart: bool, random: StableRandom) -> list[tuple[int, int]]:
     """(row, column) of each thing: a lone one about the middle, several about the middles of the quarters."""
     if count == 1 and not apart:
-        return [(dice.between(22, 42), dice.between(22, 42))]
+        return [(random.between(22, 42), random.between(22, 42))]
     reach = 2 if apart else 6
-    quarters = dice.draw([(16, 16), (16, 48), (48, 16), (48, 48)], count)
-    return [(row + dice.between(-reach, reach), column + dice.between(-reach, reach)) for row, column in quarters]
+    quarters = random.draw([(16, 16), (16, 48), (48, 16), (48, 48)], count)
+    return [(row + random.between(-reach, reach), column + random.between(-reach, reach)) for row, column in quarters]
 
 
 def _outline(shape: str, centre: tuple[int, int], radius: int) -> Mask:
@@ -174,16 +174,16 @@ _OUTLINES = {
 }
 
 
-def _half_plane(centre: tuple[int, int], dice: Dice) -> Mask:
+def _half_plane(centre: tuple[int, int], random: StableRandom) -> Mask:
     """All that lies on one side of a thing's middle: left or right of it, above or below."""
-    offset = ROWS - centre[0] if dice.chance(50) else COLUMNS - centre[1]
-    side = offset > 0 if dice.chance(50) else offset < 0
+    offset = ROWS - centre[0] if random.chance(50) else COLUMNS - centre[1]
+    side = offset > 0 if random.chance(50) else offset < 0
     return np.broadcast_to(side, (IMAGE_SIZE, IMAGE_SIZE))
 
 
-def _develop(image: Image, region_map: Map, spec: WorldSpec, dice: Dice) -> tuple[Image, Map]:
+def _develop(image: Image, region_map: Map, spec: WorldSpec, random: StableRandom) -> tuple[Image, Map]:
     """The camera: light, the style's own change, noise."""
-    light = dice.between(205, 256)
+    light = random.between(205, 256)
     exposed = image.astype(np.int32) * light >> 8
     if spec.style == "grey":
         exposed = np.repeat(exposed @ np.array([[77], [150], [29]]) >> 8, 3, axis=2)
@@ -192,9 +192,9 @@ def _develop(image: Image, region_map: Map, spec: WorldSpec, dice: Dice) -> tupl
     if spec.style == "hazy":
         exposed = (exposed * 5 + 150 * 3) >> 3
     if spec.style == "rotated":
-        turns = dice.pick((1, 3))
+        turns = random.pick((1, 3))
         exposed, region_map = np.rot90(exposed, turns), np.ascontiguousarray(np.rot90(region_map, turns))
-    grain: Int16[np.ndarray, "height width_px channel"] = dice.noise(image.shape, spec.noise)
+    grain: Int16[np.ndarray, "height width_px channel"] = random.noise(image.shape, spec.noise)
     return np.clip(exposed + grain, 0, 255).astype(np.uint8), region_map
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Int16
 Option = TypeVar("Option")
 
 
-class Dice:
+class StableRandom:
     """Choices made from PCG64's raw words.
 
     numpy promises that seeding and raw words never change; it makes no such promise for the distributions of

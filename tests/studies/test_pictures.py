@@ -11,7 +11,7 @@ from pacl_bench import cli
 from pacl_bench.encoders import load_encoder
 from pacl_bench.errors import UsageError
 from pacl_bench.model.aligned import load_before
-from pacl_bench.report.figures.pictures import Panel, class_colours, classes_used, picture_figure, save_picture
+from pacl_bench.report.figures.pictures import PhotoPanel, class_colours, classes_used, picture_figure, save_picture
 from pacl_bench.studies.pictures import alignment_rows, overlay_rows, read_photos, segmentation_rows, similarity_rows
 
 
@@ -71,8 +71,8 @@ def test_what_is_drawn(tmp_path: Path) -> None:
     heat = np.linspace(0, 1, 24).reshape(4, 6)
     labels = np.array([[0, 1, 1, 1, 1, 255]] * 4)
     rows = [
-        [Panel(image, "photo", marker=(0.5, 0.5)), Panel(image, "heat", heat, (0.25, 0.75))],
-        [Panel(image), Panel(image, predicted_map=labels)],
+        [PhotoPanel(image, "photo", marker=(0.5, 0.5)), PhotoPanel(image, "heat", heat, (0.25, 0.75))],
+        [PhotoPanel(image), PhotoPanel(image, predicted_map=labels)],
     ]
     figure = picture_figure(rows, ["cat", "dog", "bird"])
     photo, heated, plain, segmented, scale = figure.axes
@@ -94,7 +94,9 @@ def test_what_is_drawn(tmp_path: Path) -> None:
 def test_long_names_of_models_are_not_cut_off() -> None:
     image = np.full((4, 6, 3), 200, np.uint8)
     name = "pacl-tiny-clip.world-1k+world-4k+world-5k.seed2-and-more"
-    figure = picture_figure([[Panel(image, "photo"), Panel(image), Panel(image, f"{name}\ncos 0.02 to 0.43")]])
+    figure = picture_figure(
+        [[PhotoPanel(image, "photo"), PhotoPanel(image), PhotoPanel(image, f"{name}\ncos 0.02 to 0.43")]]
+    )
     figure.draw_without_rendering()
     last = figure.axes[2]
     assert last.get_title().replace("\n", "") == f"{name}cos 0.02 to 0.43"

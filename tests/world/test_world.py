@@ -7,10 +7,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.world import (
     COLOURS,
     HELD_OUT,
-    IGNORE_LABEL,
     IMAGE_SIZE,
     STUFF,
     TEMPLATES,

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pacl_bench.data.catalog import BUILT_IN, declarations, kind_of, load
-from pacl_bench.data.images import SUFFIXES
+from pacl_bench.data.images import IMAGE_SUFFIXES
 from pacl_bench.data.segmentation import SEGMENTATION_SETS, SegmentationSet
 from pacl_bench.data.segmentation_folders import SegmentationFolder
 from pacl_bench.data.shards import ends_as_tar
@@ -284,7 +284,7 @@ def _shard(file: Path) -> tuple[int, str]:
     try:
         with tarfile.open(file, "r:") as tar:
             for member in tar:
-                if Path(member.name).suffix.lower() in SUFFIXES:
+                if Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
                     images += 1
                     packed = tar.extractfile(member) if images == 1 else None
                     if packed:

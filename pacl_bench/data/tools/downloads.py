@@ -24,7 +24,7 @@ class Download:
 
 
 VGG = "https://www.robots.ox.ac.uk/~vgg/data"
-COCO = "http://images.cocodataset.org"
+COCO_SERVER = "http://images.cocodataset.org"
 MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"
 GTSRB = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370"
 PCAM = "https://zenodo.org/records/2546921/files"
@@ -38,15 +38,16 @@ VOC2012 = Download(
     size=1_999_639_040,
 )
 COCO_VAL = Download(
-    f"{COCO}/zips/val2017.zip", makes=("coco/val2017",), into="coco", checksum="md5:442b8da7639aecaf257c1dceb8ba8c80",
+    f"{COCO_SERVER}/zips/val2017.zip", makes=("coco/val2017",), into="coco",
+    checksum="md5:442b8da7639aecaf257c1dceb8ba8c80",
     size=815_585_330,
 )  # fmt: skip
 COCO_TRAIN = Download(
-    f"{COCO}/zips/train2017.zip", makes=("coco/train2017",), into="coco",
+    f"{COCO_SERVER}/zips/train2017.zip", makes=("coco/train2017",), into="coco",
     checksum="md5:cced6f7f71b7629ddf16f17bbcfab6b2", size=19_336_861_798,
 )  # fmt: skip
 COCO_ANNOTATIONS = Download(
-    f"{COCO}/annotations/annotations_trainval2017.zip",
+    f"{COCO_SERVER}/annotations/annotations_trainval2017.zip",
     makes=("coco/annotations/captions_train2017.json", "coco/annotations/captions_val2017.json"),
     into="coco",
     checksum="md5:f4bbac642086de4f52a3fdda2de5fa2c",

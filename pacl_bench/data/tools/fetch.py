@@ -24,7 +24,7 @@ from pacl_bench.errors import RunError, UsageError
 from pacl_bench.paths import data_root
 from pacl_bench.progress import console
 
-CHUNK = 1 << 20
+CHUNK_BYTES = 1 << 20
 FOLDER = ".downloads"  # below the data root, so that all renames stay on one disk
 
 
@@ -225,7 +225,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """What comes, in pieces; only the network's errors become _TryAgain, not those of whoever writes the pieces."""
     while True:
         try:
-            chunk = response.read1(CHUNK)
+            chunk = response.read1(CHUNK_BYTES)
         except (http.client.HTTPException, OSError) as error:
             raise _TryAgain(_said(error)) from None
         if not chunk:

@@ -21,7 +21,7 @@ OVERLAY = 0.62  # how much a map covers the image
 
 
 @dataclass(frozen=True)
-class Panel:
+class PhotoPanel:
     """One image, and at most one map over it."""
 
     image: UInt8[np.ndarray, "height width_px channel"]
@@ -49,7 +49,7 @@ class Panel:
         return ax
 
 
-def picture_figure(rows: list[list[Panel]], classnames: list[str] | None = None) -> Figure:
+def picture_figure(rows: list[list[PhotoPanel]], classnames: list[str] | None = None) -> Figure:
     """The panels row by row, with a legend of the classes that occur, or one colour scale a row of heat."""
     colours = class_colours(len(classnames or []))
     used = classes_used(rows, len(classnames or []))
@@ -71,7 +71,7 @@ def picture_figure(rows: list[list[Panel]], classnames: list[str] | None = None)
     return figure
 
 
-def save_picture(rows: list[list[Panel]], stem: Path, classnames: list[str] | None = None) -> list[Path]:
+def save_picture(rows: list[list[PhotoPanel]], stem: Path, classnames: list[str] | None = None) -> list[Path]:
     """Writes the picture as PNG and PDF; returns the files."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     files = [stem.with_name(stem.name + ending) for ending in (".png", ".pdf")]
@@ -87,14 +87,14 @@ def class_colours(number: int) -> Float[np.ndarray, "label channel"]:
     return hsv_to_rgb(np.stack([hues, np.full(number, 0.75), values], axis=1)) if number else np.zeros((0, 3))
 
 
-def classes_used(rows: list[list[Panel]], number: int) -> list[int]:
+def classes_used(rows: list[list[PhotoPanel]], number: int) -> list[int]:
     """Class indices that occur in any map, in order."""
     maps = [panel.predicted_map for panels in rows for panel in panels if panel.predicted_map is not None]
     seen = np.unique(np.concatenate([map_.ravel() for map_ in maps])) if maps else []
     return [int(label) for label in seen if 0 <= label < number]
 
 
-def _draw_scale(figure: Figure, axes: np.ndarray, panels: list[Panel]) -> None:
+def _draw_scale(figure: Figure, axes: np.ndarray, panels: list[PhotoPanel]) -> None:
     """One colour bar at the end of a row, where all its maps have one range."""
     ranges = {panel.heat_range for panel in panels if panel.heat is not None}
     if len(ranges) == 1:
@@ -104,7 +104,7 @@ def _draw_scale(figure: Figure, axes: np.ndarray, panels: list[Panel]) -> None:
         bar.outline.set_visible(False)  # type: ignore[operator]
 
 
-def _height(rows: list[list[Panel]], cols: int) -> float:
+def _height(rows: list[list[PhotoPanel]], cols: int) -> float:
     """In inches, so that images keep their shape at the width of the text."""
     tallest = [max(panel.image.shape[0] / panel.image.shape[1] for panel in panels) for panels in rows]
     return sum(share * TEXT_WIDTH * 0.92 / cols + 0.22 for share in tallest)

@@ -29,7 +29,7 @@ FIRST_RECALL = 0.01  # before it precision is that of few pairs: a spike that sa
 
 
 @dataclass(frozen=True)
-class Curve:
+class DrawnCurve:
     """One model's ROC curve (fpr, tpr) or precision-recall curve (recall, precision)."""
 
     model: str
@@ -47,7 +47,7 @@ class Curve:
         interval = "" if np.isnan(self.ci[0]) else f" [{self.ci[0]:.3f}, {self.ci[1]:.3f}]"
         return f"{self.model}  {self.area:.3f}{interval}"
 
-    def beyond(self, least: float) -> "Curve":
+    def beyond(self, least: float) -> "DrawnCurve":
         """From x = least on."""
         kept = [at for at, x in enumerate(self.x) if x >= least]
         x, y, *band = ([values[at] for at in kept] for values in (self.x, self.y, *(self.band or ())))
@@ -59,8 +59,8 @@ class RocPanel:
     """The curves of one data set and kind of pairs, the best first."""
 
     title: str
-    curves: list[Curve]
-    pr_curves: list[Curve]  # of the same models, in the same order; those recorded
+    curves: list[DrawnCurve]
+    pr_curves: list[DrawnCurve]  # of the same models, in the same order; those recorded
     same_class_share: float  # of the pairs: the precision of guessing; NaN where unknown
 
     def draw(self, ax: Axes | None = None) -> Axes:
@@ -83,7 +83,7 @@ class RocPanel:
         self._draw_legend(ax, "Average precision [95 % interval]", "upper right")
         return ax
 
-    def _draw_curves(self, ax: Axes, curves: Sequence[Curve]) -> None:
+    def _draw_curves(self, ax: Axes, curves: Sequence[DrawnCurve]) -> None:
         for curve in curves:
             ax.plot(curve.x, curve.y, color=curve.colour, ls=curve.line, lw=1.2, label=curve.label)
             if curve.band is not None:
@@ -142,7 +142,7 @@ def roc_figure(panels: Sequence[RocPanel]) -> Figure:
     return figure
 
 
-def _upper_edge(curve: Curve) -> Iterable[tuple[float, float]]:
+def _upper_edge(curve: DrawnCurve) -> Iterable[tuple[float, float]]:
     """The points of the curve, or of the upper bound of its band."""
     return zip(curve.x, curve.y if curve.band is None else curve.band[1], strict=True)
 
@@ -166,9 +166,11 @@ def _roc_panel(
     )
 
 
-def _curve(row: Row, points: Mapping[str, list[float]], x: str, y: str, styles: Mapping[str, tuple[str, Any]]) -> Curve:
+def _curve(
+    row: Row, points: Mapping[str, list[float]], x: str, y: str, styles: Mapping[str, tuple[str, Any]]
+) -> DrawnCurve:
     label = f"{row['model']} (untrained head)" if row["method"] == UNTRAINED else row["model"]
     band = (points[f"{y}_low"], points[f"{y}_high"]) if f"{y}_low" in points else None
-    return Curve(
+    return DrawnCurve(
         label, points[x], points[y], row["value"], (row["ci_low"], row["ci_high"]), band, *styles[row["model"]]
     )
