@@ -49,9 +49,9 @@ def draw() -> None:
 
 def train_heads() -> None:
     """A finished head, an untrained one, and a run that was stopped at step 4 of 8 beside the weights it leads to."""
-    from pacl_bench.train import RECIPES, TrainConfig, TrainState, train  # type: ignore[import-not-found]
-
     from dataclasses import replace
+
+    from pacl_bench.train import RECIPES, TrainConfig, TrainState, train  # type: ignore[import-not-found]
 
     recipe = replace(RECIPES["small"], steps=8, batch_size=8, warmup_steps=2)
     config = TrainConfig("tiny-clip", "tiny-clip", "pairs/pairs.csv", recipe, 0)
