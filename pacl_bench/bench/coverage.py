@@ -39,7 +39,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class World:
-    """A large set of images, each with one to three of its classes; the rarest is `rarity` times as common as the first.
+    """A large set of images, each with one to three of its classes.
 
     `counts` are found, labelled and predicted pixels of each class in each image, as segmentation counts them.
     """
@@ -170,8 +170,8 @@ def _of_auroc(sets: int, images: int = 100) -> Coverage:
 
     def measure(chosen: np.ndarray) -> tuple[float, Bounds]:
         kept = np.isin(image, chosen)
-        parts = (torch.from_numpy(part[kept]) for part in (tokens.astype(np.float32), labels))
-        found = pairwise_coherence(*parts, "across", torch.from_numpy(image[kept])).auroc
+        features, of_patches, of_images = (torch.from_numpy(part[kept]) for part in (tokens, labels, image))
+        found = pairwise_coherence(features, of_patches, "across", of_images).auroc
         return found.value, found.ci or (0.0, 1.0)
 
     truth = measure(np.arange(PATCH_IMAGES))[0]
