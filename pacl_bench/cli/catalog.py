@@ -8,7 +8,7 @@ from pacl_bench.data.declaration import Declaration
 from pacl_bench.data.pairs import PAIR_SOURCES
 from pacl_bench.data.segmentation import SEGMENTATION_SETS
 from pacl_bench.data.tools.downloads import DOWNLOADS
-from pacl_bench.encoders.table import ENCODERS, NEEDS_NO_FILE, EncoderEntry
+from pacl_bench.encoders.table import ENCODERS, LIBRARIES, EncoderEntry
 from pacl_bench.paths import weights_root
 from pacl_bench.studies.study import shipped_studies
 from pacl_bench.world import WORLD_CLASSIFICATION, WORLD_PAIRS, WORLD_SEGMENTATION
@@ -26,7 +26,7 @@ def encoders() -> Rows:
             "what": entry.note,
             "loads as": _loads_as(entry),
             "text": "yes" if entry.library == "open_clip" or name == "tiny-clip" else "no",
-            "local": "yes" if entry.library in NEEDS_NO_FILE or _has_file(name, entry) else "no",
+            "local": "no" if LIBRARIES[entry.library].needs_file and not _has_file(name, entry) else "yes",
         }
         for name, entry in ENCODERS.items()
     ]

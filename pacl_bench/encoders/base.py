@@ -104,6 +104,7 @@ class VisionEncoder(nn.Module):
             pixels. num_blocks: transformer blocks.
         block: the block (0 is the first) whose tokens are taken. tap: "pre-norm" as the block gives them, or
             "post-norm" after the model's final norm.
+        any_stride: whether the patch convolution may step by less than a patch (the stride trick).
         attention: of the last block: "clip" is the model's own, the others are in `encoders.attention`. pos: how
             positional embeddings are interpolated to another grid, "bicubic" or "bilinear".
         projection_dim: of the text space the model's own projection leads to; None where the model has no text.
@@ -115,13 +116,15 @@ class VisionEncoder(nn.Module):
     patch_size: int
     width: int
     image_size: int
-    num_blocks: int
-    block: int
-    tap: Tap
+    num_blocks: int = 1
+    block: int = 0
+    tap: Tap = "pre-norm"
+    any_stride: bool = True
     attention: str = "clip"
     pos: str = "bicubic"
     projection_dim: int | None = None
     preprocess: Preprocess
+    code: dict[str, object] | None = None  # of what is a user's own code: its sha256 and options, for the settings
     blocks_share_a_pass: bool = True  # False where each has a patch size or width of its own
     siblings: "tuple[VisionEncoder, ...]" = ()  # the same encoder at other blocks, encoded in the same pass
 
@@ -163,6 +166,8 @@ class VisionEncoder(nn.Module):
         """(rows, cols) of the patches of an image of (height, width) pixels."""
         height, width = image_shape
         stride = stride or self.patch_size
+        if not self.any_stride and stride != self.patch_size:
+            raise UsageError(f"--stride {stride}: the stride of {self.name} is its own, {self.patch_size}.")
         if not 1 <= stride <= self.patch_size:
             raise UsageError(
                 f"--stride {stride}: must lie between 1 and the patch size of {self.name}, {self.patch_size}."
@@ -212,6 +217,7 @@ class VisionEncoder(nn.Module):
             "tap": self.tap,
             "preprocess": preprocess,
             **changed,
+            **(self.code or {}),
         }
 
     @property
@@ -231,6 +237,7 @@ class TextEncoder(nn.Module):
     spec: str
     architecture: str = ""
     dim: int
+    code: dict[str, object] | None = None  # of what is a user's own code: its sha256 and options, for the settings
     BATCH = 256  # texts per forward pass: bounds memory for long lists
 
     def forward(self, texts: list[str], show_progress: bool = True) -> Float[Tensor, "text dim"]:
@@ -263,7 +270,7 @@ class TextEncoder(nn.Module):
     @property
     def settings(self) -> dict[str, object]:
         """All that decides which embeddings come out, besides the weights; as it stands in JSON."""
-        return {"architecture": self.architecture}
+        return {"architecture": self.architecture, **(self.code or {})}
 
 
 def state_sha256(module: nn.Module) -> str:

@@ -1,13 +1,11 @@
 """MoCo v2's ResNet-50: a convolutional baseline of semantic coherence, from the official checkpoint."""
 
-from pathlib import Path
-
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
 from pacl_bench.encoders.base import Preprocess, Tokens, VisionEncoder, frozen, resolve_block
-from pacl_bench.encoders.spec import VisionOptions
+from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.weights_files import find_weights, load_strictly, missing_weights, read_state_dict
 from pacl_bench.errors import UsageError
 
@@ -24,6 +22,7 @@ class ResNetEncoder(VisionEncoder):
     """
 
     blocks_share_a_pass = False
+    any_stride = False
 
     def __init__(self, name: str, resnet: nn.Module, size: int | None = None, block: int | None = None):
         super().__init__()
@@ -38,11 +37,6 @@ class ResNetEncoder(VisionEncoder):
         self.image_size = size or IMAGE_SIZE
         self.preprocess = Preprocess(self.image_size, self.patch_size, IMAGENET_MEAN, IMAGENET_STD, "bilinear")
 
-    def grid_of(self, image_shape: tuple[int, ...], stride: int | None = None) -> tuple[int, int]:
-        if stride not in (None, self.patch_size):
-            raise UsageError(f"--stride {stride}: the stride of {self.name}, a convolutional network, is its own.")
-        return super().grid_of(image_shape)
-
     def encode_blocks(
         self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int], blocks: list[int]
     ) -> list[Tokens]:
@@ -54,12 +48,13 @@ class ResNetEncoder(VisionEncoder):
         return None, self.stages(images).flatten(2).mT
 
 
-def load_mocov2(name: str, file: Path | None, options: VisionOptions) -> ResNetEncoder:
+def load_mocov2(request: EncoderRequest) -> ResNetEncoder:
     """MoCo v2's ResNet-50 with the weights of a file or of PACL_WEIGHTS: moco_v2_800ep_pretrain.pth.tar, for example.
 
     Source: He et al., CVPR 2020, and Chen et al., arXiv 2003.04297; facebookresearch/moco.
     """
-    weights = find_weights(name, file)
+    name, options = request.weights_name, request.vision_options
+    weights = find_weights(name, request.spec.file)
     if weights is None:
         raise missing_weights(name, "the official checkpoint is linked at https://github.com/facebookresearch/moco")
     state = {

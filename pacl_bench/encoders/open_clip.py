@@ -21,7 +21,8 @@ from torch.func import functional_call
 from pacl_bench.encoders.attention import changed_block
 from pacl_bench.encoders.base import Preprocess, TextEncoder, Tokens, VisionEncoder, frozen, patch_stride, resolve_block
 from pacl_bench.encoders.hub import hub_access
-from pacl_bench.encoders.spec import Tap, VisionOptions
+from pacl_bench.encoders.request import EncoderRequest
+from pacl_bench.encoders.spec import Tap
 from pacl_bench.encoders.timm import TimmVisionEncoder
 from pacl_bench.encoders.weights_files import failed_download, find_weights, load_strictly, read_state_dict
 from pacl_bench.errors import UsageError
@@ -180,11 +181,10 @@ def no_other_attention(name: str, attention: str) -> UsageError:
     return UsageError(f"{name}: attention={attention} is for open_clip's own ViTs, such as clip-b16.")
 
 
-def load_open_clip_vision(
-    name: str, arch: str, tag: str | None, file: Path | None, options: VisionOptions
-) -> VisionEncoder:
-    """The vision tower of `arch` with the weights of a file, of PACL_WEIGHTS, or of the hub's `tag`."""
-    visual = load_clip(name, arch, tag, find_weights(name, file)).visual
+def load_open_clip_vision(request: EncoderRequest) -> VisionEncoder:
+    """The vision tower of an architecture with the weights of a file, of PACL_WEIGHTS, or of the hub's tag."""
+    name, options = request.weights_name, request.vision_options
+    visual = _clip_of(request).visual
     own, timms = isinstance(visual, VisionTransformer), isinstance(visual, TimmModel)
     if own:
         preprocess = _preprocess(visual, visual.patch_size[0], options.size)
@@ -198,18 +198,26 @@ def load_open_clip_vision(
         return TimmVisionEncoder(
             name, visual.trunk, preprocess, options.block, options.tap, projection=visual.head, pos=options.pos
         )
-    raise UsageError(f"{name}: {arch} is no vision transformer, so it has no patch tokens. Choose a ViT.")
+    raise UsageError(
+        f"{name}: {request.entry.model} is no vision transformer, so it has no patch tokens. Choose a ViT."
+    )
 
 
-def load_open_clip_text(name: str, arch: str, tag: str | None, file: Path | None) -> TextEncoder:
+def load_open_clip_text(request: EncoderRequest) -> TextEncoder:
     """The text tower that belongs to the same weights."""
-    clip = load_clip(name, arch, tag, find_weights(name, file))
+    name, arch = request.weights_name, request.entry.model
+    clip = _clip_of(request)
     with hub_access():
         try:
             tokenizer = open_clip.get_tokenizer(arch)
         except OSError as error:  # some models keep their tokenizer on the hub
             raise failed_download(name, f"the tokenizer of {arch}", error) from None
     return OpenClipTextEncoder(name, clip, tokenizer)
+
+
+def _clip_of(request: EncoderRequest) -> Any:
+    name, entry = request.weights_name, request.entry
+    return load_clip(name, entry.model, entry.tag, find_weights(name, request.spec.file))
 
 
 @lru_cache(maxsize=1)  # the two towers of one model are asked for one after the other

@@ -9,6 +9,7 @@ from torch.nn.functional import avg_pool2d, unfold
 from torch.quasirandom import SobolEngine
 
 from pacl_bench.encoders.base import Preprocess, Tokens, VisionEncoder
+from pacl_bench.encoders.request import EncoderRequest
 
 IMAGE_SIZE, PATCH_SIZE = 224, 16
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -22,7 +23,6 @@ class PixelEncoder(VisionEncoder):
         self.name = self.spec = name
         self.patch_size, self.image_size = PATCH_SIZE, size or IMAGE_SIZE
         self.width = 3 * PATCH_SIZE**2
-        self.num_blocks, self.block, self.tap = 1, 0, "pre-norm"
         self.preprocess = Preprocess(self.image_size, PATCH_SIZE, IMAGENET_MEAN, IMAGENET_STD)
 
     def encode(self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int]) -> Tokens:
@@ -68,6 +68,11 @@ class CrfKernelEncoder(PixelEncoder):
 
 
 PIXEL_ENCODERS = {"pixels": PixelEncoder, "crf-kernel": CrfKernelEncoder}
+
+
+def load_pixels(request: EncoderRequest) -> PixelEncoder:
+    """One of the two by its name."""
+    return PIXEL_ENCODERS[request.entry.model](request.weights_name, request.vision_options.size)
 
 
 def _places(grid: tuple[int, int], stride: int) -> Float[Tensor, "patch 2"]:

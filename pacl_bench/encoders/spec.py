@@ -1,5 +1,6 @@
 """How an encoder is named on the command line: `[ALIAS=]NAME[@FILE][?option=value&...]`."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,10 @@ from pacl_bench.errors import UsageError
 from pacl_bench.registry import unknown_name
 
 Tap = Literal["pre-norm", "post-norm"]
+PYTHON = "python:"
+# the function is the first name that stands between a colon and "?" or the end: a path may hold colons (C:\enc.py), "@"
+# and "?" itself
+PYTHON_NAME = re.compile(r"(?P<name>python:.+?:[A-Za-z_]\w*)(?:\?(?P<query>.*))?")
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class EncoderSpec:
 
     text: str  # as written, without the alias
     alias: str | None
-    library: str  # "open_clip", "timm", "transformers", or "" for an entry of the table
+    library: str  # one of LIBRARIES, or "" for a short name
     model: str  # what the library calls it
     file: Path | None  # a local checkpoint named after "@"
     options: dict[str, str] = field(default_factory=dict)
@@ -63,8 +68,7 @@ class EncoderSpec:
 def parse_spec(text: str) -> EncoderSpec:
     """Takes `vits14=timm:vit_small_patch14_dinov2@weights.safetensors?block=10` apart."""
     alias, body = _split_alias(text)
-    body, _, query = body.partition("?")
-    name, _, file = body.partition("@")
+    name, file, query = _split_python(body) if body.startswith(PYTHON) else _split_body(body)
     library, colon, model = name.partition(":")
     if not colon:
         library, model = "", name
@@ -77,6 +81,21 @@ def parse_spec(text: str) -> EncoderSpec:
     return EncoderSpec(
         text[len(alias) + 1 :] if alias else text, alias, library, model, Path(file) if file else None, options
     )
+
+
+def _split_body(body: str) -> tuple[str, str, str]:
+    """NAME@FILE?QUERY apart."""
+    body, _, query = body.partition("?")
+    name, _, file = body.partition("@")
+    return name, file, query
+
+
+def _split_python(body: str) -> tuple[str, str, str]:
+    """python:MODULE_OR_FILE:FUNCTION?QUERY apart; there is no @FILE, which would be a part of the path."""
+    found = PYTHON_NAME.fullmatch(body)
+    if found is None:
+        raise UsageError(f"{body!r} names no function: write python:FILE.py:FUNCTION or python:MODULE:FUNCTION.")
+    return found["name"], "", found["query"] or ""
 
 
 def with_alias(name: str, spec: str) -> str:

@@ -1,24 +1,74 @@
-"""The encoders that have a short name, and the libraries they come from."""
+"""The libraries that encoders come from, and the encoders that have a short name."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 from pacl_bench.encoders.spec import Tap
 
-if TYPE_CHECKING:
-    pass
 
-Library = Literal["open_clip", "timm", "built-in", "random", "mocov2", "pixels"]
-DEFAULT_TAP: dict[str, Tap] = {"open_clip": "pre-norm"}  # the others: post-norm
-LIBRARIES = ("open_clip", "timm", "transformers", "random")
-NEEDS_NO_FILE = ("built-in", "random", "pixels")
-OPTIONS = {  # after "?", of vision encoders
-    "open_clip": ("block", "tap", "size", "attention", "pos"),
-    "built-in": ("block", "tap", "size", "attention", "pos"),
-    "timm": ("block", "tap", "size", "pos"),
-    "random": ("block", "tap", "size", "pos"),
-    "mocov2": ("block", "size"),
-    "pixels": ("size",),
+@dataclass(frozen=True)
+class EncoderLibrary:
+    """Where encoders come from, and how they are loaded.
+
+    `load_vision` and `load_text` are functions of an EncoderRequest, named as "module:function" and imported when one
+    is asked for, so that a library costs nothing until it is used. Empty: it has no such encoders.
+    """
+
+    load_vision: str = ""
+    load_text: str = ""
+    options: tuple[str, ...] | None = ()  # after "?", of its vision encoders; None: the loader says
+    text_options: tuple[str, ...] | None = ()
+    default_tap: Tap = "post-norm"
+    takes_file: bool = True  # whether @FILE may name its weights
+    needs_file: bool = True  # False where weights are shipped or there are none
+    tagged: bool = False  # whether its models are written MODEL/TAG
+    short_names_alone: bool = False  # True where LIBRARY:MODEL cannot be written
+
+
+_VIT_OPTIONS = ("block", "tap", "size", "pos")
+_CLIP_OPTIONS = ("block", "tap", "size", "attention", "pos")
+
+LIBRARIES: dict[str, EncoderLibrary] = {
+    "open_clip": EncoderLibrary(
+        "pacl_bench.encoders.open_clip:load_open_clip_vision",
+        "pacl_bench.encoders.open_clip:load_open_clip_text",
+        options=_CLIP_OPTIONS,
+        text_options=_CLIP_OPTIONS,  # a CLIP may be named with the options of its vision tower
+        default_tap="pre-norm",
+        tagged=True,
+    ),
+    "timm": EncoderLibrary("pacl_bench.encoders.timm:load_timm_vision", options=_VIT_OPTIONS),
+    "transformers": EncoderLibrary(
+        load_text="pacl_bench.encoders.transformers:load_transformers_text", text_options=("pool",)
+    ),
+    "random": EncoderLibrary(
+        "pacl_bench.encoders.timm:load_random_vit", options=_VIT_OPTIONS, takes_file=False, needs_file=False
+    ),
+    "python": EncoderLibrary(
+        "pacl_bench.encoders.python:load_python_vision",
+        "pacl_bench.encoders.python:load_python_text",
+        options=None,
+        text_options=None,
+        takes_file=False,
+        needs_file=False,
+    ),
+    "built-in": EncoderLibrary(
+        "pacl_bench.world.encoders:load_tiny_vision",
+        "pacl_bench.world.encoders:load_tiny_text",
+        options=_CLIP_OPTIONS,
+        text_options=_CLIP_OPTIONS,
+        needs_file=False,
+        short_names_alone=True,
+    ),
+    "mocov2": EncoderLibrary(
+        "pacl_bench.encoders.mocov2:load_mocov2", options=("block", "size"), short_names_alone=True
+    ),
+    "pixels": EncoderLibrary(
+        "pacl_bench.encoders.pixels:load_pixels",
+        options=("size",),
+        takes_file=False,
+        needs_file=False,
+        short_names_alone=True,
+    ),
 }
 ATTENTIONS = {  # what stands in the last block of a CLIP; their formulas are in encoders.attention
     "clip": "the model's own last block",
@@ -33,7 +83,7 @@ ATTENTIONS = {  # what stands in the last block of a CLIP; their formulas are in
 class EncoderEntry:
     """An encoder with a short name."""
 
-    library: Library
+    library: str
     model: str  # what the library calls it
     tag: str | None = None  # of the weights, in open_clip
     size: int | None = None  # side of the input square in pixels, where another than the library's is used

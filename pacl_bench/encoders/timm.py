@@ -19,6 +19,7 @@ from torch.func import functional_call
 
 from pacl_bench.encoders.base import Preprocess, Tokens, VisionEncoder, frozen, patch_stride, resolve_block
 from pacl_bench.encoders.hub import hub_access
+from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.spec import Tap, VisionOptions
 from pacl_bench.encoders.weights_files import failed_download, find_weights, read_state_dict
 from pacl_bench.errors import UsageError
@@ -143,23 +144,26 @@ def _set(patch_embed: Any, **attributes: Any) -> Iterator[None]:
         vars(patch_embed).update(own)
 
 
-def load_timm_vision(name: str, model: str, file: Path | None, options: VisionOptions) -> TimmVisionEncoder:
+def load_timm_vision(request: EncoderRequest) -> TimmVisionEncoder:
     """A model of timm with the weights of a file, of PACL_WEIGHTS, or of the hub.
 
     A file may be in timm's own format or in that of the model's first release (DINO, DINOv2, MAE): timm's conversion
     is applied to it.
     """
+    name, model = request.weights_name, request.entry.model
     _refuse_unknown(name, model)
-    weights = find_weights(name, file)
-    return _encoder(name, _from_file(model, weights) if weights else _from_hub(name, model), options)
+    weights = find_weights(name, request.spec.file)
+    trunk = _from_file(model, weights) if weights else _from_hub(name, model)
+    return _encoder(name, trunk, request.vision_options)
 
 
-def load_random_vit(name: str, model: str, options: VisionOptions) -> TimmVisionEncoder:
+def load_random_vit(request: EncoderRequest) -> TimmVisionEncoder:
     """A model of timm that was never trained: what its architecture alone gives.
 
     All matrices and embeddings are drawn uniformly with a standard deviation of 0.02, ViT's usual one; biases are 0,
     scales as timm sets them. The draw is NumPy's frozen generator with seed 0: the same weights on every machine.
     """
+    name, model = request.weights_name, request.entry.model
     _refuse_unknown(name, model)
     with torch.random.fork_rng(devices=[]):  # what timm draws is drawn over
         trunk = _create(model, num_classes=0)
@@ -170,7 +174,7 @@ def load_random_vit(name: str, model: str, options: VisionOptions) -> TimmVision
             weight.data.copy_(torch.from_numpy(values))
         elif name_of_weight.endswith("bias"):
             weight.data.zero_()
-    return _encoder(name, trunk, options)
+    return _encoder(name, trunk, request.vision_options)
 
 
 def _refuse_unknown(name: str, model: str) -> None:

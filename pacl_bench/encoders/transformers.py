@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pacl_bench.encoders.base import TextEncoder, frozen
 from pacl_bench.encoders.hub import hub_access
+from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.weights_files import failed_download
 from pacl_bench.errors import UsageError
 
@@ -51,8 +52,10 @@ def mean_over_tokens(
     return (states * words).sum(1) / words.sum(1)
 
 
-def load_transformers_text(name: str, model: str, pool: str) -> TransformersTextEncoder:
+def load_transformers_text(request: EncoderRequest) -> TransformersTextEncoder:
     """A text encoder from a local folder (never touching the network) or from the hub."""
+    name, model = request.spec.name, request.entry.model
+    pool = request.spec.option_choice("pool", "mean", ("mean", "cls"))
     try:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
@@ -75,4 +78,6 @@ def load_transformers_text(name: str, model: str, pool: str) -> TransformersText
                     f"{name}: {model} holds no text encoder ({str(error).splitlines()[0][:120]})."
                 ) from None
             raise failed_download(name, model, error) from None
-    return TransformersTextEncoder(name, encoder, tokenizer, pool)
+    loaded = TransformersTextEncoder(name, encoder, tokenizer, pool)
+    loaded.architecture = "transformers:text"  # what kind it is the folder says, not its name
+    return loaded

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.encoders.open_clip import OpenClipTextEncoder, OpenClipVisionEncoder, no_other_attention
-from pacl_bench.encoders.spec import VisionOptions
+from pacl_bench.encoders.request import EncoderRequest, no_text_encoder
 from pacl_bench.encoders.timm import TimmVisionEncoder
 from pacl_bench.encoders.weights_files import find_weights, load_strictly, read_state_dict
 from pacl_bench.errors import UsageError
@@ -125,10 +125,9 @@ def _loaded(encoder: Encoder, weights: Path) -> Encoder:
     return encoder.eval().requires_grad_(False)
 
 
-def load_tiny_vision(
-    model: str, file: Path | None, options: VisionOptions
-) -> OpenClipVisionEncoder | TimmVisionEncoder:
+def load_tiny_vision(request: EncoderRequest) -> OpenClipVisionEncoder | TimmVisionEncoder:
     """tiny-clip or tiny-dino with the shipped weights, or those of a file that `pacl-bench world pretrain` wrote."""
+    model, file, options = request.entry.model, request.spec.file, request.vision_options
     preprocess = Preprocess(options.size or IMAGE_SIZE, PATCH_SIZE, PIXEL_MEAN, PIXEL_STD)
     block, tap, pos = options.block, options.tap, options.pos
     if model == "tiny-clip":
@@ -141,8 +140,10 @@ def load_tiny_vision(
     )
 
 
-def load_tiny_text(file: Path | None) -> OpenClipTextEncoder:
+def load_tiny_text(request: EncoderRequest) -> OpenClipTextEncoder:
     """The text tower of tiny-clip: it knows the words of the built-in world and no others."""
-    return OpenClipTextEncoder(
-        "tiny-clip", load_tiny_clip(find_weights("tiny-clip", file) or TINY_CLIP), WorldTokenizer()
-    )
+    model = request.entry.model
+    if model != "tiny-clip":
+        raise no_text_encoder(request.spec.name)
+    weights = find_weights(model, request.spec.file) or TINY_CLIP
+    return OpenClipTextEncoder(model, load_tiny_clip(weights), WorldTokenizer())
