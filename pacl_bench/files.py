@@ -1,24 +1,96 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, in UTF-8 whatever the machine's locale."""
 
+import errno
 import json
 import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pacl_bench.errors import UsageError
+from pacl_bench.errors import RunError, UsageError
+
+PARTIAL = ".partial-"  # what the name of a file begins with that is being written
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class WriteError(RunError):
+    """A file or folder that cannot be written. The message names it and the way out; `full` tells a full disk."""
+
+    def __init__(self, file: Path, error: Exception):
+        number = getattr(error, "errno", None)
+        self.cause, self.full = os.strerror(number) if number else str(error), number in FULL
+        way_out = "Make room there or choose another folder" if self.full else "Choose a folder that may be written to"
+        super().__init__(f"{file} cannot be written: {self.cause}. {way_out}, then give the same command again.")
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Within the block, an error of the operating system becomes a WriteError that names `file`."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(file, error) from None
+
+
+@contextmanager
+def replacing(file: Path, durable: bool = True) -> Iterator[Path]:
+    """A temporary file to write to, which takes the name of `file` when the block ends: readers see all of it or none.
+
+    It lies beside `file` and has the same suffix, by which some libraries choose the format. Its mode is the umask's.
+    Whatever ends the block early, Ctrl-C too, leaves nothing behind, and what `file` was before.
+
+    Args:
+        durable: have the content on the disk before it takes the name, so that a machine which loses its power leaves
+            the old file or the new one. Costs milliseconds a file; not worth it for thousands that are easily made
+            again.
+
+    Raises:
+        WriteError: the disk is full, the folder may not be written to, and the like.
+    """
+    temporary = file.with_name(f"{PARTIAL}{secrets.token_hex(6)}{file.suffix}")
+    with writing(file):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary.touch(exist_ok=False)  # not by `tempfile`, whose files nobody else may read
+            yield temporary
+            if durable:
+                with temporary.open("r+b") as handle:
+                    os.fsync(handle.fileno())
+            temporary.replace(file)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def write_bytes(file: Path, content: bytes, durable: bool = True) -> None:
+    """Writes a file whole or not at all, see `replacing`.
+
+    Libraries that write to a path of their own (torch, safetensors, matplotlib) tell of a full disk each in another
+    way, if at all. So they write to memory, and this writes to the disk.
+    """
+    with replacing(file, durable) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(file: Path, text: str) -> None:
-    """Writes to a temporary name beside the file and renames: a reader never sees half of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    temporary.write_text(text)
-    temporary.replace(file)
+    """Writes a text file in UTF-8, whole or not at all.
+
+    A file name that is not in UTF-8 may be part of the text; its strange bytes are written as `\\udcff`.
+    """
+    write_bytes(file, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(file: Path, content: Any) -> None:
     """As `write_text`; NaN and infinity, which JSON does not know, are refused with a ValueError."""
     write_text(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def append_lines(file: Path, lines: Iterable[str]) -> None:
+    """Adds lines to a log. After a full disk the last line may be torn; who reads a log leaves such a line out."""
+    with writing(file), file.open("a", encoding="utf-8") as handle:
+        handle.writelines(f"{line}\n" for line in lines)
 
 
 def read_text(file: Path) -> str:

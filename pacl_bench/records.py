@@ -81,7 +81,7 @@ def write(folder: Path, record: Record) -> Path:
 def read(file: Path) -> Record:
     """The record in a file; a UsageError names a file that is none."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         if content.pop("schema") != SCHEMA:
             raise UsageError(f"{file} was written by another version of pacl-bench; move it away and measure again.")
         key = Key(**content.pop("key"))

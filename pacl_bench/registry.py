@@ -1,6 +1,7 @@
 """Tables of named things, what installed packages add to them, and an answer to a name that is in none."""
 
 import difflib
+import hashlib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import metadata
@@ -31,6 +32,11 @@ def unknown_name(name: str, known: Iterable[str], kind: str) -> str:
 def listed(text: str) -> list[str]:
     """The names in a text, separated by commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def text_hash(lines: list[str]) -> str:
+    """sha256 of a list of names or templates, as records hold it."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def entry_points(group: str, own: Iterable[str] = ()) -> dict[str, metadata.EntryPoint]:

@@ -131,7 +131,7 @@ def peak_mb(function: Callable[[], object]) -> int | None:
     gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed goes back, to be counted when it is taken again
-        Path("/proc/self/clear_refs").write_text("5")  # the highest so far becomes the present
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the highest so far becomes the present
         before = _status_kb("VmRSS")
         function()
         return max(0, _status_kb("VmHWM") - before) // 1024
@@ -140,5 +140,5 @@ def peak_mb(function: Callable[[], object]) -> int | None:
 
 
 def _status_kb(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))

@@ -7,27 +7,28 @@
 
 A complete set is in use while a process has it mapped (a shared lock on its tokens), a partial one while a process
 encodes it (the lock of its key). What is in use is never removed. A process that dies leaves no lock behind.
+
+Several users may share a cache. Modes are those of their umask (002, in a folder of their group with `chmod g+s`, lets
+all of them write), and locks are everybody's. Who may only read it reads what is there and keeps nothing.
 """
 
 import json
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from filelock import FileLock, Timeout
 from rich.filesize import decimal
 
 from pacl_bench.errors import UsageError
-from pacl_bench.files import write_json
+from pacl_bench.files import PARTIAL, WriteError, write_json, writing
 from pacl_bench.paths import cache_root
 from pacl_bench.progress import note
 from pacl_bench.registry import unknown_name
@@ -42,8 +43,11 @@ UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 FREE_SHARE = 0.9  # of the free disk that may be filled
 STALE = 24 * 3600  # seconds after which a temporary file can be of no living process
 ABOUT, INDEX, BATCHES, TOKENS = "about.json", "index.json", "batches.jsonl", "tokens.f16"
-PARTIAL, REMOVED, ROOM = ".partial-", ".removed-", "room"
+REMOVED, ROOM = ".removed-", "room"
 _KEY = re.compile(r"[0-9a-f]{32}")
+_SAID = {  # of a set in about.json, of texts in the file beside them
+    "encoder": str, "dataset": str, "images": int, "texts": int, "bytes": int, "view": dict, "checksum": int,
+}  # fmt: skip
 
 Kind = Literal["tokens", "unfinished", "texts"]
 
@@ -108,8 +112,11 @@ def fits(key: str, needed: int) -> bool:
     """Whether `needed` bytes may be kept under `key`, once all that is not in use were removed.
 
     The bounds are PACL_CACHE_LIMIT for the whole cache, and a disk that stays free.
+
+    Raises:
+        WriteError: this user may not write to the cache.
     """
-    with lock(ROOM):
+    with locked(ROOM):
         held = entries()
         pinned = [entry for entry in held if entry.key != key and entry.in_use]
     removable = sum(entry.bytes for entry in held) - sum(entry.bytes for entry in pinned)
@@ -120,7 +127,7 @@ def fits(key: str, needed: int) -> bool:
 def make_room(key: str, needed: int) -> list[Entry]:
     """Removes what was used least recently until `needed` bytes under `key` keep the bounds; returns what went.
 
-    To be called under `lock(ROOM)`, with the claim on the room made before it is given back.
+    To be called under `locked(ROOM)`, with the claim on the room made before it is given back.
     """
     _sweep()
     held = entries()
@@ -143,27 +150,13 @@ def begin(key: str, about: dict[str, Any]) -> Path:
     To be called within `encoding(key)`. `about` names encoder and dataset, and how many bytes the set will have.
     """
     folder = tokens_folder(PARTIAL + key)
-    with lock(ROOM):
+    with locked(ROOM), writing(folder):
         removed = make_room(key, about["bytes"])
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / ABOUT, about)
     if removed:
         note(f"made room in the cache: removed {decimal(sum(entry.bytes for entry in removed))}, least recently used")
     return folder
-
-
-def keep_texts(key: str, embeddings: np.ndarray, about: dict[str, Any]) -> None:
-    """Writes text embeddings, if they fit."""
-    if not fits(key, embeddings.nbytes):
-        return
-    file = texts_file(key)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with lock(ROOM):
-        make_room(key, embeddings.nbytes)
-        with tempfile.NamedTemporaryFile(prefix=PARTIAL, dir=file.parent, delete=False) as made:
-            np.save(made, embeddings)
-        write_json(file.with_suffix(".json"), about)
-        Path(made.name).replace(file)
 
 
 def texts_file(key: str) -> Path:
@@ -178,18 +171,25 @@ def touch(path: Path) -> None:
 
 
 def remove(entry: Entry) -> bool:
-    """Deletes an entry; False where it is in use."""
+    """Deletes an entry; False where it is in use, or another user's who does not let us."""
     if entry.kind == "texts":
-        entry.path.unlink(missing_ok=True)
-        entry.path.with_suffix(".json").unlink(missing_ok=True)
-        return True
+        return _remove_texts(entry.path)
     if entry.kind == "tokens":
         return not _is_mapped(entry.path / TOKENS) and remove_folder(entry.path)
     try:
-        with lock(entry.key).acquire(timeout=0):
+        with locked(entry.key, timeout=0.0):
             return remove_folder(entry.path)
-    except Timeout:
+    except (Timeout, WriteError):
         return False
+
+
+def _remove_texts(file: Path) -> bool:
+    try:
+        for part in (file, file.with_suffix(".json")):
+            part.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def remove_folder(folder: Path) -> bool:
@@ -226,26 +226,46 @@ def _named(chosen: list[Entry], attribute: str, name: str) -> list[Entry]:
     return [entry for entry in chosen if getattr(entry, attribute) == name]
 
 
-def lock(name: str) -> FileLock:
-    """The lock of a key, or ROOM: one process at a time. It goes with its process."""
+@contextmanager
+def locked(name: str, timeout: float = -1.0) -> Iterator[None]:
+    """Within the block no other process holds the lock of a key, or ROOM. It goes with its process.
+
+    Raises:
+        Timeout: another process still holds it after so many seconds; -1 waits for ever.
+        WriteError: this user may not write to the cache, or its file system has no locks.
+    """
     file = cache_root() / "locks" / f"{name}.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(file)
+    held = FileLock(file, mode=0o666)  # it holds nothing, and every user of the cache must be able to lock it
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire(timeout)
+    except Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:
+        raise WriteError(file, error) from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
 @contextmanager
 def encoding(key: str, what: str) -> Iterator[None]:
     """Within the block no other process encodes the set; if one does, it is waited for, and a line says so."""
-    held = lock(key)
-    try:
-        held.acquire(timeout=0.2)  # who only asks whether the lock is free holds it for a moment
-    except Timeout:
-        note(f"another process is encoding {what}; waiting for it")
-        held.acquire()
-    try:
+    with ExitStack() as held:
+        try:
+            # who only asks whether the lock is free holds it for a moment
+            held.enter_context(locked(key, timeout=0.2))
+        except Timeout:
+            note(f"another process is encoding {what}; waiting for it")
+            held.enter_context(locked(key))
         yield
-    finally:
-        held.release()
+
+
+@cache  # says it once a process
+def say_not_kept(root: Path, cause: str) -> None:
+    """One line for a cache that cannot be written: the work goes on without it."""
+    note(f"{root}: {cause}. What is encoded is not kept; set PACL_CACHE to a folder that may be written to.")
 
 
 def _folder_entry(path: Path) -> Entry | None:
@@ -255,12 +275,12 @@ def _folder_entry(path: Path) -> Entry | None:
     try:
         status = {file.name: file.stat() for file in path.iterdir()}
         times = [path.stat().st_mtime, *(file.st_mtime for file in status.values())]
-    except FileNotFoundError:  # another process was about to finish or remove it
+    except OSError:  # another process was about to finish or remove it, or it is another user's
         return None
-    if not all(name in {ABOUT, INDEX, BATCHES, TOKENS} or name.endswith(".partial") for name in status):
+    if not all(name in {ABOUT, INDEX, BATCHES, TOKENS} or ".partial" in name for name in status):
         return None  # somebody's own files
     kind = "tokens" if path.name == key else "unfinished"
-    return Entry(kind, key, path, _about(path / ABOUT), sum(file.st_size for file in status.values()), max(times))
+    return Entry(kind, key, path, read_about(path / ABOUT), sum(file.st_size for file in status.values()), max(times))
 
 
 def _text_entry(path: Path) -> Entry | None:
@@ -268,25 +288,27 @@ def _text_entry(path: Path) -> Entry | None:
         return None
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return None
-    return Entry("texts", path.stem, path, _about(path.with_suffix(".json")), status.st_size, status.st_mtime)
+    return Entry("texts", path.stem, path, read_about(path.with_suffix(".json")), status.st_size, status.st_mtime)
 
 
-def _about(file: Path) -> dict[str, Any]:
+def read_about(file: Path) -> dict[str, Any]:
+    """What is said of a set, or of texts; nothing where the file is damaged, or somebody else's."""
     try:
-        about = json.loads(file.read_text())
-    except (OSError, ValueError):
+        about = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
-    ours = isinstance(about, dict) and isinstance(about.get("encoder"), str)
-    return about if ours else {}
+    if not isinstance(about, dict) or "encoder" not in about:
+        return {}
+    return about if all(isinstance(about[name], kind) for name, kind in _SAID.items() if name in about) else {}
 
 
 def _is_locked(key: str) -> bool:
     try:
-        with lock(key).acquire(timeout=0):
+        with locked(key, timeout=0.0):
             return False
-    except (Timeout, PermissionError):
+    except (Timeout, WriteError):
         return True
 
 

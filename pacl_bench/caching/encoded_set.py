@@ -6,6 +6,8 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,177 +16,246 @@ import torch
 from rich.filesize import decimal
 from torch import Tensor
 
-from pacl_bench.caching import disk, token_file
-from pacl_bench.caching.token_file import FORMAT, CachedTokens, flat, opened, rounded
+from pacl_bench.caching import disk
+from pacl_bench.caching.token_file import FORMAT, CachedTokens, DamagedTokens, TokenWriter, flat, opened, rounded
 from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
 from pacl_bench.encoders.batched import BATCH, Blocks, ahead, encode_all, encode_batch, encoded_batches
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
+from pacl_bench.files import WriteError
 from pacl_bench.image_sets import BrokenImage, ImageSet
 from pacl_bench.paths import cache_root
 from pacl_bench.progress import bar, note, track
 
 
-def encoded(encoder: VisionEncoder, images: ImageSet, view: View) -> Iterator[tuple[int, PatchFeatures]]:
-    """(index, features of one image) for all images in order, from the cache where they are or fit.
+@dataclass(frozen=True, eq=False)
+class EncodedSet:
+    """The patch tokens of an image set: of these images, by this encoder, under this view, wherever they are.
 
-    Tokens are rounded to half precision in either case, so that a number does not depend on whether it was cached.
-
-    Raises:
-        RunError: an image that does not decode: a measurement never leaves out an image in silence.
+    They are kept in the cache where they fit, and encoded whenever they are asked for where they do not. Tokens are
+    rounded to half precision in either case, so that a number does not depend on it.
     """
-    if fits_cache(encoder, images, view):
-        tokens = cached_tokens(encoder, images, view)
-        if tokens.broken:
-            index, cause = next(iter(tokens.broken.items()))
-            raise RunError(f"{images.name}: {cause} ({len(tokens.broken)} broken in all, the first is number {index}).")
-        yield from ((index, tokens[index]) for index in range(len(images)))
-        return
-    _say_not_kept(encoder, images, view)
-    for index, features in encode_all(encoder, images, view):
-        if isinstance(features, BrokenImage):
-            raise RunError(f"{images.name}: {features}")
-        cls_token = None if features.cls_token is None else rounded(features.cls_token)
-        yield index, PatchFeatures(cls_token, rounded(features.patch_tokens), features.grid)
+
+    encoder: VisionEncoder
+    images: ImageSet
+    view: View
+
+    @cached_property
+    def key(self) -> str:
+        """What the cache knows the tokens by: a hash over all that decides which tokens they are.
+
+        It costs a look at every file of the set, and is computed once.
+        """
+        identity = {
+            "format": FORMAT,
+            "weights": self.encoder.fingerprint,
+            "settings": self.encoder.settings,
+            "images": self.images.fingerprint,
+            "view": self.view.identity,
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+    @property
+    def folder(self) -> Path:
+        """Where the cache keeps the tokens."""
+        return disk.tokens_folder(self.key)
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the tokens are on disk already."""
+        return self.folder.is_dir()
+
+    @property
+    def estimated_bytes(self) -> int:
+        """Disk space for the tokens; an image shown whole is taken to be 4:3."""
+        side = self.view.short_side or self.encoder.image_size
+        shape = (side, side * 4 // 3 if self.view.whole else side)
+        tokens = math.prod((*self.view.windows(shape), *self.view.window_grid(self.encoder, shape)))
+        return len(self.images) * (tokens + 1) * self.encoder.width * 2
+
+    def features(self) -> Iterator[tuple[int, PatchFeatures]]:
+        """(index, features of one image) for all images in order, from the cache where they are or fit.
+
+        Raises:
+            RunError: an image that does not decode: a measurement never leaves out an image in silence.
+        """
+        kept = self.kept()
+        if kept is None:
+            yield from self._online()
+            return
+        if kept.broken:
+            index, cause = next(iter(kept.broken.items()))
+            raise RunError(
+                f"{self.images.name}: {cause} ({len(kept.broken)} broken in all, the first is number {index})."
+            )
+        for index in range(len(kept)):
+            try:
+                features = kept[index]
+            except DamagedTokens:  # what went before was checked
+                note(f"{self.folder}: the patch tokens of image {index} are damaged; encoding again from there on")
+                yield from self._online(index)
+                return
+            yield index, features
+
+    def _online(self, first: int = 0) -> Iterator[tuple[int, PatchFeatures]]:
+        """What `features` gives, from image `first` on, by the encoder."""
+        for index, features in encode_all(self.encoder, self.images, self.view, first):
+            if isinstance(features, BrokenImage):
+                raise RunError(f"{self.images.name}: {features}")
+            cls_token = None if features.cls_token is None else rounded(features.cls_token)
+            yield index, PatchFeatures(cls_token, rounded(features.patch_tokens), features.grid)
+
+    def tokens(self) -> "CachedTokens | OnlineTokens":
+        """The features by image, in any order: for training."""
+        kept = self.kept()
+        return OnlineTokens(self) if kept is None else kept
+
+    def kept(self) -> CachedTokens | None:
+        """The features in the cache, encoded now if it does not hold them; None where they do not fit.
+
+        PACL_CACHE_LIMIT (default 20GB, 0 for never) bounds the whole cache; what is not in use makes room. An encoding
+        that was interrupted is gone on with. If another process is at it, it is waited for. In a cache that this user
+        may not write to nothing fits; one line says so.
+        """
+        try:
+            kept = opened(self.folder, len(self.images))
+            if kept is None and disk.fits(self.key, self.estimated_bytes):
+                kept = _made(self)
+        except WriteError as error:
+            disk.say_not_kept(cache_root(), error.cause)
+            return None
+        if kept is None:
+            self._say_not_kept()
+        else:
+            disk.touch(self.folder)
+        return kept
+
+    def _say_not_kept(self) -> None:
+        note(
+            f"encoding {self.title}: about {decimal(self.estimated_bytes)} of patch tokens, which are not kept (limit "
+            f"{decimal(disk.cache_limit())}: PACL_CACHE_LIMIT)"
+        )
+
+    @property
+    def title(self) -> str:
+        """What lines on the console call it: "voc20 with clip-b16"."""
+        return f"{self.images.name} with {self.encoder.name}"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What `pacl-bench cache info` says of it."""
+        return {
+            "encoder": self.encoder.name,
+            "dataset": self.images.name,
+            "images": len(self.images),
+            "view": {
+                **self.view.identity,
+                "short_side": self.view.short_side or self.encoder.image_size,
+                "stride": self.view.stride or self.encoder.patch_size,
+                "block": self.encoder.settings.get("block"),
+                "tap": self.encoder.settings.get("tap"),
+            },
+            "bytes": self.estimated_bytes,
+        }
 
 
 class OnlineTokens:
     """The features of an image set that is too large for the cache: encoded whenever they are asked for."""
 
-    def __init__(self, encoder: VisionEncoder, images: ImageSet, view: View):
-        self.encoder, self.images, self.view = encoder, images, view
-        _say_not_kept(encoder, images, view)
+    def __init__(self, encoded: EncodedSet):
+        self.encoded = encoded
+        images = encoded.images
         # decoded once beforehand, so that which images count is known before the first batch
         checks = track(ahead(self._cause, range(len(images))), f"checking {images.name}", len(images))
         self.broken = {index: cause for index, cause in enumerate(checks) if cause is not None}
 
     def batch(self, indices: list[int]) -> Tensor:
         """Patch tokens "image patch width" of images of one shape, in float32."""
-        tensors = list(ahead(lambda index: self.view.tensor(self.encoder, self.images, index), indices))
+        encoder, images, view = self.encoded.encoder, self.encoded.images, self.encoded.view
+        tensors = list(ahead(lambda index: view.tensor(encoder, images, index), indices))
         chunks = [tensors[start : start + BATCH] for start in range(0, len(tensors), BATCH)]
-        features = (one for chunk in chunks for one in encode_batch(self.encoder, chunk, self.view))
+        features = (one for chunk in chunks for one in encode_batch(encoder, chunk, view))
         return torch.cat([rounded(one.patch_tokens) for one in features])
 
     def _cause(self, index: int) -> str | None:
         try:
-            self.images.image(index)
+            self.encoded.images.image(index)
         except BrokenImage as broken:
             return str(broken)
         return None
 
 
-def cached_tokens(encoder: VisionEncoder, images: ImageSet, view: View) -> CachedTokens:
-    """The features of an image set, encoded now if the cache does not hold them.
-
-    An encoding that was interrupted is gone on with. If another process is at it, it is waited for.
-    """
-    folder = _folder(encoder, images, view)
-    tokens = opened(folder) or _made(encoder, images, view)
-    disk.touch(folder)
-    return tokens
-
-
-def _made(encoder: VisionEncoder, images: ImageSet, view: View) -> CachedTokens:
+def _made(wanted: EncodedSet) -> CachedTokens | None:
     """What the cache lacks or holds damaged, encoded; with it those of the encoder's siblings that are missing too."""
-    together = _together(encoder, images, view)
+    together, images = _together(wanted), len(wanted.images)
     with ExitStack() as held:
         for one in together:
-            held.enter_context(disk.encoding(_folder(one, images, view).name, f"{images.name} with {one.name}"))
+            held.enter_context(disk.encoding(one.key, one.title))
         # another process may have made some by now
-        missing = [one for one in together if opened(_folder(one, images, view)) is None]
-        for one in missing:
-            folder = _folder(one, images, view)
-            if folder.exists() and disk.remove_folder(folder):
-                note(f"the cached patch tokens of {images.name} with {one.name} are damaged; encoding them again")
+        missing = [one for one in together if opened(one.folder, images) is None]
+        for damaged in (one for one in missing if one.is_cached):
+            if not disk.remove_folder(damaged.folder):
+                raise WriteError(damaged.folder, PermissionError(errno.EACCES, ""))
+            note(f"the cached patch tokens of {damaged.title} are damaged; encoding them again")
         if missing:
-            _write(missing, images, view)
-        return CachedTokens(_folder(encoder, images, view))
+            _write(missing)
+        return opened(wanted.folder, images)
 
 
-def _together(encoder: VisionEncoder, images: ImageSet, view: View) -> list[VisionEncoder]:
-    """The encoder with those of its siblings that the cache lacks, where there is room for them all."""
-    folders = {one.block: _folder(one, images, view) for one in encoder.siblings}
-    missing = [one for one in encoder.siblings if one.block == encoder.block or not folders[one.block].is_dir()]
-    needed = estimated_bytes(encoder, images, view) * len(missing)
-    return missing if missing and disk.fits(folders[encoder.block].name, needed) else [encoder]
+def _together(wanted: EncodedSet) -> list[EncodedSet]:
+    """The set with those of the encoder's siblings that the cache lacks, where there is room for them all."""
+    others = [replace(wanted, encoder=one) for one in wanted.encoder.siblings if one.block != wanted.encoder.block]
+    together = [wanted, *(one for one in others if not one.is_cached)]
+    together.sort(key=lambda one: one.encoder.block)  # processes that take the same locks take them in one order
+    return together if disk.fits(wanted.key, wanted.estimated_bytes * len(together)) else [wanted]
 
 
-def fits_cache(encoder: VisionEncoder, images: ImageSet, view: View) -> bool:
-    """Whether the tokens of an image set are in the cache, or may be kept there.
-
-    PACL_CACHE_LIMIT (default 20GB, 0 for never) bounds the whole cache. What is not in use makes room.
-    """
-    needed = estimated_bytes(encoder, images, view)
-    return is_cached(encoder, images, view) or disk.fits(_folder(encoder, images, view).name, needed)
-
-
-def estimated_bytes(encoder: VisionEncoder, images: ImageSet, view: View) -> int:
-    """Disk space for the tokens; an image shown whole is taken to be 4:3."""
-    side = view.short_side or encoder.image_size
-    shape = (side, side * 4 // 3 if view.whole else side)
-    tokens = math.prod((*view.windows(shape), *view.window_grid(encoder, shape)))
-    return len(images) * (tokens + 1) * encoder.width * 2
-
-
-def is_cached(encoder: VisionEncoder, images: ImageSet, view: View) -> bool:
-    """Whether the tokens of an image set are on disk already."""
-    return _folder(encoder, images, view).is_dir()
-
-
-def _folder(encoder: VisionEncoder, images: ImageSet, view: View) -> Path:
-    """Where the tokens lie: the name says all that decides which tokens they are."""
-    identity = {
-        "format": FORMAT,
-        "weights": encoder.fingerprint,
-        "settings": encoder.settings,
-        "images": images.fingerprint,
-        "view": view.identity,
-    }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
-    return disk.tokens_folder(key)
-
-
-def _write(encoders: list[VisionEncoder], images: ImageSet, view: View) -> None:
+def _write(sets: list[EncodedSet]) -> None:
     """Encodes everything into the cache, from where an interrupted run left off.
 
     Args:
-        encoders: one, or several blocks of one.
+        sets: one, or those of several blocks of one encoder, which come from the same passes.
     """
-    encoder = encoders[0] if len(encoders) == 1 else Blocks(encoders)
-    description = f"encoding {images.name} with {encoder.name}"
-    needed = len(encoders) * estimated_bytes(encoders[0], images, view)
+    encoder = sets[0].encoder if len(sets) == 1 else Blocks([one.encoder for one in sets])
+    title = f"encoding {sets[0].images.name} with {encoder.name}"
+    held = sum(entry.bytes for entry in disk.entries())
     note(
-        f"{description}: about {decimal(needed)} of patch tokens into {cache_root()} "
-        f"(limit {decimal(disk.cache_limit())}, {decimal(sum(entry.bytes for entry in disk.entries()))} used)"
+        f"{title}: about {decimal(len(sets) * sets[0].estimated_bytes)} of patch tokens into {cache_root()} "
+        f"(limit {decimal(disk.cache_limit())}, {decimal(held)} used)"
     )
     try:
-        begun = [disk.begin(_folder(one, images, view).name, _about(one, images, view)) for one in encoders]
+        begun = [disk.begin(one.key, one.about) for one in sets]
         with ExitStack() as stack:
             writers = [
-                stack.enter_context(token_file.TokenWriter(folder, one.width))
-                for folder, one in zip(begun, encoders, strict=True)
+                stack.enter_context(TokenWriter(folder, one.encoder.width))
+                for folder, one in zip(begun, sets, strict=True)
             ]
-            done = min(writer.images for writer in writers)
-            if done:
-                note(f"{done:,} of {len(images):,} images were encoded before; going on from there")
-            progress = stack.enter_context(bar())
-            task = progress.add_task(description, total=len(images), completed=done)
-            for batch in encoded_batches(encoder, images, view, done):
-                _add(batch, writers, done)
-                done += 1 if isinstance(batch, BrokenImage) else len(batch)
-                progress.update(task, completed=done)
+            _encode(encoder, sets[0].images, sets[0].view, writers)
         for writer in writers:
             writer.finish()
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except WriteError as error:
+        if not error.full:
             raise
         raise RunError(
-            f"{description}: {error.strerror}. What is encoded is kept. Make room (`pacl-bench cache clear`), set "
-            "PACL_CACHE to another disk, or PACL_CACHE_LIMIT=0 to keep nothing; then give the same command again."
+            f"{title}: {error.cause}. What is encoded is kept. Make room (`pacl-bench cache clear`), set PACL_CACHE to "
+            "another disk, or PACL_CACHE_LIMIT=0 to keep nothing; then give the same command again."
         ) from None
 
 
-def _add(batch: list[PatchFeatures] | BrokenImage, writers: list[token_file.TokenWriter], done: int) -> None:
+def _encode(encoder: VisionEncoder, images: ImageSet, view: View, writers: list[TokenWriter]) -> None:
+    """What the writers, one for each block of the encoder, do not have yet."""
+    done = min(writer.images for writer in writers)
+    if done:
+        note(f"{done:,} of {len(images):,} images were encoded before; going on from there")
+    with bar() as progress:
+        task = progress.add_task(f"encoding {images.name} with {encoder.name}", total=len(images), completed=done)
+        for batch in encoded_batches(encoder, images, view, done):
+            _add(batch, writers, done)
+            done += 1 if isinstance(batch, BrokenImage) else len(batch)
+            progress.update(task, completed=done)
+
+
+def _add(batch: list[PatchFeatures] | BrokenImage, writers: list[TokenWriter], done: int) -> None:
     """Hands each writer its part of the tokens; one that had more before an interruption waits for the others."""
     if isinstance(batch, BrokenImage):
         for writer in (writer for writer in writers if writer.images == done):
@@ -194,27 +265,3 @@ def _add(batch: list[PatchFeatures] | BrokenImage, writers: list[token_file.Toke
     for writer, part in zip(writers, parts, strict=True):
         if writer.images == done:
             writer.add(batch[0].grid, batch[0].cls_token is not None, part)
-
-
-def _about(encoder: VisionEncoder, images: ImageSet, view: View) -> dict[str, Any]:
-    """What `pacl-bench cache info` says of a set."""
-    return {
-        "encoder": encoder.name,
-        "dataset": images.name,
-        "images": len(images),
-        "view": {
-            **view.identity,
-            "short_side": view.short_side or encoder.image_size,
-            "stride": view.stride or encoder.patch_size,
-            "block": encoder.settings.get("block"),
-            "tap": encoder.settings.get("tap"),
-        },
-        "bytes": estimated_bytes(encoder, images, view),
-    }
-
-
-def _say_not_kept(encoder: VisionEncoder, images: ImageSet, view: View) -> None:
-    note(
-        f"encoding {images.name} with {encoder.name}: about {decimal(estimated_bytes(encoder, images, view))} of patch "
-        f"tokens, which are not kept (limit {decimal(disk.cache_limit())}: PACL_CACHE_LIMIT)"
-    )

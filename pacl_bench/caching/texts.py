@@ -1,16 +1,20 @@
 """Text embeddings on disk: encoded once, read from there ever after."""
 
 import json
+import zlib
+from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from pacl_bench.caching import disk
-from pacl_bench.data.vocabulary import text_hash
 from pacl_bench.encoders.base import TextEncoder
+from pacl_bench.files import WriteError, replacing, write_json
+from pacl_bench.paths import cache_root
 from pacl_bench.progress import note
+from pacl_bench.registry import text_hash
 
 
 def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text dim"]:
@@ -18,14 +22,42 @@ def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text 
     key = text_hash([encoder.fingerprint, json.dumps(encoder.settings), *texts])[:32]
     file = disk.texts_file(key)
     if file.is_file():
-        try:
-            embeddings = np.load(file)
-            if embeddings.shape == (len(texts), encoder.dim):
-                disk.touch(file)
-                return torch.from_numpy(embeddings)
-        except (FileNotFoundError, ValueError, EOFError):  # removed or damaged
-            pass
+        kept = _read(file, (len(texts), encoder.dim))
+        if kept is not None:
+            disk.touch(file)
+            return torch.from_numpy(kept)
         note(f"{file} is damaged; encoding {len(texts)} texts with {encoder.name} again")
     embeddings = encoder(texts)
-    disk.keep_texts(key, embeddings.numpy(), {"encoder": encoder.name, "texts": len(texts)})
+    try:
+        _keep(key, embeddings.numpy(), encoder.name)
+    except WriteError as error:  # a full disk too: what is lost is time
+        disk.say_not_kept(cache_root(), error.cause)
     return embeddings
+
+
+def _read(file: Path, shape: tuple[int, int]) -> Float32[np.ndarray, "text dim"] | None:
+    """What a file of the cache holds; None where it is damaged. Checking costs a millisecond for a megabyte."""
+    try:
+        embeddings = np.load(file)
+        found = _checksum(embeddings)
+    except Exception:  # a damaged file can make numpy raise anything
+        return None
+    written = disk.read_about(file.with_suffix(".json")).get("checksum", found)  # older versions wrote none
+    return embeddings if (embeddings.shape, embeddings.dtype, found) == (shape, np.float32, written) else None
+
+
+def _keep(key: str, embeddings: Float32[np.ndarray, "text dim"], encoder: str) -> None:
+    """Writes text embeddings, if they fit."""
+    if not disk.fits(key, embeddings.nbytes):
+        return
+    file = disk.texts_file(key)
+    with disk.locked(disk.ROOM):
+        disk.make_room(key, embeddings.nbytes)
+        about = {"encoder": encoder, "texts": len(embeddings), "checksum": _checksum(embeddings)}
+        with replacing(file) as temporary:
+            np.save(temporary, embeddings)
+            write_json(file.with_suffix(".json"), about)
+
+
+def _checksum(embeddings: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(embeddings).data)

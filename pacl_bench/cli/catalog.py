@@ -95,7 +95,7 @@ def _classes(entry: Declaration) -> str:
 def studies() -> Rows:
     """The shipped study files, with the sentence that says what each is."""
     return [
-        {"name": name, "what": file.read_text().splitlines()[1].lstrip("# "), "file": str(file)}
+        {"name": name, "what": file.read_text(encoding="utf-8").splitlines()[1].lstrip("# "), "file": str(file)}
         for name, file in shipped_studies().items()
     ]
 

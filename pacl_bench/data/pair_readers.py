@@ -10,9 +10,9 @@ from PIL import Image
 
 from pacl_bench.data.images import ABSURD, PhotoFiles, open_photo
 from pacl_bench.data.shards import Skipped
-from pacl_bench.data.vocabulary import text_hash
 from pacl_bench.errors import UsageError
 from pacl_bench.image_sets import ImageSet
+from pacl_bench.registry import text_hash
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def read_coco(root: Path, split: str) -> Pairs:
     listed = root / "annotations" / f"captions_{split}.json"
     if not listed.is_file():
         raise UsageError(f"coco-{split}: annotations/captions_{split}.json not found under {root}.")
-    content = json.loads(listed.read_text())
+    content = json.loads(listed.read_text(encoding="utf-8"))
     files = {image["id"]: root / split / image["file_name"] for image in content["images"]}
     rows = [(f"{listed} id {row['id']}", files[row["image_id"]], row["caption"]) for row in content["annotations"]]
     return _grouped(f"coco-{split}", rows)

@@ -16,6 +16,7 @@ from pacl_bench.data.segmentation_folders import (
 )
 from pacl_bench.data.vocabulary import shipped_names
 from pacl_bench.errors import UsageError
+from pacl_bench.files import read_text
 from pacl_bench.image_sets import IGNORE_LABEL, SegmentationImages
 from pacl_bench.registry import unknown_name
 from pacl_bench.world import WORLD_SEGMENTATION
@@ -43,7 +44,7 @@ class SegmentationLayout:
         """What the images are called, in the order of the list or of their names; empty where nothing is there."""
         if self.split:
             file = root / self.split
-            return file.read_text().split() if file.is_file() else []
+            return read_text(file).split() if file.is_file() else []
         before, after = self.image.split("{}")
         folder = root / before
         names = (file.relative_to(folder).as_posix() for file in folder.rglob(f"*{after}"))

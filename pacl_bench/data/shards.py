@@ -58,7 +58,7 @@ def _counted(file: Path) -> int | None:
     if not stats.is_file():
         return None
     try:
-        return int(json.loads(stats.read_text())["successes"])
+        return int(json.loads(stats.read_text(encoding="utf-8"))["successes"])
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{stats} is not a count of pairs ({error!r}). {MAKE_STATS}.") from None
 

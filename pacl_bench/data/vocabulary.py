@@ -1,6 +1,5 @@
 """Class names, other names for them, and prompt templates: shipped in names/, synonyms/, templates/, or the user's."""
 
-import hashlib
 import re
 from functools import cache
 from importlib.resources import files
@@ -19,13 +18,13 @@ OWN = "own"  # the templates that go with a data set
 @cache
 def shipped_names(name: str) -> list[str]:
     """The class names in names/<name>.txt, in class order."""
-    return _lines((files("pacl_bench.data") / "names" / f"{name}.txt").read_text())
+    return _lines((files("pacl_bench.data") / "names" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 @cache
 def shipped_folder_names(name: str) -> dict[str, str]:
     """Folder -> class name from names/<name>.tsv, in class order, for sets with folders named oddly."""
-    return folder_names((files("pacl_bench.data") / "names" / f"{name}.tsv").read_text())
+    return folder_names((files("pacl_bench.data") / "names" / f"{name}.tsv").read_text(encoding="utf-8"))
 
 
 def has_folder_names(name: str) -> bool:
@@ -41,7 +40,7 @@ def folder_names(text: str) -> dict[str, str]:
 @cache
 def shipped_templates(name: str) -> list[str]:
     """The prompt templates in templates/<name>.txt."""
-    return _lines((files("pacl_bench.data") / "templates" / f"{name}.txt").read_text())
+    return _lines((files("pacl_bench.data") / "templates" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 def templates_for(images: Any, name: str) -> list[str]:
@@ -81,7 +80,7 @@ def _synonyms(dataset_name: str, classnames: list[str]) -> list[list[str]]:
     folder = files("pacl_bench.data") / "synonyms"
     shipped = sorted(file.name.removesuffix(".txt") for file in folder.iterdir())
     if dataset_name in shipped:
-        text = (folder / f"{dataset_name}.txt").read_text()
+        text = (folder / f"{dataset_name}.txt").read_text(encoding="utf-8")
         vocabulary = _names_of_classes(f"synonyms/{dataset_name}.txt", text, classnames)
         if [names[0] for names in vocabulary] == classnames:
             return vocabulary
@@ -129,11 +128,6 @@ def read_templates(file: Path) -> list[str]:
     if bad is not None or not templates:
         raise UsageError(f"{file}: every line must hold exactly one {{}}; found {bad!r}.")
     return templates
-
-
-def text_hash(lines: list[str]) -> str:
-    """sha256 of a list of names or templates, as records hold it."""
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _lines(text: str) -> list[str]:

@@ -43,11 +43,11 @@ class Blocks(VisionEncoder):
 
 
 def encode_all(
-    encoder: VisionEncoder, images: ImageSet, view: View
+    encoder: VisionEncoder, images: ImageSet, view: View, first: int = 0
 ) -> Iterator[tuple[int, PatchFeatures | BrokenImage]]:
-    """One item an image, in order."""
-    index = 0
-    for batch in encoded_batches(encoder, images, view):
+    """(index, features) of every image from `first` on, in order."""
+    index = first
+    for batch in encoded_batches(encoder, images, view, first):
         for features in [batch] if isinstance(batch, BrokenImage) else batch:
             yield index, features
             index += 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pacl_bench.caching.encoded_set import encoded
+from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.data.vocabulary import templates_for
 from pacl_bench.encoders.view import View
 from pacl_bench.image_sets import LabelledImages
@@ -31,7 +31,7 @@ def evaluate_classification(
     classes = model.class_embeddings(images.classnames, templates_for(images, settings.templates))
     scores = [
         model.image_text_similarity(features.to(classes.device), classes).cpu()
-        for _, features in encoded(model.vision, images, View(whole=False))
+        for _, features in EncodedSet(model.vision, images, View(whole=False)).features()
     ]
     predicted, labels = torch.cat(scores).argmax(1), torch.tensor(images.labels)
     return _measurements(predicted, labels, images.classnames)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pacl_bench.caching.encoded_set import encoded
+from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
@@ -38,7 +38,7 @@ def evaluate_coherence(
     """
     vision = model.vision if isinstance(model, AlignedModel) else model
     features, labels, image_ids = [], [], []
-    for index, encoding in encoded(vision, images, View(whole=True, short_side=settings.size)):
+    for index, encoding in EncodedSet(vision, images, View(whole=True, short_side=settings.size)).features():
         label_map = images.label_map(index)
         if settings.grid is not None:
             encoding = on_grid(encoding, common_grid(label_map.shape, settings.grid))

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from pacl_bench.caching.encoded_set import encoded
+from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.data.vocabulary import load_templates
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
@@ -50,7 +50,8 @@ def evaluate_patches(
     num_classes = len(images.classnames)
     correct = np.zeros((len(images), num_classes, len(COUNTS)))  # per image and class
     confusion = np.zeros((num_classes, num_classes), dtype=int)
-    for index, features in encoded(model.vision, images, View(whole=True, short_side=settings.size)):
+    encoded = EncodedSet(model.vision, images, View(whole=True, short_side=settings.size))
+    for index, features in encoded.features():
         labels, kept = counted_patches(images, images.label_map(index), features.grid, settings.purity)
         if kept.any():
             tokens = model.patch_embeddings(features.patch_tokens.to(classes.device))

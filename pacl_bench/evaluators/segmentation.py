@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from pacl_bench.caching.encoded_set import encoded, is_cached
+from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.encoders.batched import ahead
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError, UsageError
@@ -97,9 +97,10 @@ def evaluate_segmentation(
     texts = [class_texts(model, images, prompt_set) for prompt_set in listed]
     rules = rules_for(images, settings)
     scorers = [Scorer(images.classnames, rules, prompt_set.suffix) for prompt_set in listed]
-    cached, started, tokens = is_cached(model.vision, images, settings.view), time.monotonic(), 0
+    encoded = EncodedSet(model.vision, images, settings.view)
+    cached, started, tokens = encoded.is_cached, time.monotonic(), 0
     label_maps = ahead(images.label_map, range(len(images)))
-    for (index, features), label_map in zip(encoded(model.vision, images, settings.view), label_maps, strict=True):
+    for (index, features), label_map in zip(encoded.features(), label_maps, strict=True):
         placed = placing(model.vision, settings.view, label_map.shape)
         down, across = (placed.side(axis, label_map.shape[axis], settings.upsampling) for axis in (0, 1))
         present = np.unique(label_map[label_map != IGNORE_LABEL]).tolist()

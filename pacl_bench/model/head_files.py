@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pacl_bench.encoders.spec import parse_spec, with_alias
 from pacl_bench.errors import UsageError
-from pacl_bench.files import safe_name, write_json
+from pacl_bench.files import safe_name, write_bytes, write_json
 
 if TYPE_CHECKING:
     from pacl_bench.model.embedder import VisionEmbedder
@@ -55,12 +55,10 @@ def default_name(encoder: str) -> str:
 
 def save_head(folder: Path, embedder: "VisionEmbedder", card: HeadCard) -> None:
     """Writes the weights, then the card: a folder with a card is complete."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{WEIGHTS}.partial"
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in embedder.state_dict().items()}, temporary)
-    temporary.replace(folder / WEIGHTS)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in embedder.state_dict().items()}
+    write_bytes(folder / WEIGHTS, save(weights))
     write_json(folder / CARD, {"schema": SCHEMA, **asdict(card)})
 
 
@@ -70,7 +68,7 @@ def read_card(folder: Path) -> HeadCard:
     if not file.is_file():
         raise UsageError(f"{folder} holds no head ({CARD} not found). Make one with `pacl-bench train --out {folder}`.")
     try:
-        card = json.loads(file.read_text())
+        card = json.loads(file.read_text(encoding="utf-8"))
         if card.pop("schema") != SCHEMA:
             raise UsageError(f"{file} was written by another version of pacl-bench. Train the head again.")
         encoder, text = FrozenPart(**card.pop("encoder")), FrozenPart(**card.pop("text"))

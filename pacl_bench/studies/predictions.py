@@ -5,7 +5,6 @@ A PNG holds class indices in the order of the set's names file, from 0 (voc20: a
 """
 
 import hashlib
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from pacl_bench.evaluators.iou_counts import IouCounts, over_data_set
 from pacl_bench.evaluators.patches import background_class
 from pacl_bench.evaluators.protocols import DATASET
 from pacl_bench.evaluators.segmentation import Keep, SegmentationSettings
+from pacl_bench.files import replacing
 from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages
 from pacl_bench.metrics.segmentation import near_boundary
 from pacl_bench.progress import console, track
@@ -46,10 +46,8 @@ def label_writer(folder: Path, images: SegmentationImages) -> Keep:
 
 def write_label_map(file: Path, label_map: UInt8[np.ndarray, "height width_px"]) -> None:
     """A PNG of one number a pixel, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(prefix=".partial-", suffix=".png", dir=file.parent, delete=False) as made:
-        Image.fromarray(label_map).save(made, format="png")
-    Path(made.name).replace(file)
+    with replacing(file, durable=False) as temporary:
+        Image.fromarray(label_map).save(temporary, "PNG")
 
 
 def read_label_map(file: Path, shape: tuple[int, ...], num_classes: int) -> UInt8[np.ndarray, "height width_px"]:

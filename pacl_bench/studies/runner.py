@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pacl_bench import records
-from pacl_bench.data.vocabulary import OWN, load_templates, load_vocabulary, templates_for, text_hash
+from pacl_bench.data.vocabulary import OWN, load_templates, load_vocabulary, templates_for
 from pacl_bench.encoders import load_encoder, load_every_block
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.spec import parse_spec
@@ -20,7 +20,7 @@ from pacl_bench.model.head_files import read_card
 from pacl_bench.progress import console
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Record
-from pacl_bench.registry import listed, lookup, unknown_name
+from pacl_bench.registry import listed, lookup, text_hash, unknown_name
 from pacl_bench.studies.study import Study
 
 Rerun = Literal["missing", "always", "never"]

@@ -38,7 +38,7 @@ def load_study(file: Path) -> Study:
     if not file.is_file():
         raise UsageError(f"{unknown_name(str(file), shipped_studies(), 'study')} Or give a TOML file.")
     try:
-        content = tomllib.loads(file.read_text())
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file}: {error}.") from None
     known = [entry.name for entry in fields(Study)]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pacl_bench.caching.encoded_set import OnlineTokens, cached_tokens, fits_cache
+from pacl_bench.caching.encoded_set import EncodedSet, OnlineTokens
 from pacl_bench.caching.texts import cached_texts
 from pacl_bench.caching.token_file import CachedTokens
 from pacl_bench.data.captions import noun_prompts
@@ -16,7 +16,6 @@ from pacl_bench.data.pair_readers import Pairs, skipped_image
 from pacl_bench.data.shards import Skipped
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.errors import UsageError
-from pacl_bench.image_sets import ImageSet
 from pacl_bench.training.batches import TRAINING_VIEW, Batch, Drawing
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.stream import repeats
@@ -65,7 +64,7 @@ class TrainingImages:
         self.captions: list[list[str]] = []
         self.skipped: list[Skipped] = []
         for number, pairs in enumerate(sets):
-            source = _token_source(vision, pairs.photos)
+            source = EncodedSet(vision, pairs.photos, TRAINING_VIEW).tokens()
             readable = [index for index in range(len(pairs)) if index not in source.broken]
             self.sources.append(source)
             self.places += [(number, index) for index in readable]
@@ -87,12 +86,6 @@ class TrainingImages:
         ]
         order = torch.tensor([row for rows in rows_of.values() for row in rows])
         return torch.cat(tokens)[order.argsort()]
-
-
-def _token_source(vision: VisionEncoder, photos: ImageSet) -> CachedTokens | OnlineTokens:
-    if fits_cache(vision, photos, TRAINING_VIEW):
-        return cached_tokens(vision, photos, TRAINING_VIEW)
-    return OnlineTokens(vision, photos, TRAINING_VIEW)
 
 
 class TrainingTexts:

@@ -9,7 +9,6 @@ import torch
 from pacl_bench.data.pair_readers import Pairs
 from pacl_bench.data.pairs import load_pairs, name_of
 from pacl_bench.data.shards import ShardSet
-from pacl_bench.data.vocabulary import text_hash
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder, state_sha256
 from pacl_bench.errors import RunError, UsageError
@@ -17,6 +16,7 @@ from pacl_bench.model.embedder import VisionEmbedder
 from pacl_bench.model.head_files import CARD, FrozenPart, HeadCard, save_head
 from pacl_bench.progress import bar
 from pacl_bench.provenance import Stopwatch
+from pacl_bench.registry import text_hash
 from pacl_bench.training.batches import Batches, Drawing, Loading, Sets
 from pacl_bench.training.in_memory import CachedBatches
 from pacl_bench.training.recipe import Recipe, TrainConfig, learning_rate
@@ -102,7 +102,6 @@ def _run(
     finally:
         if state.consistent:
             state.save(out / RESUME_STATE)
-        log.close()
         batches.close()
 
 

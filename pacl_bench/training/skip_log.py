@@ -8,7 +8,7 @@ from typing import Any
 
 from pacl_bench.data.shards import Skipped
 from pacl_bench.errors import RunError
-from pacl_bench.files import write_text
+from pacl_bench.files import append_lines, write_text
 from pacl_bench.progress import console
 
 ENOUGH_TO_JUDGE = 100  # pairs seen before a share of failures means anything
@@ -26,7 +26,7 @@ class SkipLog:
     def __init__(self, file: Path, max_share: float, state: dict[str, int]):
         self.file, self.max_share = file, max_share
         self.seen, self.failed = state.get("seen", 0), state.get("failed", 0)
-        lines = file.read_text().splitlines() if state and file.is_file() else []
+        lines = file.read_text(encoding="utf-8").splitlines() if state and file.is_file() else []
         self.listed = dict.fromkeys(lines[: state.get("listed", 0)])
         write_text(file, "".join(f"{line}\n" for line in self.listed))
 
@@ -45,8 +45,7 @@ class SkipLog:
         new = [line for line in (json.dumps(asdict(skip)) for skip in skipped) if line not in self.listed]
         if new:
             self.listed |= dict.fromkeys(new)
-            with self.file.open("a") as handle:
-                handle.writelines(f"{line}\n" for line in new)
+            append_lines(self.file, new)
         if self.seen >= ENOUGH_TO_JUDGE and self.failed > self.max_share * self.seen:
             raise RunError(
                 f"{self.failed:,} of {self.seen:,} pairs could not be used ({self.failed / self.seen:.0%}, more than "

@@ -1,5 +1,6 @@
 """What changes while a head is trained, and how it is kept on disk to go on from."""
 
+import io
 import json
 import math
 import signal
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.files import write_text
+from pacl_bench.files import append_lines, write_bytes, write_text
 from pacl_bench.model.compatibility import compatibility
 from pacl_bench.model.embedder import VisionEmbedder
 from pacl_bench.model.loss import info_nce
@@ -100,8 +101,7 @@ class TrainState:
             )
 
     def save(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.partial")
+        """Writes the state whole or not at all; a WriteError where the disk is full."""
         content = {
             "identity": json.dumps(self.identity, sort_keys=True),
             "step": self.step,
@@ -110,8 +110,9 @@ class TrainState:
             "log_temperature": self.log_temperature.detach(),
             "optimizer": self.optimizer.state_dict(),
         }
-        torch.save(content, temporary)
-        temporary.replace(file)
+        in_memory = io.BytesIO()
+        torch.save(content, in_memory)
+        write_bytes(file, in_memory.getvalue())
 
     def load(self, file: Path) -> None:
         """Takes up the state in a checkpoint; a UsageError where it is of another run."""
@@ -137,14 +138,11 @@ class Log:
     """JSON lines, one a step; a resumed run first takes back what the checkpoint had not seen."""
 
     def __init__(self, file: Path, first_step: int):
-        lines = file.read_text().splitlines() if file.is_file() else []
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         # a line is whole if it ends in a brace: the last one may be torn
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < first_step]
         write_text(file, "".join(f"{line}\n" for line in kept))
-        self.handle = file.open("a", buffering=1)
+        self.file = file
 
     def write(self, **values: float | int) -> None:
-        self.handle.write(json.dumps({key: round(value, 8) for key, value in values.items()}) + "\n")
-
-    def close(self) -> None:
-        self.handle.close()
+        append_lines(self.file, [json.dumps({key: round(value, 8) for key, value in values.items()})])

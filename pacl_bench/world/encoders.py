@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from jaxtyping import Int64
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-from safetensors.torch import save_file
+from safetensors.torch import save
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ from pacl_bench.encoders.request import EncoderRequest, no_text_encoder
 from pacl_bench.encoders.timm import TimmVisionEncoder
 from pacl_bench.encoders.weights_files import find_weights, load_strictly, read_state_dict
 from pacl_bench.errors import UsageError
+from pacl_bench.files import write_bytes
 from pacl_bench.world import IMAGE_SIZE, vocabulary
 
 Encoder = TypeVar("Encoder", bound=nn.Module)
@@ -116,8 +117,7 @@ def load_tiny_dino(weights: Path = TINY_DINO) -> VisionTransformer:
 
 def save_weights(encoder: nn.Module, weights: Path) -> None:
     """In half precision: image embeddings keep a cosine of 0.9999997 with those of single precision."""
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.half().contiguous() for name, tensor in encoder.state_dict().items()}, weights)
+    write_bytes(weights, save({name: tensor.half().contiguous() for name, tensor in encoder.state_dict().items()}))
 
 
 def _loaded(encoder: Encoder, weights: Path) -> Encoder:

@@ -4,6 +4,7 @@ No patch is ever labelled and no loss looks at a patch: what the studies find in
 """
 
 import copy
+import io
 import json
 import time
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pacl_bench.errors import RunError
-from pacl_bench.files import write_text
+from pacl_bench.files import append_lines, write_bytes, write_text
 from pacl_bench.world import (
     PRETRAINING_STREAM,
     WORLD_CLASSIFICATION,
@@ -326,9 +327,9 @@ class Run:
             self._losses.clear()
         if (step + 1) % CHECKPOINT_EVERY == 0:
             saved = {"step": step + 1, "seconds": self.seconds, "parts": [part.state_dict() for part in parts]}
-            temporary = self.checkpoint.with_suffix(".partial")
-            torch.save(saved, temporary)
-            temporary.replace(self.checkpoint)
+            in_memory = io.BytesIO()
+            torch.save(saved, in_memory)
+            write_bytes(self.checkpoint, in_memory.getvalue())
 
     def finish(self, figures: dict[str, float]) -> None:
         self._write({"figures": figures, "seconds": self.seconds, "torch": torch.__version__})
@@ -338,8 +339,7 @@ class Run:
         return round(self._seconds + time.monotonic() - self._since, 1)
 
     def _write(self, entry: dict[str, object]) -> None:
-        with self.log.open("a") as log:
-            log.write(json.dumps(entry) + "\n")
+        append_lines(self.log, [json.dumps(entry)])
 
 
 @torch.no_grad()

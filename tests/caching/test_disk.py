@@ -12,10 +12,13 @@ import pytest
 
 from pacl_bench import cli, load_encoder, load_text_encoder
 from pacl_bench.caching import disk
-from pacl_bench.caching.encoded_set import cached_tokens, encoded, fits_cache
+from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.caching.texts import cached_texts
+from pacl_bench.caching.token_file import CachedTokens
 from pacl_bench.data.segmentation import load_segmentation
+from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.view import View
+from pacl_bench.image_sets import ImageSet
 from pacl_bench.paths import cache_root
 
 WHOLE, DENSE, SQUARE = View(whole=True), View(whole=True, stride=8), View(whole=False)
@@ -47,7 +50,7 @@ if largest_file:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 try:
-    tokens = encoded_set.cached_tokens(load_encoder(spec), load_segmentation("voc20"), View(whole=True))
+    tokens = encoded_set.EncodedSet(load_encoder(spec), load_segmentation("voc20"), View(whole=True)).kept()
 except RunError as error:
     told.send(f"failed {error}")
 else:
@@ -97,6 +100,18 @@ class Encoding:
     def kill(self) -> None:
         self.process.kill()
         self.process.join(60)
+
+
+def kept(encoder: VisionEncoder, images: ImageSet, view: View) -> CachedTokens:
+    """The tokens in the cache, where they are now if they were not."""
+    tokens = EncodedSet(encoder, images, view).kept()
+    assert tokens is not None
+    return tokens
+
+
+def fits(encoder: VisionEncoder, images: ImageSet, view: View) -> bool:
+    encoded = EncodedSet(encoder, images, view)
+    return disk.fits(encoded.key, encoded.estimated_bytes)
 
 
 def passes(said: list[str]) -> list[str]:
@@ -185,20 +200,20 @@ def test_what_a_process_reads_is_not_removed(voc: Path, clip_spec: str, monkeypa
     (held,) = disk.entries()
     assert held.in_use
     monkeypatch.setenv("PACL_CACHE_LIMIT", str(held.bytes + 100))
-    assert not fits_cache(encoder, images, SQUARE)
-    assert len(list(encoded(encoder, images, SQUARE))) == 6  # measured all the same
+    assert not fits(encoder, images, SQUARE)
+    assert len(list(EncodedSet(encoder, images, SQUARE).features())) == 6  # measured all the same
     assert disk.clear() == ([], [held])
     expected = np.fromfile(held.path / "tokens.f16", np.float16).astype(np.float64).sum()
     assert reader.sum_of_tokens() == expected
-    assert fits_cache(encoder, images, SQUARE)
-    cached_tokens(encoder, images, SQUARE)
+    assert fits(encoder, images, SQUARE)
+    kept(encoder, images, SQUARE)
     assert [entry.about["view"]["whole"] for entry in disk.entries()] == [False]
 
 
 def test_tokens_in_memory_outlive_their_file(voc: Path, clip_spec: str) -> None:
     """Somebody may delete the folder by hand."""
     encoder, images = load_encoder(clip_spec), load_segmentation("voc20")
-    tokens = cached_tokens(encoder, images, WHOLE)
+    tokens = kept(encoder, images, WHOLE)
     before = tokens[5].patch_tokens
     for file in only_folder().iterdir():
         file.unlink()
@@ -210,20 +225,20 @@ def test_the_least_recently_used_goes_first(voc: Path, clip_spec: str, monkeypat
     encoder, images = load_encoder(clip_spec), load_segmentation("voc20")
     cached_texts(load_text_encoder(clip_spec), ["a cat", "a dog"])
     for age, view in ((30, WHOLE), (20, SQUARE), (10, View(whole=False, stride=12))):
-        cached_tokens(encoder, images, view)
+        kept(encoder, images, view)
         newest = max(disk.entries(), key=lambda entry: entry.used)
         aged = time.time() - age
         for path in (newest.path, *newest.path.iterdir()):
             os.utime(path, (aged, aged))
     os.utime(disk.entries()[-1].path, (1, 1))  # the texts: oldest of all
-    cached_tokens(encoder, images, WHOLE)  # and so used most recently
+    kept(encoder, images, WHOLE)  # and so used most recently
     assert [entry.kind for entry in disk.entries()] == ["texts", "tokens", "tokens", "tokens"]
     total = sum(entry.bytes for entry in disk.entries())
     monkeypatch.setenv("PACL_CACHE_LIMIT", str(total))
     capfd.readouterr()
-    cached_tokens(encoder, images, View(whole=False, stride=14))
-    kept = [(entry.about["view"]["whole"], entry.about["view"]["stride"]) for entry in disk.entries()]
-    assert kept == [(False, 12), (True, 16), (False, 14)]
+    kept(encoder, images, View(whole=False, stride=14))
+    held = [(entry.about["view"]["whole"], entry.about["view"]["stride"]) for entry in disk.entries()]
+    assert held == [(False, 12), (True, 16), (False, 14)]
     assert sum(entry.bytes for entry in disk.entries()) <= total
     err = capfd.readouterr().err
     assert "made room in the cache: removed" in err
@@ -238,10 +253,10 @@ def test_a_claim_counts_before_it_is_written(voc: Path, clip_spec: str, monkeypa
     (claimed,) = disk.entries()
     assert claimed.bytes < 1000 < claimed.claimed
     monkeypatch.setenv("PACL_CACHE_LIMIT", str(claimed.claimed + 1000))
-    assert not fits_cache(encoder, images, SQUARE)
+    assert not fits(encoder, images, SQUARE)
     assert not disk.remove(claimed)
     other.kill()
-    assert fits_cache(encoder, images, SQUARE)
+    assert fits(encoder, images, SQUARE)
     assert disk.remove(disk.entries()[0])
 
 
@@ -250,7 +265,7 @@ def test_a_claim_counts_before_it_is_written(voc: Path, clip_spec: str, monkeypa
 )
 def test_a_damaged_set_is_encoded_again(voc: Path, clip_spec: str, damage: str, capfd) -> None:
     encoder, images = load_encoder(clip_spec), load_segmentation("voc20")
-    expected = [features.patch_tokens for _, features in encoded(encoder, images, WHOLE)]
+    expected = [features.patch_tokens for _, features in EncodedSet(encoder, images, WHOLE).features()]
     index, tokens = only_folder() / "index.json", only_folder() / "tokens.f16"
     if damage == "torn index":
         index.write_text(index.read_text()[:40])
@@ -264,10 +279,10 @@ def test_a_damaged_set_is_encoded_again(voc: Path, clip_spec: str, damage: str, 
         tokens.write_bytes(tokens.read_bytes() + b"00")
     else:
         tokens.unlink()
-    again = [features.patch_tokens for _, features in encoded(encoder, images, WHOLE)]
+    again = [features.patch_tokens for _, features in EncodedSet(encoder, images, WHOLE).features()]
     assert all((one == other).all() for one, other in zip(expected, again, strict=True))
     assert "the cached patch tokens of voc20 with small-clip are damaged; encoding them again" in capfd.readouterr().err
-    list(encoded(encoder, images, WHOLE))
+    list(EncodedSet(encoder, images, WHOLE).features())
     assert capfd.readouterr().err == ""
 
 
@@ -299,7 +314,7 @@ def test_what_dead_processes_left_is_swept_away(voc: Path, clip_spec: str) -> No
         (folder / "tokens.f16").write_bytes(b"0")
     for folder in (stale, foreign):
         os.utime(folder, (1, 1))
-    cached_tokens(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE)
+    kept(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE)
     assert [folder.exists() for folder in (stale, fresh, foreign)] == [False, True, True]
 
 
@@ -320,8 +335,8 @@ def pacl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
 def test_info_and_clear(pacl, voc: Path, clip_spec: str) -> None:
     assert pacl("cache", "info")[:2] == (0, f"{cache_root()}: 0 bytes of 20.0 GB (PACL_CACHE_LIMIT)\n")
     images = load_segmentation("voc20")
-    cached_tokens(load_encoder(clip_spec), images, DENSE)
-    cached_tokens(load_encoder(f"other={clip_spec.partition('=')[2]}?block=0"), images, SQUARE)
+    kept(load_encoder(clip_spec), images, DENSE)
+    kept(load_encoder(f"other={clip_spec.partition('=')[2]}?block=0"), images, SQUARE)
     cached_texts(load_text_encoder(clip_spec), ["a cat", "a dog"])
     _, out, _ = pacl("cache", "info")
     assert "small-clip  voc20     whole, 64 px, stride 8, block 1, tap pre-norm" in " ".join(out.split(" "))
@@ -346,7 +361,7 @@ def test_info_and_clear(pacl, voc: Path, clip_spec: str) -> None:
 
 def test_only_its_own_files_are_touched(pacl, voc: Path, clip_spec: str) -> None:
     """PACL_CACHE may point to a folder that holds other things."""
-    cached_tokens(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE)
+    kept(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE)
     own = only_folder()
     mine = [
         cache_root() / "notes.txt",
@@ -370,11 +385,11 @@ def test_only_its_own_files_are_touched(pacl, voc: Path, clip_spec: str) -> None
 )
 def test_sets_of_another_version_have_no_names(pacl, voc: Path, clip_spec: str, about: str | None) -> None:
     encoder, images = load_encoder(clip_spec), load_segmentation("voc20")
-    cached_tokens(encoder, images, WHOLE)
+    kept(encoder, images, WHOLE)
     (only_folder() / "about.json").unlink()
     if about is not None:
         (only_folder() / "about.json").write_text(about)
-    assert len(list(encoded(encoder, images, WHOLE))) == 6
+    assert len(list(EncodedSet(encoder, images, WHOLE).features())) == 6
     _, out, _ = pacl("cache", "info")
     assert "unknown" in out
     assert only_folder().name in out

@@ -11,8 +11,9 @@ import torch
 
 from pacl_bench import load_encoder
 from pacl_bench.caching import encoded_set as module
-from pacl_bench.caching.encoded_set import OnlineTokens, cached_tokens, encoded
+from pacl_bench.caching.encoded_set import EncodedSet, OnlineTokens
 from pacl_bench.caching.texts import cached_texts
+from pacl_bench.caching.token_file import CachedTokens
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.segmentation import load_segmentation
 from pacl_bench.encoders import batched, load_every_block
@@ -20,10 +21,18 @@ from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError, UsageError
+from pacl_bench.image_sets import ImageSet
 from pacl_bench.studies.runner import run_study
 from pacl_bench.studies.study import Study
 
 WHOLE, SQUARE = View(whole=True), View(whole=False)
+
+
+def kept(encoder: VisionEncoder, images: ImageSet, view: View) -> CachedTokens:
+    """The tokens in the cache, where they are now if they were not."""
+    tokens = EncodedSet(encoder, images, view).kept()
+    assert tokens is not None
+    return tokens
 
 
 @pytest.fixture
@@ -42,14 +51,14 @@ def forward_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_the_cache_gives_what_the_encoder_gives(voc: Path, clip_spec: str, forward_passes: list[int]) -> None:
     encoder, images = load_encoder(clip_spec), load_segmentation("voc20")
-    for index, features in encoded(encoder, images, WHOLE):
+    for index, features in EncodedSet(encoder, images, WHOLE).features():
         direct = encoder(encoder.preprocess.whole(images.image(index))[None])
         assert features.grid == direct.grid
         assert torch.equal(features.patch_tokens, direct.patch_tokens.half().float())
         assert features.cls_token is not None
         assert torch.equal(features.cls_token, direct.cls_token.half().float())
     assert sum(forward_passes) == 6
-    again = [features for _, features in encoded(encoder, images, WHOLE)]
+    again = [features for _, features in EncodedSet(encoder, images, WHOLE).features()]
     assert sum(forward_passes) == 6
     assert len(again) == 6
 
@@ -58,12 +67,12 @@ def test_every_block_comes_from_one_pass(voc: Path, clip_spec: str, forward_pass
     images = load_segmentation("voc20")
     first, last = load_every_block(f"{clip_spec}?block=all")
     assert (first.name, last.name) == ("small-clip block 0", "small-clip block 1")
-    kept = {encoder.block: cached_tokens(encoder, images, WHOLE) for encoder in (last, first)}
+    together = {encoder.block: kept(encoder, images, WHOLE) for encoder in (last, first)}
     assert sum(forward_passes) == 6
-    for block, tokens in kept.items():
+    for block, tokens in together.items():
         named = load_encoder(f"{clip_spec}?block={block}")
         assert named.fingerprint == first.fingerprint
-        for index, features in encoded(named, images, WHOLE):  # under the key of the block itself
+        for index, features in EncodedSet(named, images, WHOLE).features():  # under the key of the block itself
             assert torch.equal(features.patch_tokens, tokens[index].patch_tokens)
             direct = named(named.preprocess.whole(images.image(index))[None])
             torch.testing.assert_close(features.patch_tokens, direct.patch_tokens, rtol=2e-3, atol=1e-3)
@@ -76,9 +85,9 @@ def test_blocks_that_do_not_fit_together_are_encoded_one_by_one(
 ) -> None:
     first, last = load_every_block(f"{clip_spec}?block=all")
     images = load_segmentation("voc20")
-    monkeypatch.setenv("PACL_CACHE_LIMIT", str(int(1.5 * module.estimated_bytes(first, images, WHOLE))))
+    monkeypatch.setenv("PACL_CACHE_LIMIT", str(int(1.5 * EncodedSet(first, images, WHOLE).estimated_bytes)))
     for encoder in (first, last):
-        cached_tokens(encoder, images, WHOLE)
+        kept(encoder, images, WHOLE)
     assert sum(forward_passes) == 12
 
 
@@ -107,15 +116,15 @@ def test_numbers_do_not_depend_on_the_cache(
     voc: Path, clip_spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder, images = load_encoder(clip_spec), load_segmentation("voc20")
-    cached = [features for _, features in encoded(encoder, images, WHOLE)]
+    cached = [features for _, features in EncodedSet(encoder, images, WHOLE).features()]
     monkeypatch.setenv("PACL_CACHE_LIMIT", "0")
     monkeypatch.setenv("PACL_CACHE", str(tmp_path / "empty"))
-    direct = [features for _, features in encoded(encoder, images, WHOLE)]
+    direct = [features for _, features in EncodedSet(encoder, images, WHOLE).features()]
     for one, other in zip(cached, direct, strict=True):
         torch.testing.assert_close(one.patch_tokens, other.patch_tokens, rtol=2e-3, atol=1e-4)
     monkeypatch.setenv("PACL_CACHE_LIMIT", "a lot")
     with pytest.raises(UsageError, match="PACL_CACHE_LIMIT=A LOT is no size"):
-        next(encoded(encoder, images, WHOLE))
+        next(EncodedSet(encoder, images, WHOLE).features())
 
 
 def other_weights(encoder: VisionEncoder) -> None:
@@ -153,14 +162,14 @@ def test_anything_that_changes_tokens_changes_the_key(
     if change is not None:
         encoder = deepcopy(encoder)  # a loaded model is shared
         change(encoder)
-    assert module._folder(encoder, images, view) != module._folder(load_encoder(clip_spec), images, WHOLE)
+    assert EncodedSet(encoder, images, view).folder != EncodedSet(load_encoder(clip_spec), images, WHOLE).folder
 
 
 def test_other_images_are_another_key(voc: Path, clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = load_encoder(clip_spec)
 
     def key() -> str:
-        return module._folder(encoder, load_segmentation("voc20"), WHOLE).name
+        return EncodedSet(encoder, load_segmentation("voc20"), WHOLE).folder.name
 
     images = load_segmentation("voc20")
     keys = [key()]
@@ -176,11 +185,11 @@ def test_other_images_are_another_key(voc: Path, clip_spec: str, monkeypatch: py
 
 
 def test_names_and_places_do_not_change_the_key(voc: Path, clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = module._folder(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE)
+    before = EncodedSet(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE).folder
     moved = voc.parents[1].rename(voc.parents[2] / "moved")
     monkeypatch.setenv("PACL_DATA", str(moved))
     renamed = load_encoder(f"renamed={clip_spec.partition('=')[2]}")
-    assert module._folder(renamed, load_segmentation("voc20"), WHOLE) == before
+    assert EncodedSet(renamed, load_segmentation("voc20"), WHOLE).folder == before
 
 
 def test_a_measurement_never_leaves_out_an_image_in_silence(voc: Path, clip_spec: str, monkeypatch) -> None:
@@ -189,16 +198,16 @@ def test_a_measurement_never_leaves_out_an_image_in_silence(voc: Path, clip_spec
     for limit in ("0", "1GB"):
         monkeypatch.setenv("PACL_CACHE_LIMIT", limit)
         with pytest.raises(RunError, match=f"{images.ids[4]}.jpg"):
-            list(encoded(load_encoder(clip_spec), images, WHOLE))
+            list(EncodedSet(load_encoder(clip_spec), images, WHOLE).features())
 
 
 def test_broken_images_keep_their_place(pairs_csv: Path, clip_spec: str) -> None:
     photos, encoder = load_pairs(str(pairs_csv))[0].photos, load_encoder(clip_spec)
-    tokens = cached_tokens(encoder, photos, SQUARE)
+    tokens = kept(encoder, photos, SQUARE)
     assert list(tokens.broken) == [3]
     direct = encoder(encoder.preprocess(photos.image(7))[None]).patch_tokens
     torch.testing.assert_close(tokens.batch([2, 7])[1:], direct, rtol=2e-3, atol=1e-4)
-    online = OnlineTokens(encoder, photos, SQUARE)
+    online = OnlineTokens(EncodedSet(encoder, photos, SQUARE))
     assert online.broken == tokens.broken
     torch.testing.assert_close(online.batch([7, 2]), tokens.batch([7, 2]), rtol=2e-3, atol=1e-4)
 
@@ -216,9 +225,9 @@ def test_an_interrupted_encoding_is_gone_on_with(
 
     monkeypatch.setattr(batched, "encode_batch", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        cached_tokens(encoder, images, WHOLE)
+        kept(encoder, images, WHOLE)
     monkeypatch.setattr(batched, "encode_batch", counting)
-    tokens = cached_tokens(encoder, images, WHOLE)
+    tokens = kept(encoder, images, WHOLE)
     assert sum(forward_passes) == 6
     for index in range(6):
         direct = encoder(encoder.preprocess.whole(images.image(index))[None])
@@ -229,7 +238,7 @@ def test_blocks_of_which_one_had_more_before_an_interruption(
     voc: Path, clip_spec: str, forward_passes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoders, images = load_every_block(clip_spec), load_segmentation("voc20")
-    uninterrupted = [cached_tokens(encoder, images, WHOLE).tokens.tobytes() for encoder in encoders]
+    uninterrupted = [kept(encoder, images, WHOLE).tokens.tobytes() for encoder in encoders]
     monkeypatch.setenv("PACL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("pacl_bench.caching.token_file.COMMIT_SECONDS", 0)
     forward_passes.clear()
@@ -242,12 +251,12 @@ def test_blocks_of_which_one_had_more_before_an_interruption(
 
     monkeypatch.setattr(batched, "encode_batch", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        cached_tokens(encoders[0], images, WHOLE)
+        kept(encoders[0], images, WHOLE)
     monkeypatch.setattr(batched, "encode_batch", counting)
-    folder = module._folder(encoders[1], images, WHOLE)
+    folder = EncodedSet(encoders[1], images, WHOLE).folder
     batches = folder.with_name(f".partial-{folder.name}") / "batches.jsonl"
     batches.write_text(batches.read_text().splitlines(keepends=True)[0])  # the second block had committed less
-    assert [cached_tokens(encoder, images, WHOLE).tokens.tobytes() for encoder in encoders] == uninterrupted
+    assert [kept(encoder, images, WHOLE).tokens.tobytes() for encoder in encoders] == uninterrupted
 
 
 def test_texts_are_embedded_once(clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:

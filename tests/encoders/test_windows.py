@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pacl_bench.caching.encoded_set import encoded, estimated_bytes
+from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.data.segmentation import load_segmentation
 from pacl_bench.encoders import load_encoder
 from pacl_bench.encoders.view import View
@@ -40,7 +40,7 @@ def test_cut_and_laid_side_by_side() -> None:
 def test_a_window_is_encoded_as_an_image_of_its_own(voc, clip_spec: str) -> None:
     encoder, images = load_encoder(clip_spec), load_segmentation("voc20")
     view = View(whole=True, short_side=64, window=32, overlap=0.5)
-    for index, features in encoded(encoder, images, view):
+    for index, features in EncodedSet(encoder, images, view).features():
         pixels = encoder.preprocess.whole(images.image(index), 64)
         crops = torch.stack(cut(pixels, 32, 0.5))
         rows, cols = view.windows(pixels.shape[1:])
@@ -50,7 +50,8 @@ def test_a_window_is_encoded_as_an_image_of_its_own(voc, clip_spec: str) -> None
         last = grid[-2:, -2:].flatten(0, 1)
         torch.testing.assert_close(last, expected[-1], atol=2e-3, rtol=2e-3)
         assert features.cls_token is None
-    assert estimated_bytes(encoder, images, view) > estimated_bytes(encoder, images, View(whole=True, short_side=64))
+    in_one_piece = EncodedSet(encoder, images, View(whole=True, short_side=64))
+    assert EncodedSet(encoder, images, view).estimated_bytes > in_one_piece.estimated_bytes
 
 
 def test_without_windows_the_cache_key_is_as_it_was() -> None:
@@ -60,4 +61,4 @@ def test_without_windows_the_cache_key_is_as_it_was() -> None:
 def test_a_window_that_patches_do_not_tile_is_refused(voc, clip_spec: str) -> None:
     encoder, images = load_encoder(clip_spec), load_segmentation("voc20")
     with pytest.raises(UsageError, match="--window 40: must be a multiple of the patch size of small-clip, 16"):
-        next(encoded(encoder, images, View(whole=True, window=40)))
+        next(EncodedSet(encoder, images, View(whole=True, window=40)).features())

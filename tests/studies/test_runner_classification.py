@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from pacl_bench.data.classification import CLASSIFICATION_SETS, TWELVE
-from pacl_bench.data.vocabulary import load_templates, text_hash
+from pacl_bench.data.vocabulary import load_templates
 from pacl_bench.errors import UsageError
+from pacl_bench.registry import text_hash
 from pacl_bench.studies.runner import run_study
 from pacl_bench.studies.study import Study
 

@@ -4,7 +4,6 @@ Most sets need none: their label maps are read as their owners ship them, throug
 """
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,7 +16,7 @@ from PIL import Image
 from pacl_bench.data.declaration import Declaration
 from pacl_bench.data.segmentation import SEGMENTATION_SETS, SegmentationSet
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.files import write_text
+from pacl_bench.files import read_text, replacing, write_text, writing
 from pacl_bench.progress import track
 from pacl_bench.registry import lookup
 
@@ -76,7 +75,8 @@ def prepare_context(entry: SegmentationSet) -> str:
     unfinished = label_folder.with_name(f".{label_folder.name}.{source}.partial")
     _write_all(label_maps, unfinished)
     write_text(split, "\n".join(sorted(label_maps)) + "\n")
-    unfinished.replace(label_folder)
+    with writing(label_folder):
+        unfinished.replace(label_folder)
     return f"{entry.name}: {len(label_maps):,} label maps made of {source} are in {label_folder}, listed in {split}."
 
 
@@ -90,7 +90,7 @@ def mat_label_maps(folder: Path, val_list: Path) -> dict[str, Callable[[], Label
     """Of each val image of VOC 2010, how to make its label map from its .mat file."""
     if not val_list.is_file():
         raise UsageError(f"{val_list} not found: it is part of VOC 2010 and says which images are val.")
-    ids = val_list.read_text().split()
+    ids = read_text(val_list).split()
     missing = [name for name in ids if not (folder / f"{name}.mat").is_file()]
     if missing:
         raise UsageError(f"{folder / missing[0]}.mat, listed in {val_list}, not found ({len(missing):,} are missing).")
@@ -117,7 +117,7 @@ def read_context_mat(file: Path) -> LabelMap:
 def detail_label_maps(file: Path) -> dict[str, Callable[[], LabelMap]]:
     """Of each val image in trainval_merged.json, how to make its label map from its regions."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         images = {image["image_id"]: image for image in content["images"] if image["phase"] == "val"}
         regions = defaultdict(list)
         for region in content["annos_segmentation"]:
@@ -166,12 +166,13 @@ def decode_rle(segmentation: dict[str, Any]) -> Bool[np.ndarray, "height width_p
 
 def _write_all(label_maps: dict[str, Callable[[], LabelMap]], folder: Path) -> None:
     """Those that are there from an earlier run are kept."""
-    folder.mkdir(exist_ok=True)
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
     for name, make in track(label_maps.items(), "converting", total=len(label_maps)):
         file = folder / f"{name}.png"
         if not file.is_file():
-            temporary = folder / f".{name}.{os.getpid()}.partial"
-            Image.fromarray(make()).save(temporary, "PNG")
-            temporary.replace(file)
-    for left in folder.glob(".*.partial"):  # of a run that was killed
+            label_map = make()
+            with replacing(file, durable=False) as temporary:
+                Image.fromarray(label_map).save(temporary, "PNG")
+    for left in folder.glob(".*partial*"):  # of a run that was killed
         left.unlink()

@@ -73,7 +73,6 @@ def picture_figure(rows: list[list[PhotoPanel]], classnames: list[str] | None = 
 
 def save_picture(rows: list[list[PhotoPanel]], stem: Path, classnames: list[str] | None = None) -> list[Path]:
     """Writes the picture as PNG and PDF; returns the files."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     files = [stem.with_name(stem.name + ending) for ending in (".png", ".pdf")]
     for file in files:
         save(picture_figure(rows, classnames), file)

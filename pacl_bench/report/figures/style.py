@@ -1,6 +1,6 @@
 """What all figures share: sizes, colours, fonts, legends, and how they are saved."""
 
-import os
+import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pacl_bench.files import write_bytes
 from pacl_bench.report.rows import (
     AFTER,
     BEFORE,
@@ -51,12 +52,11 @@ LEGEND: dict[str, Any] = {
 
 def save(figure: Figure, file: Path) -> None:
     """PDF or PNG (200 dpi) by the file's ending, whole or not at all, the same bytes each time."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
     undated: dict[str, Any] = {"CreationDate": None} if file.suffix == ".pdf" else {"Software": None}
+    in_memory = io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(temporary, format=file.suffix[1:], dpi=200, metadata=undated)
-    temporary.replace(file)
+        figure.savefig(in_memory, format=file.suffix[1:], dpi=200, metadata=undated)
+    write_bytes(file, in_memory.getvalue())
 
 
 def series_colours(rows: Iterable[Row]) -> dict[str, str]:
