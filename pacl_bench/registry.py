@@ -2,12 +2,12 @@
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import metadata
 from typing import Any, TypeVar
 
-from pacl_bench.errors import UsageError
+from pacl_bench.errors import UsageError, one_line
 
 Entry = TypeVar("Entry")
 
@@ -62,21 +62,18 @@ def entry_points(group: str, own: Iterable[str] = ()) -> dict[str, metadata.Entr
 
 def loaded(point: metadata.EntryPoint) -> Any:
     """What an entry point names, imported; a UsageError that names the package where that fails."""
-    try:
+    with one_line(f"{point.name!r} of the package {package_of(point)}: {point.value} does not import"):
         return point.load()
-    except (Exception, SystemExit) as error:  # importing foreign code can raise anything
-        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise UsageError(
-            f"{point.name!r} of the package {package_of(point)} does not import: {point.value} raises {cause}"
-        ) from None
 
 
-def loaded_entry_points(group: str, own: Iterable[str] = ()) -> dict[str, Any]:
-    """As `entry_points`, each imported. A broken one is told in one line, once, and left out."""
+def loaded_entry_points(
+    group: str, own: Iterable[str] = (), load: Callable[[metadata.EntryPoint], Any] = loaded
+) -> dict[str, Any]:
+    """As `entry_points`, each imported by `load`. What fails is told in one line, once, and left out."""
     found = {}
     for name, point in entry_points(group, own).items():
         try:
-            found[name] = loaded(point)
+            found[name] = load(point)
         except UsageError as error:
             _tell(str(error))
     return found

@@ -17,7 +17,10 @@ FORBIDDEN = {
     "pacl_bench.metrics": ("pacl_bench.evaluators", "pacl_bench.encoders", "pacl_bench.data", "open_clip", "timm"),
     "pacl_bench.model": ("pacl_bench.evaluators", "pacl_bench.studies", "pacl_bench.training", "pacl_bench.report"),
     "pacl_bench.evaluators": ("pacl_bench.studies", "pacl_bench.training", "pacl_bench.report", "pacl_bench.cli"),
-    "pacl_bench.encoders": ("pacl_bench.model", "pacl_bench.evaluators", "open_clip", "timm", "transformers"),
+    "pacl_bench.encoders": (
+        *("pacl_bench.model", "pacl_bench.evaluators", "pacl_bench.data", "pacl_bench.world"),
+        *("open_clip", "timm", "transformers", "pydantic"),
+    ),
 }
 
 

@@ -2,14 +2,17 @@
 
 from typing import Any
 
-from pacl_bench.data.catalog import DECLARED
+from pacl_bench.data.catalog import DECLARED, outside
 from pacl_bench.data.classification import CLASSIFICATION_SETS
 from pacl_bench.data.declaration import Declaration
+from pacl_bench.data.outside_sets import OutsideSet
 from pacl_bench.data.pairs import PAIR_SOURCES
 from pacl_bench.data.segmentation import SEGMENTATION_SETS
 from pacl_bench.data.tools.downloads import DOWNLOADS
+from pacl_bench.encoders.request import ENTRY_POINTS
 from pacl_bench.encoders.table import ENCODERS, LIBRARIES, EncoderEntry
 from pacl_bench.paths import weights_root
+from pacl_bench.registry import entry_points, package_of
 from pacl_bench.studies.study import shipped_studies
 from pacl_bench.world import WORLD_CLASSIFICATION, WORLD_PAIRS, WORLD_SEGMENTATION
 
@@ -29,7 +32,11 @@ def encoders() -> Rows:
             "local": "no" if LIBRARIES[entry.library].needs_file and not _has_file(name, entry) else "yes",
         }
         for name, entry in ENCODERS.items()
-    ]
+    ] + [
+        {"name": name, "what": f"of the package {package_of(point)}", "loads as": f"python:{point.value}",
+         "text": "", "local": "yes"}
+        for name, point in entry_points(ENTRY_POINTS, ENCODERS).items()
+    ]  # fmt: skip
 
 
 def _loads_as(entry: EncoderEntry) -> str:
@@ -57,18 +64,31 @@ def datasets() -> Rows:
         for kind, entries in drawn.items()
         for name, entry in entries.items()
     ]
-    return sets + world
+    return sets + world + [_outside_row(entry) for entry in outside().values() if entry.kind != "pairs"]
 
 
 def pairs() -> Rows:
     """Training sets that have a name; any csv file with the columns filepath and caption is one too."""
-    return [
-        {"name": entry.name, "what": entry.title, "found": str(entry.found() or "no"), "source": entry.source}
-        for entry in PAIR_SOURCES.values()
-    ] + [
-        {"name": name, "what": entry.why, "found": "built in", "source": f"{len(entry):,} scenes of the built-in world"}
-        for name, entry in WORLD_PAIRS.items()
-    ]
+    return (
+        [
+            {"name": entry.name, "what": entry.title, "found": str(entry.found() or "no"), "source": entry.source}
+            for entry in PAIR_SOURCES.values()
+        ]
+        + [
+            {
+                "name": name,
+                "what": entry.why,
+                "found": "built in",
+                "source": f"{len(entry):,} scenes of the built-in world",
+            }
+            for name, entry in WORLD_PAIRS.items()
+        ]
+        + [
+            {"name": name, "what": entry.title, "found": _found(entry), "source": entry.source}
+            for name, entry in outside().items()
+            if entry.kind == "pairs"
+        ]
+    )
 
 
 def data_table() -> str:
@@ -98,6 +118,14 @@ def studies() -> Rows:
         {"name": name, "what": file.read_text(encoding="utf-8").splitlines()[1].lstrip("# "), "file": str(file)}
         for name, file in shipped_studies().items()
     ]
+
+
+def _outside_row(entry: OutsideSet) -> dict[str, Any]:
+    return _row(entry.name, entry.kind, entry.title, entry.num_images, len(entry.classnames), _found(entry))
+
+
+def _found(entry: OutsideSet) -> str:
+    return str(entry.found() or "no") if entry.folders else "in its package"
 
 
 def _row(name: str, kind: str, what: str, images: int, classes: int, found: object) -> dict[str, Any]:

@@ -1,17 +1,17 @@
 """Every data set that has a name, whatever it is used for."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pacl_bench.data.classification import CLASSIFICATION_SETS, load_classification
-from pacl_bench.data.declaration import Declaration
+from pacl_bench.data.declaration import Declaration, Kind
+from pacl_bench.data.outside_sets import OutsideSet, outside_sets
 from pacl_bench.data.pairs import PAIR_SOURCES, load_pairs
 from pacl_bench.data.segmentation import SEGMENTATION_SETS, load_segmentation
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import unknown_name
 from pacl_bench.world import WORLD_CLASSIFICATION, WORLD_PAIRS, WORLD_SEGMENTATION
 
-Kind = Literal["segmentation", "classification", "pairs"]
 DECLARED: dict[Kind, dict[str, Declaration]] = {
     "segmentation": {**SEGMENTATION_SETS},
     "classification": {**CLASSIFICATION_SETS},
@@ -25,8 +25,14 @@ BUILT_IN: dict[Kind, tuple[str, ...]] = {
 
 
 def declarations() -> dict[str, Declaration]:
-    """The declared sets of all kinds by name."""
-    return {name: entry for entries in DECLARED.values() for name, entry in entries.items()}
+    """The declared sets of all kinds by name, those of installed packages among them."""
+    own = {name: entry for entries in DECLARED.values() for name, entry in entries.items()}
+    return {**own, **outside()}
+
+
+def outside() -> dict[str, OutsideSet]:
+    """The sets that installed packages add."""
+    return outside_sets([name for kind in DECLARED for name in (*DECLARED[kind], *BUILT_IN[kind])])
 
 
 def declaration(name: str) -> Declaration:
@@ -51,6 +57,9 @@ def kind_of(name: str) -> Kind:
     for kind, entries in DECLARED.items():
         if name in entries or name in BUILT_IN[kind]:
             return kind
+    entry = outside().get(name)
+    if entry is not None:
+        return entry.kind
     if name.startswith("wds:"):
         return "classification"
     folder = Path(name.removeprefix("folder:"))

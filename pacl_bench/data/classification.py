@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pacl_bench.data.class_folders import open_own_folders
 from pacl_bench.data.layouts import ClassificationSet, Folders, Listed, TorchvisionFiles, TorchvisionPacked, Wds
+from pacl_bench.data.outside_sets import outside_names, outside_set
 from pacl_bench.data.torchvision_sets import pcam_labels
 from pacl_bench.data.wds_folders import open_wds_folder
 from pacl_bench.errors import UsageError
@@ -222,13 +223,20 @@ def expand(names: Iterable[str]) -> list[str]:
 
 
 def load_classification(name: str) -> LabelledImages:
-    """A classification set by name: of the built-in world, from the data root, or `wds:PATH` or `folder:PATH`."""
+    """A classification set by name: from the data root, of the built-in world or an installed package, or by path.
+
+    A path is written `wds:PATH` or `folder:PATH`.
+    """
+    own = [*CLASSIFICATION_SETS, *WORLD_CLASSIFICATION]
+    outside = outside_set("classification", name, own)
+    if outside is not None:
+        return outside.load()
     if name in WORLD_CLASSIFICATION:
         return WorldLabels(name)
     if name in CLASSIFICATION_SETS:
         return CLASSIFICATION_SETS[name].read()
     kind, _, path = name.partition(":")
-    known = [*CLASSIFICATION_SETS, *WORLD_CLASSIFICATION]
+    known = [*own, *outside_names("classification", own)]
     if kind in BY_PATH and path:
         images = BY_PATH[kind](Path(path).expanduser())
         if images.name in known:  # their records would overwrite each other

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pacl_bench.errors import UsageError
 from pacl_bench.paths import data_root
+
+Kind = Literal["segmentation", "classification", "pairs"]
 
 
 @dataclass(frozen=True, kw_only=True)

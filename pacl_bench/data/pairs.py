@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pacl_bench.data.declaration import Declaration
+from pacl_bench.data.outside_sets import outside_names, outside_set
 from pacl_bench.data.pair_names import name_and_weight, split_sum
 from pacl_bench.data.pair_readers import Pairs, count_skipped, read_coco, read_csv, read_flickr8k, read_flickr30k
 from pacl_bench.data.shards import ShardSet, names_shards, read_shard_folder, read_shard_pattern
@@ -119,6 +120,9 @@ def short_name(name: str) -> str:
 
 
 def _load_one(name: str) -> Pairs | ShardSet:
+    outside = outside_set("pairs", name, [*PAIR_SOURCES, *WORLD_PAIRS])
+    if outside is not None:
+        return outside.load()
     if name in WORLD_PAIRS:
         photos = WorldPhotos(name)
         return Pairs(name, photos, photos.captions, [])
@@ -138,5 +142,6 @@ def _read(name: str) -> Pairs | ShardSet:
         return read_csv(Path(name))
     if names_shards(name):
         return read_shard_pattern(name)
-    known = unknown_name(name, [*PAIR_SOURCES, *WORLD_PAIRS], "set of pairs")
-    raise UsageError(f"{known} Or give a csv file, or shards: /data/my/{{00000..00099}}.tar.")
+    own = [*PAIR_SOURCES, *WORLD_PAIRS]
+    unknown = unknown_name(name, [*own, *outside_names("pairs", own)], "set of pairs")
+    raise UsageError(f"{unknown} Or give a csv file, or shards: /data/my/{{00000..00099}}.tar.")

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int16
 
 from pacl_bench.data.declaration import Declaration
+from pacl_bench.data.outside_sets import outside_names, outside_set
 from pacl_bench.data.segmentation_folders import (
     NAMES_FILE,
     SegmentationFolder,
@@ -247,12 +248,20 @@ SEGMENTATION_SETS: dict[str, SegmentationSet] = {
 
 
 def load_segmentation(name: str) -> SegmentationImages:
-    """A segmentation set by name: of the built-in world, from the data root, or `folder:PATH`, a user's own."""
+    """A segmentation set by name: from the data root, of the built-in world or an installed package, or `folder:PATH`.
+
+    The last is a user's own.
+    """
+    own = [*SEGMENTATION_SETS, *WORLD_SEGMENTATION]
+    outside = outside_set("segmentation", name, own)
+    if outside is not None:
+        return outside.load()
     if name in WORLD_SEGMENTATION:
         return WorldLabelMaps(name)
     if name in SEGMENTATION_SETS:
         return SEGMENTATION_SETS[name].read()
+    known = [*own, *outside_names("segmentation", own)]
     if name.startswith(USER_FOLDER) or (Path(name) / NAMES_FILE).is_file():
-        return read_user_folder(Path(name.removeprefix(USER_FOLDER)), [*SEGMENTATION_SETS, *WORLD_SEGMENTATION])
-    known = unknown_name(name, [*SEGMENTATION_SETS, *WORLD_SEGMENTATION], "segmentation set")
-    raise UsageError(f"{known} Or give folder:PATH, a folder with images/, masks/ and {NAMES_FILE}.")
+        return read_user_folder(Path(name.removeprefix(USER_FOLDER)), known)
+    unknown = unknown_name(name, known, "segmentation set")
+    raise UsageError(f"{unknown} Or give folder:PATH, a folder with images/, masks/ and {NAMES_FILE}.")

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 from pacl_bench.encoders.base import Preprocess, TextEncoder, Tokens, VisionEncoder, frozen
 from pacl_bench.encoders.request import EncoderRequest
-from pacl_bench.encoders.source import cause_of, import_function, one_line
-from pacl_bench.errors import RunError, UsageError
+from pacl_bench.encoders.source import import_function
+from pacl_bench.errors import RunError, UsageError, cause_of, one_line
 from pacl_bench.registry import lookup, unknown_name
 
 SHOWN = ("patch_size", "image_size", "mean", "std", "interpolation")  # how photos are shown to a plain torch module
@@ -171,6 +171,8 @@ class _Made:
 
 def _arguments(asked: str, function: Any, options: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The options that are parameters of a function, as their annotations say, and the others as they are."""
+    if getattr(function, "__init__", None) is nn.Module.__init__:  # which takes anything, and wants nothing
+        return {}, options
     with one_line(f"{asked} has no readable parameters"):
         parameters = inspect.signature(function, eval_str=True).parameters.values()
     named = {one.name: one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}

@@ -8,7 +8,6 @@ import ast
 import hashlib
 import importlib
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec, resolve_name, spec_from_file_location
@@ -16,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from pacl_bench.errors import UsageError
+from pacl_bench.errors import UsageError, one_line
 from pacl_bench.registry import unknown_name
 
 THE_FILE = ""  # the name of what is no module but a file
@@ -70,26 +69,6 @@ def import_function(place: str, name: str) -> OwnFunction:
         public = [found for found, value in vars(known.module).items() if callable(value) and not found.startswith("_")]
         raise UsageError(f"{asked}: {unknown_name(name, public, f'function of {place}')}")
     return OwnFunction(getattr(known.module, name), source, files)
-
-
-@contextmanager
-def one_line(what: str, files: frozenset[str] = frozenset()) -> Iterator[None]:
-    """Whatever foreign code raises within the block, as a UsageError of one line."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"{what}: {cause_of(error, files)}") from None
-
-
-def cause_of(error: BaseException, files: frozenset[str]) -> str:
-    """ "ValueError: too wide (encoder.py, line 12)": what an error says, and where in these files it came up."""
-    if isinstance(error, UsageError):
-        return str(error)
-    said = " ".join(str(error).split())[:200]
-    told = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in frames if frame.filename in files]
-    return told + (lines[-1] if lines else "")
 
 
 def _found(asked: str, place: str) -> _Place:
