@@ -2,20 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pacl_bench.data.vocabulary import load_templates, load_vocabulary
-from pacl_bench.errors import UsageError
+from pacl_bench.evaluators.settings import Names
 from pacl_bench.image_sets import SegmentationImages
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.model.compatibility import patch_similarity
 from pacl_bench.registry import listed
-
-Names = Literal["best", "mean"]  # of a class's several names a patch takes the best score, or the mean
 
 
 @dataclass(frozen=True)
@@ -42,15 +40,8 @@ class ClassTexts(NamedTuple):
 
 
 def prompt_sets(templates: str, vocabularies: str, names: Names) -> list[PromptSet]:
-    """Every vocabulary with every set of templates, both comma-separated; a UsageError for none, or two of one name."""
-    for option, text in (("--vocabulary", vocabularies), ("--templates", templates)):
-        if not listed(text):
-            raise UsageError(f"{option} {text!r}: at least one is wanted.")
-    made = [PromptSet(one, vocabulary, names) for vocabulary in listed(vocabularies) for one in listed(templates)]
-    told = [prompt_set.suffix for prompt_set in made]
-    if len(set(told)) < len(told):
-        raise UsageError(f"--vocabulary {vocabularies} --templates {templates}: one of them stands there twice.")
-    return made
+    """Every vocabulary combined with every set of templates; both are lists separated by commas."""
+    return [PromptSet(one, vocabulary, names) for vocabulary in listed(vocabularies) for one in listed(templates)]
 
 
 def class_texts(model: AlignedModel, images: SegmentationImages, prompt_set: PromptSet) -> ClassTexts:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from pacl_bench.evaluators.iou_counts import IouCounts, Sweep, over_data_set, over_images
+from pacl_bench.evaluators.settings import SCALE
 from pacl_bench.evaluators.upsampling import Side, best_class, pixel_scores
 from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.metrics.segmentation import near_boundary
@@ -21,7 +22,6 @@ from pacl_bench.records import Measurement
 
 DATASET, PRESENT = "dataset-miou", "present-miou"
 Background = Literal["none", "class", "threshold", "entropy"]
-SCALE = 40.0  # of cosines before a softmax: what the field's training-free methods multiply CLIP's by
 NO_CANDIDATE = -1  # predicted where there is no candidate
 
 
