@@ -21,7 +21,8 @@ from torch.nn.functional import interpolate, normalize
 from pacl_bench.encoders.base import PatchFeatures, Preprocess
 from pacl_bench.encoders.open_clip import OpenClipVisionEncoder, untrained_clip
 from pacl_bench.encoders.view import View
-from pacl_bench.evaluators.protocols import SCALE, Rules, Scorer, read_pixels
+from pacl_bench.evaluators.protocols import Rules, Scorer, read_pixels
+from pacl_bench.evaluators.settings import SCALE
 from pacl_bench.evaluators.upsampling import placing
 from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.metrics.segmentation import confusion_matrix

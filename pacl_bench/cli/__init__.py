@@ -2,14 +2,34 @@
 
 import os
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from pacl_bench.cli import bench, cache, data, listing, measuring, show, training, world
+from pacl_bench.cli.app import App
 from pacl_bench.errors import RunError, UsageError
+from pacl_bench.evaluators import other_evaluators
 
-app = typer.Typer(
+
+class Commands(TyperGroup):
+    """The commands of this package, and one for each evaluator that another package adds."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        own = super().get_command(ctx, cmd_name)
+        return own if own is not None or cmd_name not in other_evaluators() else _command_of(cmd_name)
+
+
+def _command_of(evaluator: str) -> Any:
+    alone = App(add_completion=False)
+    alone.command(evaluator)(measuring.command_of(evaluator))
+    return typer.main.get_command(alone)
+
+
+app = App(
     name="pacl-bench",
+    cls=Commands,
     help="Benchmark and analysis of patch-level vision-language alignment, built on PACL (CVPR 2023).",
     no_args_is_help=True,
     add_completion=False,

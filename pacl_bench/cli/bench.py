@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from pacl_bench.cli.app import App
 from pacl_bench.cli.options import AsJson, Device, torch_device
 from pacl_bench.cli.output import print_rows
 
-app = typer.Typer(help="Benchmarks of the program itself, on this machine.", no_args_is_help=True)
+app = App(help="Benchmarks of the program itself, on this machine.", no_args_is_help=True)
 
 
 @app.command("coherence")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.filesize import decimal
 
+from pacl_bench.cli.app import App
 from pacl_bench.cli.options import AsJson, CacheRoot
 from pacl_bench.cli.output import print_rows
 from pacl_bench.paths import cache_root as cache_folder
@@ -14,7 +15,7 @@ from pacl_bench.paths import cache_root as cache_folder
 if TYPE_CHECKING:
     from pacl_bench.caching.disk import Entry
 
-app = typer.Typer(help="The cache of patch tokens and text embeddings.", no_args_is_help=True)
+app = App(help="The cache of patch tokens and text embeddings.", no_args_is_help=True)
 
 
 @app.command("info")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pacl_bench.cli.app import App
 from pacl_bench.cli.options import AsJson, CacheRoot, DataRoot, ResultsRoot, WeightsRoot, listed, listed_pairs
 from pacl_bench.cli.output import print_rows
 from pacl_bench.errors import RunError, UsageError
@@ -11,7 +12,7 @@ from pacl_bench.errors import RunError, UsageError
 if TYPE_CHECKING:
     from pacl_bench.data.tools.check import Finding
 
-app = typer.Typer(help="Data sets: check, fetch, find and prepare them.", no_args_is_help=True)
+app = App(help="Data sets: check, fetch, find and prepare them.", no_args_is_help=True)
 
 
 @app.command("check")

@@ -3,16 +3,17 @@
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import listed
+from pacl_bench.studies.study import Rerun
 
-Rerun = Literal["missing", "always", "never"]
-Scope = Literal["across", "within", "all"]
+DEVICES = r"auto|cpu|mps|(cuda|xpu)(:\d+)?"
 
 
 def _sets(variable: str) -> Callable[[Path | None], Path | None]:
@@ -37,22 +38,52 @@ WeightsRoot = Annotated[Path | None, _folder_option("--weights-root", "PACL_WEIG
 ResultsRoot = Annotated[Path | None, _folder_option("--results", "PACL_RESULTS", "Where records and report go.")]
 CacheRoot = Annotated[Path | None, _folder_option("--cache-root", "PACL_CACHE", "Patch tokens, encoded once.")]
 Encoders = Annotated[
-    str, typer.Option(help="Encoders, comma-separated: names or \\[ALIAS=]LIBRARY:MODEL\\[@FILE]\\[?block=..].")
+    str | None, typer.Option(help="Encoders, comma-separated: names or \\[ALIAS=]LIBRARY:MODEL\\[@FILE]\\[?block=..].")
 ]
-Heads = Annotated[str, typer.Option(help="Folders of trained heads, comma-separated.")]
-Datasets = Annotated[str, typer.Option(help="Data sets, comma-separated, or folder:PATH; classify: twelve, wds:PATH.")]
-Templates = Annotated[str, typer.Option(help="Prompts: paper7, simple, openai80, a file; classify also: own.")]
-Size = Annotated[int | None, typer.Option(min=1, help="Short side of the images in pixels; default the encoder's own.")]
-Purity = Annotated[float, typer.Option(min=0, max=1, help="Share of a patch's pixels that must have its label.")]
-BlockOption = Annotated[
-    str | None, typer.Option("--block", help="Of the encoders: a number from 0, or all for one measurement a block.")
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
+Heads = Annotated[str | None, typer.Option(help="Folders of trained heads, comma-separated.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, xpu; auto takes a GPU if there is one.")]
 RerunOption = Annotated[Rerun, typer.Option(help="What to measure: what has no record, everything, nothing.")]
-StudyName = Annotated[
-    str | None, typer.Option("--study", help="Name the records are filed under; default the command's.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What is measured on what, and under which name."""
+
+    encoders: Encoders = None
+    heads: Heads = None
+    datasets: Annotated[
+        str | None, typer.Option(help="Data sets, comma-separated, or folder:PATH; classify: twelve, wds:PATH.")
+    ] = "voc20"
+    block: Annotated[
+        str | None,
+        typer.Option(help="Of the encoders: a number from 0, or all for one measurement a block."),
+    ] = None
+    study: Annotated[str | None, typer.Option(help="Name the records are filed under; default the command's.")] = None
+
+    def listed(self) -> dict[str, list[str]]:
+        """Encoders, heads and data sets, as a study lists them."""
+        if self.block is not None and self.encoders is None:
+            raise UsageError(f"--block {self.block} is of --encoders: a head has the block that it was trained on.")
+        encoders = listed(self.encoders or "")
+        return {
+            "encoders": encoders if self.block is None else [at_block(one, self.block) for one in encoders],
+            "heads": listed(self.heads or ""),
+            "datasets": listed(self.datasets or ""),
+        }
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a study is run, and where things live."""
+
+    rerun: RerunOption = "missing"
+    device: Device = "auto"
+    data_root: DataRoot = None
+    weights_root: WeightsRoot = None
+    results: ResultsRoot = None
+    cache_root: CacheRoot = None
+    as_json: AsJson = False
 
 
 def listed_pairs(text: str) -> list[str]:
@@ -60,31 +91,19 @@ def listed_pairs(text: str) -> list[str]:
     return [part.strip() for part in re.split(r",(?![^{}]*\})", text) if part.strip()]
 
 
-def at_block(encoders: str, block: str | None) -> str:
-    """The encoders with `?block=` set where they do not say so themselves."""
+def at_block(encoder: str, block: str) -> str:
+    """The encoder with `?block=` set where it does not say so itself."""
     from pacl_bench.encoders.spec import parse_spec, with_option
 
-    if block is None:
-        return encoders
-    specs = listed(encoders)
-    return ",".join(
-        spec if "block" in parse_spec(spec).options else with_option(spec, "block", block) for spec in specs
-    )
-
-
-def numbers(option: str, text: str) -> list[float]:
-    """Comma-separated numbers; a UsageError names the option and what is none."""
-    found = []
-    for part in listed(text):
-        try:
-            found.append(float(part))
-        except ValueError:
-            raise UsageError(f"{option} {text}: {part!r} is no number. Write them like 0.1,0.2.") from None
-    return found
+    if not re.fullmatch(r"all|-?\d+", block):
+        raise UsageError(f"--block {block}: a number or all is wanted.")
+    return encoder if "block" in parse_spec(encoder).options else with_option(encoder, "block", block)
 
 
 def torch_device(name: str) -> str:
     """The torch device a name stands for; a UsageError where this machine has none such."""
+    if not re.fullmatch(DEVICES, name):
+        raise UsageError(f"--device {name}: auto, cpu, cuda, cuda:1, mps or xpu is wanted.")
     import torch
 
     if name == "auto":

@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from pacl_bench.cli.options import Device, Encoders, Heads, Templates, WeightsRoot, listed, torch_device
+from pacl_bench.cli.app import App
+from pacl_bench.cli.options import Device, Encoders, Heads, WeightsRoot, listed, torch_device
 from pacl_bench.errors import UsageError
+from pacl_bench.evaluators.settings import Stride, Templates
 
-app = typer.Typer(help="Pictures for your own image: Figures 2, 4 and 6.", no_args_is_help=True)
+app = App(help="Pictures for your own image: Figures 2, 4 and 6.", no_args_is_help=True)
 
 MOST_CLASSES = 254  # a label PNG holds one byte a pixel, and 255 is "nothing"
 
@@ -20,8 +22,8 @@ PictureOut = Annotated[Path, typer.Option(help="Where the picture goes, without 
 def show_alignment(
     images: Photos,
     word: Annotated[str, typer.Option(help="What to look for: cat.")],
-    encoders: Encoders = "",
-    heads: Heads = "",
+    encoders: Encoders = None,
+    heads: Heads = None,
     out: PictureOut = Path("alignment"),
     device: Device = "auto",
     weights_root: WeightsRoot = None,
@@ -37,7 +39,7 @@ def show_alignment(
 def show_similarity(
     images: Photos,
     point: Annotated[str, typer.Option(help="The marked patch in the first image: x,y as fractions.")] = "0.5,0.5",
-    encoders: Encoders = "",
+    encoders: Encoders = None,
     out: PictureOut = Path("similarity"),
     device: Device = "auto",
     weights_root: WeightsRoot = None,
@@ -46,7 +48,7 @@ def show_similarity(
     from pacl_bench.encoders import load_encoder
     from pacl_bench.studies.pictures import read_photos, similarity_rows
 
-    if not listed(encoders):
+    if encoders is None:
         raise UsageError("Nothing to show: give --encoders.")
     at = _point(point)
     loaded = [load_encoder(name).to(torch_device(device)) for name in listed(encoders)]
@@ -57,10 +59,10 @@ def show_similarity(
 def show_segmentation(
     images: Photos,
     classes: Annotated[str, typer.Option(help="Class names, comma-separated: cat, sofa, lamp.")],
-    encoders: Encoders = "",
-    heads: Heads = "",
+    encoders: Encoders = None,
+    heads: Heads = None,
     templates: Templates = "paper7",
-    stride: Annotated[int | None, typer.Option(min=1, help="Of the patch convolution: the stride trick.")] = None,
+    stride: Stride = None,
     out: PictureOut = Path("segmentation"),
     device: Device = "auto",
     weights_root: WeightsRoot = None,
@@ -105,14 +107,14 @@ def _refuse_twice(what: str, names: list[str]) -> None:
         raise UsageError(f"Two {what} are called {twice!r}; their label PNGs would be one file. Rename one.")
 
 
-def _models(encoders: str, heads: str, device: str) -> list[Any]:
+def _models(encoders: str | None, heads: str | None, device: str) -> list[Any]:
     from pacl_bench.encoders import load_encoder
     from pacl_bench.model.aligned import load_aligned, load_before
 
-    if not listed(encoders) and not listed(heads):
+    if encoders is None and heads is None:
         raise UsageError("Nothing to show: give --encoders or --heads.")
-    models = [load_before(load_encoder(name)) for name in listed(encoders)]
-    models += [load_aligned(Path(folder)) for folder in listed(heads)]
+    models = [load_before(load_encoder(name)) for name in listed(encoders or "")]
+    models += [load_aligned(Path(folder)) for folder in listed(heads or "")]
     return [model.to(device) for model in models]
 
 

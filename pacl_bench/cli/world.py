@@ -5,16 +5,18 @@ from typing import Annotated, Literal
 
 import typer
 
+from pacl_bench.cli.app import App
 from pacl_bench.cli.output import print_rows
+from pacl_bench.training.recipe import Seed
 
-app = typer.Typer(help="The built-in world and the encoders that come from it.", no_args_is_help=True)
+app = App(help="The built-in world and the encoders that come from it.", no_args_is_help=True)
 
 
 @app.command("pretrain")
 def world_pretrain(
     encoder: Annotated[Literal["tiny-clip", "tiny-dino"], typer.Argument(help="What to train from scratch.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights, the log and the checkpoint.")] = Path("pretrain"),
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
 ) -> None:
     """Make a built-in encoder again, as the shipped one was made: half an hour to an hour of CPU."""

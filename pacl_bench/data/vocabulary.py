@@ -70,10 +70,16 @@ def load_vocabulary(name: str, dataset_name: str, classnames: list[str]) -> list
         return [[classname] for classname in classnames]
     if name == "synonyms":
         return _synonyms(dataset_name, classnames)
+    file = vocabulary_file(name)
+    return _names_of_classes(str(file), read_text(file), classnames)
+
+
+def vocabulary_file(name: str) -> Path:
+    """The user's file of that name; a UsageError with the nearest shipped vocabulary where there is none."""
     file = Path(name)
     if not file.is_file():
         raise UsageError(f"{unknown_name(name, VOCABULARIES, 'vocabulary')} Or give a file with one line a class.")
-    return _names_of_classes(str(file), read_text(file), classnames)
+    return file
 
 
 def _synonyms(dataset_name: str, classnames: list[str]) -> list[list[str]]:

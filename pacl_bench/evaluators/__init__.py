@@ -1,72 +1,69 @@
-"""Evaluators: each measures one model on one data set. They know no paths, no command line, no records on disk."""
+"""Evaluators: each measures one model on one data set. They know no paths, no command line, no records on disk.
 
-from typing import Any
+A new one is a settings class, a function that returns a Result, and an entry in EVALUATORS; or the entry point of
+another package, in the group `pacl_bench.evaluators`, that names an Evaluator. No torch is imported here.
+"""
 
-from pacl_bench.data.classification import CLASSIFICATION_SETS, GROUPS, expand, load_classification
-from pacl_bench.data.segmentation import SEGMENTATION_SETS, load_segmentation
-from pacl_bench.encoders.base import VisionEncoder
-from pacl_bench.evaluators.base import Evaluator, Result
-from pacl_bench.evaluators.classification import ClassificationSettings, evaluate_classification
-from pacl_bench.evaluators.coherence import CoherenceSettings, evaluate_coherence
-from pacl_bench.evaluators.patches import PatchSettings, evaluate_patches
-from pacl_bench.evaluators.segmentation import Keep, SegmentationSettings, evaluate_segmentation
-from pacl_bench.metrics.coherence import Curve
-from pacl_bench.model.aligned import AlignedModel
-from pacl_bench.world import WORLD_CLASSIFICATION, WORLD_SEGMENTATION
+from typing import TYPE_CHECKING
 
+from pacl_bench.errors import UsageError
+from pacl_bench.evaluators.base import Evaluator, deferred
+from pacl_bench.evaluators.settings import (
+    ClassificationSettings,
+    CoherenceSettings,
+    PatchSettings,
+    SegmentationSettings,
+)
+from pacl_bench.registry import lookup
 
-def _coherence(model: VisionEncoder | AlignedModel, images: Any, settings: CoherenceSettings) -> Result:
-    measurements, found = evaluate_coherence(model, images, settings)
-    curves = {"roc": _points(found.roc, "fpr", "tpr"), "pr": _points(found.pr, "recall", "precision")}
-    return Result(measurements, curves)
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
-
-def _points(curve: Curve, x: str, y: str) -> dict[str, list[float]]:
-    """The points of a curve by axis; its 95 % band as `Y_low` and `Y_high` where there is one."""
-    axes = {x: curve.x, y: curve.y}
-    if curve.band is not None:
-        axes |= {f"{y}_low": curve.band[0], f"{y}_high": curve.band[1]}
-    return {axis: [round(float(value), 5) for value in values] for axis, values in axes.items()}
-
-
-def _patches(model: AlignedModel, images: Any, settings: PatchSettings) -> Result:
-    """With the cells of the confusion matrix that are not 0, as a curve of label, predicted class and patches."""
-    measurements, confusion = evaluate_patches(model, images, settings)
-    labels, predicted = confusion.nonzero()
-    cells = {"label": labels, "predicted": predicted, "patches": confusion[labels, predicted]}
-    return Result(measurements, {"confusion": {axis: values.astype(float).tolist() for axis, values in cells.items()}})
-
-
-def _segment(model: AlignedModel, images: Any, settings: SegmentationSettings, keep: Keep | None = None) -> Result:
-    measurements, cost = evaluate_segmentation(model, images, settings, keep)
-    return Result(measurements, cost=cost)
-
-
-SEGMENTATION_NAMES = (*SEGMENTATION_SETS, *WORLD_SEGMENTATION)
-CLASSIFICATION_NAMES = (*GROUPS, *CLASSIFICATION_SETS, *WORLD_CLASSIFICATION)
-
+GROUP = "pacl_bench.evaluators"
+_segmentation = deferred("pacl_bench.evaluators.sets:segmentation_sets")
+_classification = deferred("pacl_bench.evaluators.sets:classification_sets")
 EVALUATORS: dict[str, Evaluator] = {
-    "patches": Evaluator(
-        PatchSettings,
-        SEGMENTATION_NAMES,
-        load_segmentation,
-        _patches,
-        needs_text=True,
+    "patches": Evaluator(PatchSettings, _segmentation, deferred("pacl_bench.evaluators.patches:evaluate_patches")),
+    "coherence": Evaluator(
+        CoherenceSettings,
+        _segmentation,
+        deferred("pacl_bench.evaluators.coherence:evaluate_coherence"),
+        needs_text=False,
     ),
-    "coherence": Evaluator(CoherenceSettings, SEGMENTATION_NAMES, load_segmentation, _coherence, needs_text=False),
     "segment": Evaluator(
-        SegmentationSettings,
-        SEGMENTATION_NAMES,
-        load_segmentation,
-        _segment,
-        needs_text=True,
+        SegmentationSettings, _segmentation, deferred("pacl_bench.evaluators.segmentation:evaluate_segmentation")
     ),
     "classify": Evaluator(
         ClassificationSettings,
-        CLASSIFICATION_NAMES,
-        load_classification,
-        lambda *given: Result(evaluate_classification(*given)),
-        needs_text=True,
-        expand=expand,
+        _classification,
+        deferred("pacl_bench.evaluators.classification:evaluate_classification"),
     ),
 }
+
+
+def find_evaluator(name: str) -> Evaluator:
+    """The evaluator called `name`; a UsageError with the nearest known name where there is none.
+
+    Another package is imported only when an evaluator of its is asked for.
+    """
+    if name in EVALUATORS:
+        return EVALUATORS[name]
+    others = other_evaluators()
+    return _loaded(others[name]) if name in others else lookup(EVALUATORS, name, "evaluator")
+
+
+def other_evaluators() -> "dict[str, EntryPoint]":
+    """The evaluators that other installed packages add, by name; not imported yet."""
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def _loaded(entry: "EntryPoint") -> Evaluator:
+    try:
+        evaluator = entry.load()
+    except Exception as error:  # whatever another package's import ends with
+        raise UsageError(f"evaluator {entry.name}: {entry.value} cannot be loaded ({error}).") from error
+    if not isinstance(evaluator, Evaluator):
+        raise UsageError(f"evaluator {entry.name}: {entry.value} is no pacl_bench.evaluators.base.Evaluator.")
+    return evaluator

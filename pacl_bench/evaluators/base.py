@@ -1,9 +1,11 @@
 """What every evaluator is and returns."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pkgutil import resolve_name
 from typing import Any
 
+from pacl_bench.evaluators.settings import Settings
 from pacl_bench.records import Measurement
 
 
@@ -18,11 +20,22 @@ class Result:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """One of the four studies."""
+    """A kind of measurement of one model on one data set.
 
-    settings: type  # its dataclass of settings
-    datasets: tuple[str, ...]  # the sets it can be run on
-    load_dataset: Callable[[str], Any]
-    evaluate: Callable[..., Result]  # of model, data set, settings; "segment" takes `keep` too
-    needs_text: bool  # measures an aligned model; else a bare vision encoder will do
-    expand: Callable[[Iterable[str]], list[str]] = list  # puts the members in place of the name of a group
+    `settings` is a pydantic dataclass, a subclass of Settings. `evaluate` gets a model, a data set and an instance of
+    `settings`: an AlignedModel where `needs_text` is true, else a bare VisionEncoder or, of a head, an AlignedModel.
+    """
+
+    settings: type[Settings]
+    load_sets: Callable[[Sequence[str]], list[Any]]  # from the names in a study to data sets
+    evaluate: Callable[[Any, Any, Any], Result]
+    needs_text: bool = True
+
+
+def deferred(function: str) -> Callable[..., Any]:
+    """The function at "package.module:function", imported when it is called: a table of such needs no torch."""
+
+    def call(*given: Any) -> Any:
+        return resolve_name(function)(*given)
+
+    return call

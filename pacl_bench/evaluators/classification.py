@@ -1,13 +1,13 @@
 """Zero-shot image classification (PACL, Fig. 8): the class whose prompts the image fits best."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
 from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.data.vocabulary import templates_for
 from pacl_bench.encoders.view import View
+from pacl_bench.evaluators.base import Result
+from pacl_bench.evaluators.settings import ClassificationSettings
 from pacl_bench.image_sets import LabelledImages
 from pacl_bench.metrics.bootstrap import bootstrap_interval
 from pacl_bench.metrics.classification import mean_per_class_recall, recall_per_class, top1
@@ -17,16 +17,7 @@ from pacl_bench.records import Measurement
 PROTOCOL = "zero-shot"
 
 
-@dataclass(frozen=True)
-class ClassificationSettings:
-    """What changes the numbers."""
-
-    templates: str = "paper7"  # or simple, openai80, own (those of the data set), or a file
-
-
-def evaluate_classification(
-    model: AlignedModel, images: LabelledImages, settings: ClassificationSettings
-) -> list[Measurement]:
+def evaluate_classification(model: AlignedModel, images: LabelledImages, settings: ClassificationSettings) -> Result:
     """Top-1 accuracy, mean per-class recall, and the recall of each class."""
     classes = model.class_embeddings(images.classnames, templates_for(images, settings.templates))
     scores = [
@@ -34,7 +25,7 @@ def evaluate_classification(
         for _, features in EncodedSet(model.vision, images, View(whole=False)).features()
     ]
     predicted, labels = torch.cat(scores).argmax(1), torch.tensor(images.labels)
-    return _measurements(predicted, labels, images.classnames)
+    return Result(_measurements(predicted, labels, images.classnames))
 
 
 def _measurements(predicted: torch.Tensor, labels: torch.Tensor, classnames: list[str]) -> list[Measurement]:

@@ -1,7 +1,5 @@
 """Semantic coherence of patch tokens: are patches of one class similar? (PACL, Fig. 3)"""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,30 +9,20 @@ from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
+from pacl_bench.evaluators.base import Result
 from pacl_bench.evaluators.patches import counted_patches
+from pacl_bench.evaluators.settings import CoherenceSettings
 from pacl_bench.image_sets import SegmentationImages
-from pacl_bench.metrics.coherence import Coherence, Estimate, pairwise_coherence
-from pacl_bench.metrics.pair_counts import Scope
+from pacl_bench.metrics.coherence import Coherence, Curve, Estimate, pairwise_coherence
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.records import Measurement
 
 
-@dataclass(frozen=True)
-class CoherenceSettings:
-    """What changes the numbers."""
-
-    scope: Scope = "across"  # pairs of patches of two images, of one ("within"), or both ("all")
-    purity: float = 0.8  # the share of a patch's pixels that must have its label
-    keep_background: bool = False  # count background as a class, where the set has one
-    size: int | None = None  # short side of the images in pixels; None is the encoder's own
-    grid: int | None = None  # cells along the short side of an image, the same for all encoders; None is its patches
-
-
 def evaluate_coherence(
     model: VisionEncoder | AlignedModel, images: SegmentationImages, settings: CoherenceSettings
-) -> tuple[list[Measurement], Coherence]:
+) -> Result:
     """AUROC and average precision over all pairs of labelled patches: of an encoder's tokens, or of a head's patch
-    embeddings.
+    embeddings; with the ROC and the curve of precision over recall.
     """
     vision = model.vision if isinstance(model, AlignedModel) else model
     features, labels, image_ids = [], [], []
@@ -55,7 +43,8 @@ def evaluate_coherence(
         )
     except ValueError as error:
         raise RunError(f"{images.name}, patches of purity {settings.purity} or more: {error}.") from None
-    return _measurements(found, images.classnames, _protocol(settings)), found
+    curves = {"roc": _points(found.roc, "fpr", "tpr"), "pr": _points(found.pr, "recall", "precision")}
+    return Result(_measurements(found, images.classnames, _protocol(settings)), curves)
 
 
 def common_grid(image_shape: tuple[int, ...], cells: int) -> tuple[int, int]:
@@ -91,3 +80,11 @@ def _measurements(found: Coherence, classnames: list[str], protocol: str) -> lis
         measured("average_precision", found.average_precision, found.same_class_share),
         *(measured("auroc", estimate, 0.5, classnames[label]) for label, estimate in found.auroc_per_class.items()),
     ]
+
+
+def _points(curve: Curve, x: str, y: str) -> dict[str, list[float]]:
+    """The points of a curve by axis; its 95 % band as `Y_low` and `Y_high` where there is one."""
+    axes = {x: curve.x, y: curve.y}
+    if curve.band is not None:
+        axes |= {f"{y}_low": curve.band[0], f"{y}_high": curve.band[1]}
+    return {axis: [round(float(value), 5) for value in values] for axis, values in axes.items()}

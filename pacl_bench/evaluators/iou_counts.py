@@ -1,12 +1,18 @@
-"""Pixel counts of each class, image by image, and the numbers and intervals that come of them."""
+"""Counts the pixels of each class in every image, and turns the counts into IoU and accuracies with their intervals.
+
+Three numbers of each class are enough: how many pixels were found (labelled as the class and predicted as it), how many
+were labelled, and how many were predicted. They are kept for each image apart, since the intervals come from drawing
+images again. The formulas are those of `metrics.segmentation`.
+"""
 
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, Integer
 
 from pacl_bench.metrics.bootstrap import bootstrap_interval
-from pacl_bench.metrics.segmentation import tally
+from pacl_bench.metrics.segmentation import ClassCounts, tally
 from pacl_bench.records import Measurement
 
 METRICS = ("miou", "pixel_accuracy", "mean_accuracy")
@@ -15,20 +21,26 @@ BLIND = "boundary_blind_"  # before a metric's name: pixels near the boundaries 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Pixels less certain than a threshold are background, for each of several thresholds. By default there is none."""
+    """Turns uncertain pixels into background: those whose certainty lies below a threshold.
+
+    Each threshold is a protocol of its own. By default there is one that no pixel lies below.
+    """
 
     certainty: Float[np.ndarray, " pixel"] | None = None
     thresholds: tuple[float, ...] = (-np.inf,)  # ascending
-    background: int | None = None
+    background: int | None = None  # the class that uncertain pixels are given
 
 
 @dataclass
 class IouCounts:
-    """Found, labelled and predicted pixels of each class, image by image, under the protocols of one sweep."""
+    """The counts of image after image, under the protocols of one sweep: one protocol for each of its thresholds.
+
+    An image's counts are an array "protocol 3 label": found, labelled and predicted pixels of each class.
+    """
 
     protocols: list[str]
     counts: list[Int[np.ndarray, "protocol 3 label"]] = field(default_factory=list)
-    blind: list[Int[np.ndarray, "protocol 3 label"]] = field(default_factory=list)  # the same, away from boundaries
+    blind: list[Int[np.ndarray, "protocol 3 label"]] = field(default_factory=list)  # away from boundaries
 
     def add(
         self,
@@ -38,7 +50,14 @@ class IouCounts:
         sweep: Sweep = Sweep(),
         inner: Bool[np.ndarray, " pixel"] | None = None,
     ) -> None:
-        """One image's pixels that count; `inner` tells those away from boundaries, where these are wanted."""
+        """Counts the pixels of one image.
+
+        Args:
+            labels: of the pixels that count; those with an ignored label are left out before.
+            predicted: the class of each of these pixels; one outside 0..num_classes-1 means "nothing predicted".
+            inner: True for pixels away from boundaries. Where it is given, these are counted a second time by
+                themselves, for the boundary-blind metrics.
+        """
         self.counts.append(_tally(labels, predicted, num_classes, sweep, slice(None)))
         if inner is not None:
             self.blind.append(_tally(labels, predicted, num_classes, sweep, inner))
@@ -51,10 +70,12 @@ def _tally(labels, predicted, num_classes: int, sweep: Sweep, chosen) -> Int[np.
 
 
 def over_data_set(iou_counts: IouCounts, classnames: list[str], candidates: int) -> list[Measurement]:
-    """One count over the set: METRICS, IoU of each class, and METRICS away from boundaries.
+    """The field's usual numbers: the counts of all images are added up, and the metrics are taken of the sums.
+
+    For each protocol METRICS, the IoU of each class, and METRICS of the pixels away from boundaries.
 
     Args:
-        candidates: how many classes guessing chooses from.
+        candidates: the number of classes that guessing chooses from, for the chance level.
     """
     measured = []
     for at, protocol in enumerate(iou_counts.protocols):
@@ -66,12 +87,11 @@ def over_data_set(iou_counts: IouCounts, classnames: list[str], candidates: int)
 
 
 def over_images(iou_counts: IouCounts) -> list[Measurement]:
-    """The means over images of each image's METRICS among its own classes."""
+    """METRICS of each image by itself, among the classes that are in it; their means over the images are told."""
     measured = []
     for at, protocol in enumerate(iou_counts.protocols):
         counts = np.stack([image[at] for image in iou_counts.counts])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values = _summaries(counts)[:, : len(METRICS)]
+        values = _summaries(counts)[:, : len(METRICS)]
         chances = np.mean([_chances(image[1], int((image[1] > 0).sum())) for image in counts], axis=0)
         ones = np.ones((len(counts), 1))  # their sum is the number of images of a resample
         low, high = bootstrap_interval(np.concatenate([values, ones], axis=1), lambda sums: sums[:, :-1] / sums[:, -1:])
@@ -85,12 +105,11 @@ def over_images(iou_counts: IouCounts) -> list[Measurement]:
 def _measured(
     counts: Int[np.ndarray, "image 3 label"], classnames: list[str], candidates: int, protocol: str, prefix: str = ""
 ) -> list[Measurement]:
-    """Of one protocol; `classnames` are those whose IoU is told. Nothing where no pixel counts."""
+    """METRICS of one protocol over all images, and the IoU of the classes named. Empty where no pixel counts."""
     total = counts.sum(0, dtype=np.int64)
     if not total[1].any():
         return []
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = _summaries(total[None])[0]
+    values = _summaries(total[None])[0]
     images, _, num_classes = counts.shape
     low, high = bootstrap_interval(
         counts.reshape(images, -1).astype(float), lambda sums: _summaries(sums.reshape(-1, 3, num_classes))
@@ -106,17 +125,10 @@ def _measured(
 
 
 def _summaries(counts: Float[np.ndarray, "set 3 label"] | Int[np.ndarray, "set 3 label"]) -> np.ndarray:
-    """mIoU, pixel accuracy, mean accuracy, then IoU of each class; NaN where nothing counts. Divides by zero."""
-    found, labelled, predicted = counts.swapaxes(0, 1)
-    ious = found / (labelled + predicted - found)
-    accuracy = found.sum(1) / labelled.sum(1)
-    return np.concatenate([_mean(ious), accuracy[:, None], _mean(found / labelled), ious], axis=1)
-
-
-def _mean(values: Float[np.ndarray, "set label"]) -> Float[np.ndarray, "set 1"]:
-    """Over the classes that are there."""
-    there = ~np.isnan(values)
-    return np.where(there, values, 0).sum(1, keepdims=True) / there.sum(1, keepdims=True)
+    """For each set of pixels METRICS, then the IoU of each class; NaN where nothing counts."""
+    of_classes = ClassCounts(*torch.from_numpy(counts).double().unbind(1))
+    metrics = [of_classes.miou(), of_classes.pixel_accuracy(), of_classes.mean_accuracy()]
+    return torch.cat([torch.stack(metrics, dim=1), of_classes.iou()], dim=1).numpy()
 
 
 def _chances(labelled: Int[np.ndarray, " label"], candidates: int) -> tuple[float, float, float]:
@@ -129,5 +141,6 @@ def chance_miou(labelled: Int[np.ndarray, " label"], candidates: int) -> float:
 
     A candidate without labels is guessed too, in vain: it has IoU 0.
     """
-    share, guess = labelled / labelled.sum(), 1 / candidates
-    return float((share * guess / (share + guess - share * guess)).sum() / candidates)
+    share = torch.from_numpy(labelled / labelled.sum())  # of the pixels; each class is predicted for 1 / candidates
+    guessed = ClassCounts(share / candidates, share, torch.full_like(share, 1 / candidates))
+    return float(guessed.iou().sum() / candidates)

@@ -10,8 +10,6 @@ side:
 - `binary`: the patch's class against one other class of the set, the mean over the others. Guessing scores 1/2.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -21,6 +19,8 @@ from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.data.vocabulary import load_templates
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
+from pacl_bench.evaluators.base import Result
+from pacl_bench.evaluators.settings import PatchSettings
 from pacl_bench.image_sets import IGNORE_LABEL, SegmentationImages
 from pacl_bench.metrics.bootstrap import bootstrap_interval
 from pacl_bench.metrics.segmentation import confusion_matrix
@@ -33,19 +33,11 @@ READINGS = ("all-classes", "present-classes", "binary")  # what is counted as co
 COUNTS = ("patches", *READINGS, "present-chance")  # what is summed over the patches of an image
 
 
-@dataclass(frozen=True)
-class PatchSettings:
-    """What changes the numbers."""
+def evaluate_patches(model: AlignedModel, images: SegmentationImages, settings: PatchSettings) -> Result:
+    """Patch accuracy under each protocol, over all patches and for each class (recall).
 
-    purity: float = 0.8  # the share of a patch's pixels that must have its label
-    templates: str = "paper7"
-    size: int | None = None  # short side of the images in pixels; None is the encoder's own
-
-
-def evaluate_patches(
-    model: AlignedModel, images: SegmentationImages, settings: PatchSettings
-) -> tuple[list[Measurement], Int[np.ndarray, "label predicted"]]:
-    """Patch accuracy under each protocol, over all patches and for each class (recall), and the confusion matrix."""
+    The confusion matrix is among the curves, by its cells that are not 0: label, predicted class, number of patches.
+    """
     classes = model.class_embeddings(images.classnames, load_templates(settings.templates))
     num_classes = len(images.classnames)
     correct = np.zeros((len(images), num_classes, len(COUNTS)))  # per image and class
@@ -62,7 +54,13 @@ def evaluate_patches(
         raise RunError(
             f"{images.name} has no patch of purity {settings.purity} or more. Lower --purity, or raise --size."
         )
-    return _measurements(correct, images.classnames), confusion
+    return Result(_measurements(correct, images.classnames), {"confusion": _cells(confusion)})
+
+
+def _cells(confusion: Int[np.ndarray, "label predicted"]) -> dict[str, list[float]]:
+    labels, predicted = confusion.nonzero()
+    cells = {"label": labels, "predicted": predicted, "patches": confusion[labels, predicted]}
+    return {axis: values.astype(float).tolist() for axis, values in cells.items()}
 
 
 def counted_patches(

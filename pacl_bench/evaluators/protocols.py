@@ -1,7 +1,12 @@
-"""Segmentation protocols: from the scores of one image's patches to the pixel counts of every protocol.
+"""Scores one image's predictions under every segmentation protocol in a single pass over its pixels.
 
-A protocol's name is a phrase in a record: "dataset-miou, background=entropy=1.5,scale=40". What the names
-mean stands in `evaluators.segmentation`.
+A protocol says which classes a pixel may be given, and when it is background. It is named in records by a phrase like
+"dataset-miou, background=entropy=1.5,scale=40"; `evaluators.segmentation` explains the phrases. The steps are
+
+1. `read_pixels`: from the scores of an image's patches to what the protocols ask of each pixel, its best class under
+   each choice of candidates and how certain that is;
+2. `Scorer.add`: from there to counts of pixels, for each protocol;
+3. `Scorer.measurements`: from the counts of all images to the numbers of a record.
 """
 
 from collections.abc import Sequence
@@ -14,6 +19,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from pacl_bench.evaluators.iou_counts import IouCounts, Sweep, over_data_set, over_images
+from pacl_bench.evaluators.settings import SCALE
 from pacl_bench.evaluators.upsampling import Side, best_class, pixel_scores
 from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.metrics.segmentation import near_boundary
@@ -21,22 +27,24 @@ from pacl_bench.records import Measurement
 
 DATASET, PRESENT = "dataset-miou", "present-miou"
 Background = Literal["none", "class", "threshold", "entropy"]
-SCALE = 40.0  # of cosines before a softmax: what the field's training-free methods multiply CLIP's by
 NO_CANDIDATE = -1  # predicted where there is no candidate
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The ways to treat background that a set is scored under."""
+    """The ways to decide which pixels are background, all of which a data set is scored under."""
 
-    background: int | None  # the class, where the set has one; without one there is `none` alone
-    thresholds: tuple[float, ...] = ()  # of the best class's probability
-    entropies: tuple[float, ...] = ()  # in nats
-    scale: float = SCALE
+    background: int | None  # the class "background"; a set without one is scored under `background=none` alone
+    thresholds: tuple[float, ...] = ()  # background is where the best class's probability lies below
+    entropies: tuple[float, ...] = ()  # background is where the entropy over the classes lies above, in nats
+    scale: float = SCALE  # of the cosines in the softmax that gives these probabilities
 
     @property
     def names(self) -> dict[Background, list[str]]:
-        """What protocols say of each kind, in the order of a sweep: by rising certainty that is wanted."""
+        """For each kind of background treatment, what the names of its protocols say after "background=".
+
+        There is one for each threshold, in the order of `sweep`: the less certain a pixel may be, the earlier.
+        """
         if self.background is None:
             return {"none": ["none"]}
         scale = "" if self.scale == SCALE else f",scale={self.scale:g}"
@@ -49,7 +57,11 @@ class Rules:
         return {kind: names for kind, names in told.items() if names}
 
     def sweep(self, kind: Background, seen: "PixelReading", background_there: bool = True) -> Sweep:
-        """Which pixels fall to the background; none where it is not there to be found."""
+        """Which pixels become background under each protocol of a kind.
+
+        Args:
+            background_there: False for an image without background. Nothing falls to it there.
+        """
         if kind in ("none", "class"):
             return Sweep()
         if kind == "threshold":
@@ -61,27 +73,35 @@ class Rules:
 
 
 class PixelReading(NamedTuple):
-    """What an image's scores say of its pixels, all from the same scores."""
+    """What the scores of an image say of each of its pixels: the best class among several choices of candidates.
 
-    foreground: Int[np.ndarray, "*pixel"]  # the best class but background; NO_CANDIDATE where there is no other
-    every: Int[np.ndarray, "*pixel"]  # the best class
-    present_foreground: Int[np.ndarray, "*pixel"]  # the same among the classes of the image
+    The candidates are all classes of the set (`every`) or those of the image (`present`), with background among them or
+    without (`foreground`, `present_foreground`).
+    """
+
+    foreground: Int[np.ndarray, "*pixel"]  # NO_CANDIDATE where background is the only class
+    every: Int[np.ndarray, "*pixel"]
+    present_foreground: Int[np.ndarray, "*pixel"]
     present: Int[np.ndarray, "*pixel"]
-    probability: Float[np.ndarray, "*pixel"] | None  # of the best class but background, where thresholds are asked for
-    entropy: Float[np.ndarray, "*pixel"] | None  # of all classes but background, in nats, where entropies are
+    probability: Float[np.ndarray, "*pixel"] | None  # of the class in `foreground`; None where no protocol asks for it
+    entropy: Float[np.ndarray, "*pixel"] | None  # over all classes but background, in nats; None likewise
 
     def at(self, chosen: np.ndarray) -> "PixelReading":
-        """Of the chosen pixels alone."""
+        """The same of the chosen pixels alone."""
         return PixelReading(*(None if map_ is None else map_[chosen] for map_ in self))  # type: ignore[arg-type]
 
 
 def read_pixels(
     scores: Float[Tensor, "label row col"], down: Side, across: Side, present: Sequence[int], rules: Rules
 ) -> PixelReading:
-    """What the protocols ask for of each pixel; scores of all pixels are never held.
+    """What the protocols ask of each pixel of an image.
+
+    The scores of all pixels (pixels x classes) are never held at once: see `upsampling`.
 
     Args:
-        present: the classes of the image.
+        scores: the similarity of each patch with each class.
+        down: how patches count for the pixels along the rows of the label map; `across` along its columns.
+        present: the classes that are in the image.
     """
     labels, shown = torch.arange(len(scores)), torch.tensor(present, dtype=torch.long)
     groups = {"foreground": labels, "present_foreground": shown}
@@ -102,14 +122,17 @@ def read_pixels(
 def _best(
     scores: Float[Tensor, "label row col"], group: Int[Tensor, " candidate"], down: Side, across: Side
 ) -> Int[np.ndarray, "h w"]:
-    """The candidate of the highest score at each pixel; of equal ones the first."""
+    """The class of the highest score at each pixel among the candidates of a group; of equal ones the first."""
     if not len(group):
         return np.full((len(down.weights), len(across.weights)), NO_CANDIDATE)
     return group[best_class(scores[group], down, across)].numpy()
 
 
 def _certainty(logits: Float[Tensor, "h w candidate"]) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
-    """The probability of the best class and the entropy of all, under the softmax. Overwrites the logits."""
+    """For each pixel the probability of its best class under the softmax of its logits, and the entropy in nats.
+
+    Overwrites the logits: they are the largest array of a pass.
+    """
     behind = logits.sub_(logits.amax(-1, keepdim=True))  # the best class is at 0
     odds = behind.exp()
     total = odds.sum(-1)
@@ -117,14 +140,19 @@ def _certainty(logits: Float[Tensor, "h w candidate"]) -> tuple[Float[Tensor, "h
 
 
 class Scorer:
-    """Counts the pixels of image after image under every protocol of one prompt_set."""
+    """Counts the pixels of image after image under every protocol, with the classes in the words of one prompt set."""
 
     def __init__(self, classnames: list[str], rules: Rules, suffix: str = ""):
         self.classnames, self.rules = classnames, rules
         self.of_set, self.of_images = self._tallies(DATASET, suffix), self._tallies(PRESENT, suffix)
 
     def add(self, reading: PixelReading, label_map: UInt8[np.ndarray, "height width_px"], boundary: int) -> None:
-        """One image; pixels within `boundary` of another label are told apart."""
+        """Counts one image.
+
+        Args:
+            boundary: pixels that have another label within so many rows and columns do not count for the
+                boundary-blind metrics.
+        """
         counted = label_map != IGNORE_LABEL
         labels, inner = label_map[counted].astype(np.int64), ~near_boundary(label_map, boundary)[counted]
         seen = reading.at(counted)
@@ -145,7 +173,7 @@ class Scorer:
         return {kind: IouCounts([f"{over}, background={name}{suffix}" for name in names]) for kind, names in told}
 
     def measurements(self) -> list[Measurement]:
-        """Empty where no pixel of any image counts."""
+        """The numbers of all protocols over the images so far; none where no pixel of any image counts."""
         foreground = len(self.classnames) - (self.rules.background is not None)
         measured = []
         for kind in self.of_set:

@@ -18,11 +18,8 @@ under `dataset-miou`) and only then chooses among the classes of the image; in a
 falls to it.
 """
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -30,78 +27,39 @@ from jaxtyping import UInt8
 from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.encoders.batched import ahead
 from pacl_bench.encoders.view import View
-from pacl_bench.errors import RunError, UsageError
+from pacl_bench.errors import RunError
+from pacl_bench.evaluators.base import Result
 from pacl_bench.evaluators.patches import background_class
-from pacl_bench.evaluators.prompts import Names, class_scores, class_texts, prompt_sets
-from pacl_bench.evaluators.protocols import SCALE, Rules, Scorer, read_pixels
-from pacl_bench.evaluators.upsampling import Upsampling, placing
+from pacl_bench.evaluators.prompts import class_scores, class_texts, prompt_sets
+from pacl_bench.evaluators.protocols import Rules, Scorer, read_pixels
+from pacl_bench.evaluators.settings import SegmentationSettings
+from pacl_bench.evaluators.upsampling import placing
 from pacl_bench.image_sets import IGNORE_LABEL, SegmentationImages
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.progress import console
-from pacl_bench.records import Measurement
 
 Keep = Callable[[int, UInt8[np.ndarray, "height width_px"]], None]  # takes an image's index and predicted map
 
 
-@dataclass(frozen=True)
-class SegmentationSettings:
-    """What changes the numbers."""
-
-    templates: str = "paper7"  # several, separated by commas, are scored in one pass
-    vocabulary: str = "plain"  # the names of the classes: plain, synonyms, a file; several likewise
-    names: Names = "best"  # of a class's several names the patch takes the best, or their mean
-    thresholds: tuple[float, ...] = ()  # of the best class's probability, below which is background
-    entropies: tuple[float, ...] = ()  # in nats, above which is background
-    scale: float = SCALE  # of the cosines in the softmax that thresholds and entropies are of
-    boundary: int = 5  # pixels this near to another label do not count for the boundary-blind numbers
-    size: int | None = None  # short side of the images in pixels; None is the encoder's own
-    stride: int | None = None  # of the patch convolution in pixels, PACL's stride trick; None is the patch size
-    window: int | None = None  # side of a sliding window in pixels of the resized image; None is the whole image
-    overlap: float = 0.5  # the share of a window that the next one covers too
-    upsampling: Upsampling = "bilinear"
-
-    def __post_init__(self) -> None:
-        wrong = [
-            *(
-                f"--thresholds {at:g}: probabilities from 0 to 1 are wanted"
-                for at in self.thresholds
-                if not 0 <= at <= 1
-            ),
-            *(f"--entropies {at:g}: nats, 0 or more, are wanted" for at in self.entropies if not 0 <= at < math.inf),
-            *([f"--overlap {self.overlap:g}: a share from 0 to below 1 is wanted"] * (not 0 <= self.overlap < 1)),
-            *([f"--scale {self.scale:g}: a number above 0 is wanted"] * (not 0 < self.scale < math.inf)),
-            *([f"--boundary {self.boundary}: pixels, 0 or more, are wanted"] * (self.boundary < 0)),
-        ]
-        if wrong:
-            raise UsageError(f"{wrong[0]}.")
-        prompt_sets(self.templates, self.vocabulary, self.names)
-
-    @property
-    def view(self) -> View:
-        """How the encoder is shown the images."""
-        return View(whole=True, short_side=self.size, stride=self.stride, window=self.window, overlap=self.overlap)
-
-
 def evaluate_segmentation(
     model: AlignedModel, images: SegmentationImages, settings: SegmentationSettings, keep: Keep | None = None
-) -> tuple[list[Measurement], dict[str, Any]]:
-    """Every protocol's mIoU, pixel and mean accuracy, and IoU of each class; and what the pass cost.
+) -> Result:
+    """Every protocol's mIoU, pixel and mean accuracy, and IoU of each class; and what the pass cost: tokens and
+    milliseconds an image.
 
     Args:
-        keep: gets each image's predicted map under the first prompt_set: background as a class, where there is one.
-
-    Returns:
-        The numbers, and tokens and milliseconds an image, for the record's provenance.
+        keep: gets each image's predicted map under the first prompt set: background as a class, where there is one.
     """
     listed = prompt_sets(settings.templates, settings.vocabulary, settings.names)
     texts = [class_texts(model, images, prompt_set) for prompt_set in listed]
     rules = rules_for(images, settings)
     scorers = [Scorer(images.classnames, rules, prompt_set.suffix) for prompt_set in listed]
-    encoded = EncodedSet(model.vision, images, settings.view)
+    view = view_of(settings)
+    encoded = EncodedSet(model.vision, images, view)
     cached, started, tokens = encoded.is_cached, time.monotonic(), 0
     label_maps = ahead(images.label_map, range(len(images)))
     for (index, features), label_map in zip(encoded.features(), label_maps, strict=True):
-        placed = placing(model.vision, settings.view, label_map.shape)
+        placed = placing(model.vision, view, label_map.shape)
         down, across = (placed.side(axis, label_map.shape[axis], settings.upsampling) for axis in (0, 1))
         present = np.unique(label_map[label_map != IGNORE_LABEL]).tolist()
         for scorer, prompt_set in zip(scorers, texts, strict=True):
@@ -116,7 +74,12 @@ def evaluate_segmentation(
         raise RunError(f"{images.name} has no pixel with a label that counts.")
     per_image = {"tokens_per_image": tokens, "ms_per_image": 1000 * (time.monotonic() - started)}
     told = {name: round(value / len(images), 1) for name, value in per_image.items()}
-    return measured, told | {"tokens_from": "cache" if cached else "encoder"}
+    return Result(measured, cost=told | {"tokens_from": "cache" if cached else "encoder"})
+
+
+def view_of(settings: SegmentationSettings) -> View:
+    """How the encoder is shown the images."""
+    return View(True, settings.size, settings.stride, settings.window, settings.overlap)
 
 
 def rules_for(images: SegmentationImages, settings: SegmentationSettings) -> Rules:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,8 +12,8 @@ from torch import Tensor
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.view import View
 from pacl_bench.encoders.windows import window_starts
+from pacl_bench.evaluators.settings import Upsampling
 
-Upsampling = Literal["bilinear", "nearest"]
 TILE_ENTRIES = 1 << 18  # scores of pixels held at once, pixels x classes (1 MB): bounds memory, and suits the cache
 
 ROUNDING = 1e-6  # a score this little below another may come out above it after interpolation

@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pacl_bench.metrics.pair_counts import PairCounts, Scope, count_pairs
+from pacl_bench.metrics import Scope
+from pacl_bench.metrics.pair_counts import PairCounts, count_pairs
 
 EXACT_PAIRS = 1_000_000  # up to so many pairs are ranked one by one
 CURVE_POINTS = 201

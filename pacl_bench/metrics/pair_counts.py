@@ -7,7 +7,7 @@ each pair) and its blocks are counted.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-Scope = Literal["across", "within", "all"]
+from pacl_bench.metrics import Scope
 
 CLASS_BINS = 1984  # for the counts of each class, of which there are many
 CLASS_BIN_BITS = 4

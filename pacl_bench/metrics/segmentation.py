@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,27 +38,54 @@ def confusion_matrix(
     return counts if bool(nothing.any()) else counts[:, :num_classes]
 
 
+class ClassCounts(NamedTuple):
+    """Pixels of each class, in one set of pixels or in several: all that IoU and accuracies need to know."""
+
+    found: Float[Tensor, "*set label"]  # labelled and predicted as the class
+    labelled: Float[Tensor, "*set label"]
+    predicted: Float[Tensor, "*set label"]
+
+    def iou(self) -> Float[Tensor, "*set label"]:
+        """Intersection over union of each class; NaN for a class that is neither in the labels nor predicted."""
+        return self.found / (self.labelled + self.predicted - self.found)  # 0 / 0 is NaN
+
+    def miou(self) -> Float[Tensor, "*set"]:
+        """The mean of `iou` over the classes that are in the labels or predicted; NaN where there are none."""
+        return self.iou().nanmean(-1)
+
+    def pixel_accuracy(self) -> Float[Tensor, "*set"]:
+        """The share of labelled pixels whose class was predicted."""
+        return self.found.sum(-1) / self.labelled.sum(-1)
+
+    def mean_accuracy(self) -> Float[Tensor, "*set"]:
+        """The mean over classes with labels of the share of their pixels that was found."""
+        return (self.found / self.labelled).nanmean(-1)
+
+
+def class_counts(confusion: Int[Tensor, "label predicted"]) -> ClassCounts:
+    """The counts that a confusion matrix holds, as float64: exact up to 2^53 pixels."""
+    counts = confusion.double()
+    return ClassCounts(counts.diagonal(), counts.sum(1), counts[:, : len(counts)].sum(0))
+
+
 def iou_per_class(confusion: Int[Tensor, "label predicted"]) -> Float[Tensor, " label"]:
     """Intersection over union of each class; NaN for a class that is neither in the labels nor predicted."""
-    intersection = confusion.diagonal().double()
-    labelled = confusion.sum(1).double()
-    predicted = confusion[:, : len(confusion)].sum(0).double()
-    return intersection / (labelled + predicted - intersection)  # 0 / 0 is NaN
+    return class_counts(confusion).iou()
 
 
 def miou(confusion: Int[Tensor, "label predicted"]) -> float:
     """The mean of `iou_per_class` over the classes that are in the labels or predicted; NaN where there are none."""
-    return float(iou_per_class(confusion).nanmean())
+    return float(class_counts(confusion).miou())
 
 
 def pixel_accuracy(confusion: Int[Tensor, "label predicted"]) -> float:
     """The share of labelled pixels whose class was predicted."""
-    return float(confusion.diagonal().sum()) / float(confusion.sum())  # divided as tensors, digits would be lost
+    return float(class_counts(confusion).pixel_accuracy())
 
 
 def mean_accuracy(confusion: Int[Tensor, "label predicted"]) -> float:
     """The mean over classes with labels of the share of their pixels that was found."""
-    return float((confusion.diagonal().double() / confusion.sum(1)).nanmean())
+    return float(class_counts(confusion).mean_accuracy())
 
 
 def near_boundary(

@@ -11,9 +11,8 @@ from pacl_bench.model.head_files import CARD, default_name, read_card
 from pacl_bench.records import Record
 from pacl_bench.studies.runner import Rerun, run_study
 from pacl_bench.studies.study import Study
-from pacl_bench.training.batches import Loading
 from pacl_bench.training.loop import pairs_fingerprint, train
-from pacl_bench.training.recipe import Recipe, TrainConfig
+from pacl_bench.training.recipe import Loading, Recipe, TrainConfig
 from pacl_bench.training.state import RESUME_STATE
 
 TEXT_OF_THE_TEXTLESS = "clip-b16"  # what the paper pairs DINO with

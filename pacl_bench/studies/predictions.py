@@ -5,6 +5,7 @@ A PNG holds class indices in the order of the set's names file, from 0 (voc20: a
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,17 @@ from PIL import Image
 
 from pacl_bench import records
 from pacl_bench.errors import RunError, UsageError
+from pacl_bench.evaluators import EVALUATORS
+from pacl_bench.evaluators.base import Evaluator, Result
 from pacl_bench.evaluators.iou_counts import IouCounts, over_data_set
 from pacl_bench.evaluators.patches import background_class
 from pacl_bench.evaluators.protocols import DATASET
-from pacl_bench.evaluators.segmentation import Keep, SegmentationSettings
+from pacl_bench.evaluators.segmentation import Keep, evaluate_segmentation
+from pacl_bench.evaluators.settings import SegmentationSettings
 from pacl_bench.files import replacing
 from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages
 from pacl_bench.metrics.segmentation import near_boundary
+from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.progress import console, track
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Measurement, Record
@@ -42,6 +47,15 @@ def label_writer(folder: Path, images: SegmentationImages) -> Keep:
         write_label_map(folder / images.name / f"{image_id(images, index)}.png", predicted_map)
 
     return write
+
+
+def saving_predictions(folder: Path) -> Evaluator:
+    """The evaluator `segment`, which also writes the PNGs of each model below <folder>/<model>/<data set>."""
+
+    def evaluate(model: AlignedModel, images: SegmentationImages, settings: SegmentationSettings) -> Result:
+        return evaluate_segmentation(model, images, settings, label_writer(folder / model.name, images))
+
+    return replace(EVALUATORS["segment"], evaluate=evaluate)
 
 
 def write_label_map(file: Path, label_map: UInt8[np.ndarray, "height width_px"]) -> None:

@@ -2,28 +2,28 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from pacl_bench import records
-from pacl_bench.data.vocabulary import OWN, load_templates, load_vocabulary, templates_for
 from pacl_bench.encoders import load_encoder, load_every_block
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.spec import parse_spec
+from pacl_bench.encoders.table import ENCODERS
 from pacl_bench.errors import NoTextSpace, UsageError
-from pacl_bench.evaluators import EVALUATORS
-from pacl_bench.evaluators.base import Evaluator, Result
-from pacl_bench.evaluators.segmentation import Keep
+from pacl_bench.evaluators import find_evaluator
+from pacl_bench.evaluators.base import Evaluator
+from pacl_bench.evaluators.settings import Settings
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before
 from pacl_bench.model.head_files import read_card
 from pacl_bench.progress import console
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Record
-from pacl_bench.registry import listed, lookup, text_hash, unknown_name
-from pacl_bench.studies.study import Study
+from pacl_bench.registry import lookup, text_hash
+from pacl_bench.studies.study import Rerun, Study
+from pacl_bench.validation import made
 
-Rerun = Literal["missing", "always", "never"]
 LONGEST_VARIANT = 160  # characters; with the data set's name it is a file's name, and these end at 255
 
 
@@ -40,7 +40,7 @@ def run_study(
     results: Path,
     rerun: Rerun = "missing",
     device: str = "cpu",
-    keep: Callable[[str, Any], Keep] | None = None,
+    evaluator: Evaluator | None = None,
 ) -> list[Record]:
     """Measures every cell that is not recorded, writes its record at once, and returns the records of all cells.
 
@@ -48,16 +48,15 @@ def run_study(
         results: the folder that holds records/.
         rerun: `missing` measures what has no record, or one of other settings, weights or data; `always` everything;
             `never` nothing: the cells without a record are left out.
-        keep: for the evaluator `segment`: from a model's name and a data set to what takes each predicted map. What has
-            a record is then measured again.
+        evaluator: what measures, where it is not what the study's evaluator is called in the table.
 
     Raises:
         UsageError: before anything is measured, where a name, file or setting is wrong.
     """
-    evaluator = lookup(EVALUATORS, study.evaluator, "evaluator")
-    settings = make_settings(evaluator, study.settings)
+    evaluator = evaluator or find_evaluator(study.evaluator)
+    settings = made(evaluator.settings, study.settings, lambda name, value: f"setting {name} = {value}")
+    _require_names(study)
     datasets = _datasets(evaluator, study, settings)
-    rerun = "always" if keep else rerun
     candidates = list(_candidates(study, evaluator, device))
     _refuse_equal_names(candidates, study)
     found = []
@@ -68,73 +67,38 @@ def run_study(
             if rerun != "never" and (model := _load(candidate, study)) is not None:
                 config = _config(study.evaluator, model, dataset, settings)
                 if record is None or rerun == "always" or record.config != config:
-                    evaluate = evaluator.evaluate
-                    if keep is not None:
-                        evaluate = partial(evaluate, keep=keep(candidate.name, dataset))
-                    record = _measure(key, evaluate, model, dataset, settings, config, device)
+                    record = _measure(key, evaluator, model, dataset, settings, config, device)
                     records.write(results / "records", record)
             found += [record] if record is not None else []
     return found
 
 
-def make_settings(evaluator: Evaluator, given: dict[str, Any]) -> Any:
-    """The evaluator's settings with defaults filled in; a UsageError for one it does not have."""
-    known = [setting.name for setting in fields(evaluator.settings)]
-    for name in given:
-        if name not in known:
-            raise UsageError(unknown_name(name, known, "setting"))
-    hints = get_type_hints(evaluator.settings)
-    for name, value in given.items():
-        if not _fits(value, hints[name]):
-            raise UsageError(f"setting {name}: {value!r} is not what it takes ({_said(hints[name])}).")
-    settings = evaluator.settings(**{name: _frozen(value, hints[name]) for name, value in given.items()})
-    if "templates" in known:
-        for name in listed(settings.templates):
-            if name != OWN:
-                load_templates(name)
-    return settings
-
-
-def _datasets(evaluator: Evaluator, study: Study, settings: Any) -> list[Any]:
-    """The study's data sets; a UsageError where two would overwrite each other's records."""
+def _require_names(study: Study) -> None:
+    """A name that is missing or misspelt is told before data is looked for and weights are read."""
+    if not study.encoders and not study.heads:
+        raise UsageError("Nothing to measure: give --encoders or --heads.")
     if not study.datasets:
         raise UsageError("Nothing to measure on: give --datasets.")
-    datasets = [evaluator.load_dataset(name) for name in evaluator.expand(study.datasets)]
+    for spec in map(parse_spec, study.encoders):
+        if not spec.library:
+            lookup(ENCODERS, spec.model, "encoder")
+    for folder in study.heads:
+        read_card(Path(folder))
+
+
+def _datasets(evaluator: Evaluator, study: Study, settings: Settings) -> list[Any]:
+    """The study's data sets; a UsageError where two would overwrite each other's records, or settings do not fit."""
+    datasets = evaluator.load_sets(study.datasets)
     names = [dataset.name for dataset in datasets]
     equal = next((name for name in names if names.count(name) > 1), None)
     if equal is not None:
         raise UsageError(f"Two data sets are called {equal!r}. Give one of them in a study of its own (--study NAME).")
     for dataset in datasets:
-        _settings_config(settings, dataset)
+        settings.resolve(dataset)
     return datasets
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type: whole numbers pass as fractions, True is no number."""
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if get_origin(hint) is tuple:
-        return isinstance(value, list | tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
-    if get_args(hint):
-        return any(_fits(value, part) for part in get_args(hint))
-    if isinstance(value, bool) or hint is bool:
-        return isinstance(value, bool) and hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)
-
-
-def _frozen(value: Any, hint: Any) -> Any:
-    """A list as the tuple of what a setting takes."""
-    return tuple(map(get_args(hint)[0], value)) if get_origin(hint) is tuple else value
-
-
-def _said(hint: Any) -> str:
-    if get_origin(hint) is tuple:
-        return f"a list of {_said(get_args(hint)[0])}"
-    choices = get_args(hint)
-    return " or ".join(getattr(choice, "__name__", str(choice)) for choice in choices) if choices else hint.__name__
-
-
-def variant(settings: Any) -> str:
+def variant(settings: Settings) -> str:
     """What differs from the defaults, as it stands in the name of the record: "purity=0.5,size=448" or "default"."""
     changed = {
         setting.name: getattr(settings, setting.name)
@@ -159,8 +123,6 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
     def encoder(spec: str) -> VisionEncoder:
         return load_encoder(spec).to(device)
 
-    if not study.encoders and not study.heads:
-        raise UsageError("Nothing to measure: give --encoders or --heads.")
     by_name = {parse_spec(spec).name: spec for spec in study.encoders if not _every_block(spec)}
     for spec in study.encoders:
         name = parse_spec(spec).name
@@ -234,25 +196,19 @@ def describe_dataset(dataset: Any) -> dict[str, Any]:
 
 def _measure(
     key: Key,
-    evaluate: Callable[..., Result],
+    evaluator: Evaluator,
     model: VisionEncoder | AlignedModel,
     dataset: Any,
-    settings: Any,
+    settings: Settings,
     config: dict[str, Any],
     device: str,
 ) -> Record:
     stopwatch = Stopwatch()
-    result = evaluate(model, dataset, settings)
+    result = evaluator.evaluate(model, dataset, settings)
     return Record(key, result.measurements, config, stopwatch.provenance(device) | result.cost, result.curves)
 
 
-def _settings_config(settings: Any, dataset: Any) -> dict[str, Any]:
-    """The settings as a record holds them, with what the names of templates and vocabularies stand for on this set."""
-    config = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
-    if "templates" in config:
-        templates = [one for name in listed(settings.templates) for one in templates_for(dataset, name)]
-        config["templates_hash"] = text_hash(templates)
-    if "vocabulary" in config:
-        names = [load_vocabulary(one, dataset.name, dataset.classnames) for one in listed(settings.vocabulary)]
-        config["vocabulary_hash"] = text_hash([", ".join(of_class) for of_set in names for of_class in of_set])
-    return config
+def _settings_config(settings: Settings, dataset: Any) -> dict[str, Any]:
+    """The settings as a record holds them, with what names among them stand for on this set."""
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
+    return plain | settings.resolve(dataset)

@@ -1,24 +1,51 @@
 """Study files: TOML that says which models x data sets are measured, how. The shipped ones are in studies/."""
 
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
 
 from pacl_bench.errors import UsageError
+from pacl_bench.evaluators import EVALUATORS, find_evaluator
+from pacl_bench.evaluators.base import Evaluator
+from pacl_bench.files import read_text
 from pacl_bench.registry import unknown_name
+from pacl_bench.validation import STRICT, made
+
+Rerun = Literal["missing", "always", "never"]
+LONGEST_NAME = 200  # characters: the name of a study is that of a folder
 
 
-@dataclass(frozen=True)
+def _word(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("a name in printable characters is wanted.")
+    return text
+
+
+def _no_name_twice(names: list[str]) -> list[str]:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} stands there twice.")
+    return names
+
+
+Name = Annotated[str, AfterValidator(_word)]
+Names = Annotated[list[Name], AfterValidator(_no_name_twice)]
+
+
+@dataclass(frozen=True, config=STRICT)
 class Study:
     """Which models x data sets are measured, how."""
 
-    name: str
-    evaluator: str
-    encoders: list[str] = field(default_factory=list)  # measured as they are: before alignment
-    heads: list[str] = field(default_factory=list)  # folders of trained heads
-    datasets: list[str] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)
+    name: Annotated[Name, Field(max_length=LONGEST_NAME)]
+    evaluator: Name
+    encoders: Names = field(default_factory=list)  # measured as they are: before alignment
+    heads: Names = field(default_factory=list)  # folders of trained heads
+    datasets: Names = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)  # of the evaluator, by name; the others have their defaults
 
 
 def studies_folder() -> Path:
@@ -33,26 +60,31 @@ def shipped_studies() -> dict[str, Path]:
 
 
 def load_study(file: Path) -> Study:
-    """A study from a file, or a shipped one by its name; a UsageError for anything in it that is not known."""
+    """A study from a file, or a shipped one by its name; a UsageError names the file and key that are wrong."""
     file = shipped_studies().get(str(file), file)
     if not file.is_file():
         raise UsageError(f"{unknown_name(str(file), shipped_studies(), 'study')} Or give a TOML file.")
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: {error}.") from None
-    known = [entry.name for entry in fields(Study)]
-    for key in content:
-        if key not in known:
-            raise UsageError(f"{file}: {unknown_name(key, known, 'key')}")
+    content = _read(file)
     if "evaluator" not in content:
-        raise UsageError(f"{file}: the key 'evaluator' is missing (patches, coherence, segment or classify).")
-    _require_lists(file, content)
-    return Study(**{"name": file.stem, **content})
+        raise UsageError(f"{file}: the key 'evaluator' is missing ({', '.join(EVALUATORS)}).")
+    study = made(Study, {"name": file.stem, **content}, lambda name, value: f"{file}: {name} = {value}")
+    made(_evaluator(file, study).settings, study.settings, lambda name, value: f"{file}: settings.{name} = {value}")
+    if not study.encoders and not study.heads:
+        raise UsageError(f"{file}: nothing to measure: the keys 'encoders' and 'heads' name none.")
+    if not study.datasets:
+        raise UsageError(f"{file}: nothing to measure on: the key 'datasets' names none.")
+    return study
 
 
-def _require_lists(file: Path, content: dict) -> None:
-    for key in ("encoders", "heads", "datasets"):
-        value = content.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise UsageError(f'{file}: {key} must be a list of names, ["a", "b"].')
+def _evaluator(file: Path, study: Study) -> Evaluator:
+    try:
+        return find_evaluator(study.evaluator)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_text(file))
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and lists within lists
+        raise UsageError(f"{file}: {error}.") from None

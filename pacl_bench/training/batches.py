@@ -46,14 +46,6 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True)
-class Loading:
-    """How pairs are loaded. Nothing in it changes the weights."""
-
-    workers: int | None = None  # processes that read shards; 0: the main process; None: all cores but one
-    max_skipped: float = 0.1  # share of pairs that may fail before training stops
-
-
-@dataclass(frozen=True)
 class Drawing:
     """What decides which pairs and texts a step is shown."""
 

@@ -17,9 +17,9 @@ from pacl_bench.model.head_files import CARD, FrozenPart, HeadCard, save_head
 from pacl_bench.progress import bar
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.registry import text_hash
-from pacl_bench.training.batches import Batches, Drawing, Loading, Sets
+from pacl_bench.training.batches import Batches, Drawing, Sets
 from pacl_bench.training.in_memory import CachedBatches
-from pacl_bench.training.recipe import Recipe, TrainConfig, learning_rate
+from pacl_bench.training.recipe import Loading, Recipe, TrainConfig, learning_rate
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.state import LOG, RESUME_STATE, SKIPPED, Log, TrainState, interrupts_wait
 from pacl_bench.training.streamed import StreamedBatches

@@ -1,30 +1,53 @@
-"""What decides the trained weights: recipe, encoders, pairs, seed. No torch here."""
+"""What can be set in training: recipe, encoders, pairs, seed, which decide the weights, and how pairs are loaded.
+
+Recipe and Loading are the one place where a setting's default, bounds and meaning are declared: the options of
+`pacl-bench train` are made from them and checked by them; RECIPES and the cards of heads hold Recipe's fields. No torch
+here.
+"""
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import lookup
+from pacl_bench.validation import STRICT, as_option, made
+
+Steps = Annotated[int | None, Field(ge=0, description="Training steps; 0 writes the untrained head.")]
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="Of everything that is drawn: first weights, batches, nouns.")]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
     """Everything that changes the trained weights, besides encoders, pairs and seed."""
 
-    batch_size: int
-    epochs: int | None  # either epochs or steps
-    steps: int | None
-    lr: float
-    betas: tuple[float, float] = (0.9, 0.98)
-    eps: float = 1e-6
-    weight_decay: float = 0.2
-    warmup_steps: int = 0
-    patch_scale: float = 1.0  # the paper's equations have none
-    temperature: float = 0.07
-    learn_temperature: bool = False
-    noun_share: float = 0.5  # how often a noun of the caption in a template stands in for the caption
-    same_text_is_negative: bool = False  # two pairs of a batch may share a text: "a photo of the large dog."
+    batch_size: Annotated[int, Field(ge=2, description="Pairs a step; each is contrasted with all others.")]
+    epochs: Annotated[int | None, Field(ge=1, description="Passes over the pairs; either epochs or steps.")]
+    steps: Steps
+    lr: Annotated[float, Field(ge=0, description="Highest learning rate, after warm-up; a cosine leads it to 0.")]
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False, description="AdamW's decay of its two moments.")] = (
+        0.9,
+        0.98,
+    )
+    eps: Annotated[float, Field(ge=0, description="AdamW's term that keeps its division finite.")] = 1e-6
+    weight_decay: Annotated[float, Field(ge=0, description="AdamW's, of the head's weights.")] = 0.2
+    warmup_steps: Annotated[int, Field(ge=0, description="Steps in which the learning rate grows from 0.")] = 0
+    patch_scale: Annotated[
+        float,
+        Field(ge=0, description="Sharpness of the softmax over patches; 1 in the paper, whose equations have none."),
+    ] = 1.0
+    temperature: Annotated[float, Field(ge=1e-4, description="Of the contrastive loss, at the start.")] = 0.07
+    learn_temperature: Annotated[bool, Field(description="Train the temperature too.")] = False
+    noun_share: Annotated[
+        float, Field(ge=0, le=1, description="How often a noun of the caption, in a template, replaces the caption.")
+    ] = 0.5
+    same_text_is_negative: Annotated[
+        bool, Field(description="Count equal texts in a batch as negatives: two pairs may have the same noun.")
+    ] = False
 
     def describe(self) -> dict[str, Any]:
         """As it stands in JSON."""
@@ -45,7 +68,7 @@ RECIPES: dict[str, Recipe] = {
 def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
     """A recipe by name with single values changed; a change that is None is none.
 
-    Steps replace the recipe's epochs, and epochs its steps.
+    Steps replace the recipe's epochs, and epochs its steps. A UsageError for a value that Recipe does not take.
     """
     changes = {key: value for key, value in changes.items() if value is not None}
     if "steps" in changes and "epochs" in changes:
@@ -54,10 +77,10 @@ def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
         changes["epochs"] = None
     elif "epochs" in changes:
         changes["steps"] = None
-    return replace(lookup(RECIPES, name, "recipe"), **changes)
+    return made(Recipe, {**lookup(RECIPES, name, "recipe").describe(), **changes}, as_option)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TrainConfig:
     """What to train on what. Two runs with the same config on the same files give the same weights."""
 
@@ -65,7 +88,22 @@ class TrainConfig:
     text: str
     pairs: str
     recipe: Recipe
-    seed: int = 0
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Loading:
+    """How pairs are loaded. Nothing in it changes the weights."""
+
+    workers: Annotated[
+        int | None,
+        Field(
+            ge=0, le=256, description="Processes that read shards, 0 for none; default one less than there are cores."
+        ),
+    ] = None
+    max_skipped: Annotated[
+        float, Field(ge=0, le=1, description="Share of pairs that may fail before training stops.")
+    ] = 0.1
 
 
 def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:

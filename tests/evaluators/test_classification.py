@@ -21,7 +21,7 @@ def folders(tmp_path: Path) -> ClassFolders:
 
 
 def test_a_perfect_model_scores_one(perfect, folders) -> None:
-    rows = evaluate_classification(perfect, folders, ClassificationSettings())
+    rows = evaluate_classification(perfect, folders, ClassificationSettings()).measurements
     assert {m.metric: m.value for m in rows if not m.class_name} == {"top1": 1.0, "mean_per_class_recall": 1.0}
     assert [m.value for m in rows if m.metric == "recall"] == [1.0] * 20
     assert rows[0].n == 58
@@ -29,7 +29,8 @@ def test_a_perfect_model_scores_one(perfect, folders) -> None:
 
 
 def test_a_constant_model(constant, folders) -> None:
-    found = {m.metric: m.value for m in evaluate_classification(constant, folders, ClassificationSettings())[:2]}
+    rows = evaluate_classification(constant, folders, ClassificationSettings()).measurements
+    found = {row.metric: row.value for row in rows[:2]}
     assert found["top1"] == pytest.approx(1 / 58)
     assert found["mean_per_class_recall"] == pytest.approx(1 / 20)
 
@@ -39,7 +40,7 @@ def test_a_head_classifies_by_compatibility(perfect, folders) -> None:
     import torch
 
     perfect.head = torch.nn.Identity()
-    rows = evaluate_classification(perfect, folders, ClassificationSettings())
+    rows = evaluate_classification(perfect, folders, ClassificationSettings()).measurements
     assert rows[0].value == 1.0
 
 
@@ -47,7 +48,7 @@ def test_own_templates_are_used(perfect, folders) -> None:
     asked = []
     perfect.text.encode = lambda texts, encode=perfect.text.encode: (asked.extend(texts), encode(texts))[1]
     folders.templates = ["the colour of a {}"]
-    rows = evaluate_classification(perfect, folders, ClassificationSettings("own"))
+    rows = evaluate_classification(perfect, folders, ClassificationSettings("own")).measurements
     assert rows[0].value == 1.0
     assert sorted(asked) == sorted(f"the colour of a {name}" for name in CLASSNAMES)
 
@@ -55,7 +56,8 @@ def test_own_templates_are_used(perfect, folders) -> None:
 def test_classes_of_one_name_have_a_row_each(perfect, folders) -> None:
     """As OpenAI's list for ImageNet has two; the second is not told apart from the first."""
     folders.classnames = [*folders.classnames[:-1], folders.classnames[0]]
-    rows = {m.class_name: m.value for m in evaluate_classification(perfect, folders, ClassificationSettings())}
+    measured = evaluate_classification(perfect, folders, ClassificationSettings()).measurements
+    rows = {row.class_name: row.value for row in measured}
     assert rows["aeroplane"] == 1
     assert rows["aeroplane (2)"] == 0
     assert len(rows) == 21  # and one of them over all classes

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from pacl_bench.data.segmentation import IGNORE_LABEL
+from pacl_bench.evaluators.base import Result
 from pacl_bench.evaluators.patches import (
     PROTOCOLS,
     PatchSettings,
@@ -13,9 +14,8 @@ from pacl_bench.evaluators.patches import (
 )
 
 
-def headline(found) -> dict:
-    measurements, _ = found
-    return {m.protocol: m for m in measurements if m.metric == "patch_accuracy"}
+def headline(found: Result) -> dict:
+    return {m.protocol: m for m in found.measurements if m.metric == "patch_accuracy"}
 
 
 def test_a_perfect_model_scores_one(perfect, coloured) -> None:
@@ -41,7 +41,7 @@ def test_chance_among_present_classes(perfect, coloured) -> None:
 
 
 def test_the_majority_class_stands_beside_each_reading(perfect, coloured) -> None:
-    rows, _ = evaluate_patches(perfect, coloured, PatchSettings())
+    rows = evaluate_patches(perfect, coloured, PatchSettings()).measurements
     majority = {m.protocol: m.value for m in rows if m.metric == "majority_class_share"}
     assert tuple(majority) == PROTOCOLS
     assert majority["all-classes"] == pytest.approx(1 / 20)  # every class is as frequent
@@ -58,7 +58,7 @@ def test_the_most_frequent_candidate() -> None:
 
 
 def test_recall_has_an_interval_where_a_class_is_in_several_images(perfect, coloured) -> None:
-    rows, _ = evaluate_patches(perfect, coloured, PatchSettings())
+    rows = evaluate_patches(perfect, coloured, PatchSettings()).measurements
     recalls = [m for m in rows if m.metric == "patch_recall" and m.protocol == "all-classes"]
     assert [m.class_name for m in recalls] == coloured.classnames
     images = [sum(label in coloured.label_map(index) for index in range(10)) for label in range(20)]
@@ -66,10 +66,11 @@ def test_recall_has_an_interval_where_a_class_is_in_several_images(perfect, colo
 
 
 def test_the_confusion_matrix_says_what_was_taken_for_what(perfect, constant, coloured) -> None:
-    _, confusion = evaluate_patches(perfect, coloured, PatchSettings())
-    assert np.array_equal(confusion, np.diag([32] * 20))
-    _, confusion = evaluate_patches(constant, coloured, PatchSettings())
-    assert confusion[:, 0].tolist() == [32] * 20
+    every = [float(label) for label in range(20)]
+    cells = evaluate_patches(perfect, coloured, PatchSettings()).curves["confusion"]
+    assert cells == {"label": every, "predicted": every, "patches": [32.0] * 20}
+    cells = evaluate_patches(constant, coloured, PatchSettings()).curves["confusion"]
+    assert cells == {"label": every, "predicted": [0.0] * 20, "patches": [32.0] * 20}
 
 
 def test_patch_labels_are_the_majority_with_its_share() -> None:

@@ -20,10 +20,10 @@ from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.shards import ShardSet, Skipped
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.training.batches import Drawing, Loading
+from pacl_bench.training.batches import Drawing
 from pacl_bench.training.in_memory import shuffled
 from pacl_bench.training.loop import open_batches, train
-from pacl_bench.training.recipe import RECIPES, TrainConfig
+from pacl_bench.training.recipe import RECIPES, Loading, TrainConfig
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.state import TrainState
 from pacl_bench.training.stream import repeats

@@ -1,0 +1,39 @@
+"""What all commands have in common: options made from declarations, none of them given twice or empty."""
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+from pacl_bench.cli.declared import spread
+from pacl_bench.errors import UsageError
+from pacl_bench.registry import listed
+
+
+class App(typer.Typer):
+    """A Typer whose commands may have parameters as `cli.declared` describes them."""
+
+    def command(self, *given: Any, **named: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """As Typer's; the function itself stays as it is."""
+        register = super().command(*given, **{"cls": Command, **named})
+
+        def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            register(spread(function))
+            return function
+
+        return add
+
+
+class Command(TyperCommand):
+    """A command that refuses what Typer takes in silence: an option that is given twice, or whose value is empty."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        values, _, order = self.make_parser(ctx).parse_args(list(args))
+        for option in (parameter for parameter in order if isinstance(parameter, TyperOption)):
+            value = values.get(option.name or "")
+            if order.count(option) > 1 and not option.multiple:
+                raise UsageError(f"{option.opts[0]} is given twice, and takes one value.")
+            if isinstance(value, str) and not listed(value):
+                raise UsageError(f"{option.opts[0]} {value!r} says nothing: leave it out, or give it a value.")
+        return super().parse_args(ctx, args)
