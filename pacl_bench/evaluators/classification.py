@@ -9,8 +9,8 @@ from pacl_bench.encoders.view import View
 from pacl_bench.evaluators.base import Result
 from pacl_bench.evaluators.settings import ClassificationSettings
 from pacl_bench.image_sets import LabelledImages
-from pacl_bench.metrics.bootstrap import bootstrap_interval
 from pacl_bench.metrics.classification import mean_per_class_recall, recall_per_class, top1
+from pacl_bench.metrics.intervals import ends, jackknife_interval
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.records import Measurement
 
@@ -33,7 +33,7 @@ def _measurements(predicted: torch.Tensor, labels: torch.Tensor, classnames: lis
     # per image: is it right, and which class is it of
     of_class = np.eye(num_classes)[labels.numpy()]
     right = of_class * (predicted == labels).numpy()[:, None]
-    low, high = bootstrap_interval(np.concatenate([right, of_class], axis=1), _summaries)
+    bounds = jackknife_interval(np.concatenate([right, of_class], axis=1), _summaries)
     recall = recall_per_class(predicted, labels, num_classes)
     values = {
         "top1": top1(predicted, labels),
@@ -41,7 +41,7 @@ def _measurements(predicted: torch.Tensor, labels: torch.Tensor, classnames: lis
     }
     return [
         *(
-            Measurement(metric, value, PROTOCOL, len(labels), "", float(low[at]), float(high[at]), 1 / num_classes)
+            Measurement(metric, value, PROTOCOL, len(labels), "", *ends(bounds, at), 1 / num_classes)
             for at, (metric, value) in enumerate(values.items())
         ),
         *(
@@ -61,6 +61,6 @@ def _told_apart(classnames: list[str]) -> list[str]:
 
 
 def _summaries(sums: np.ndarray) -> np.ndarray:
-    """(top-1, mean per-class recall) of each resample."""
+    """(top-1, mean per-class recall) of each set of images."""
     right, of_class = np.split(sums, 2, axis=1)
     return np.stack([right.sum(1) / of_class.sum(1), np.nanmean(right / of_class, axis=1)], axis=1)

@@ -1,8 +1,8 @@
 """Counts the pixels of each class in every image, and turns the counts into IoU and accuracies with their intervals.
 
 Three numbers of each class are enough: how many pixels were found (labelled as the class and predicted as it), how many
-were labelled, and how many were predicted. They are kept for each image apart, since the intervals come from drawing
-images again. The formulas are those of `metrics.segmentation`.
+were labelled, and how many were predicted. They are kept for each image apart, since the intervals come from leaving
+out one image after the other. The formulas are those of `metrics.segmentation`.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Integer
 
-from pacl_bench.metrics.bootstrap import bootstrap_interval
+from pacl_bench.metrics.intervals import ends, jackknife_interval
 from pacl_bench.metrics.segmentation import ClassCounts, tally
 from pacl_bench.records import Measurement
 
@@ -93,11 +93,11 @@ def over_images(iou_counts: IouCounts) -> list[Measurement]:
         counts = np.stack([image[at] for image in iou_counts.counts])
         values = _summaries(counts)[:, : len(METRICS)]
         chances = np.mean([_chances(image[1], int((image[1] > 0).sum())) for image in counts], axis=0)
-        ones = np.ones((len(counts), 1))  # their sum is the number of images of a resample
-        low, high = bootstrap_interval(np.concatenate([values, ones], axis=1), lambda sums: sums[:, :-1] / sums[:, -1:])
+        ones = np.ones((len(counts), 1))  # their sum is the number of images that are not left out
+        bounds = jackknife_interval(np.concatenate([values, ones], axis=1), lambda sums: sums[:, :-1] / sums[:, -1:])
         measured += [
-            Measurement(metric, float(mean), protocol, len(counts), "", *map(float, rest))
-            for metric, mean, *rest in zip(METRICS, values.mean(0), low, high, chances, strict=True)
+            Measurement(metric, float(mean), protocol, len(counts), "", *ends(bounds, place), chance)
+            for place, (metric, mean, chance) in enumerate(zip(METRICS, values.mean(0), chances, strict=True))
         ]
     return measured
 
@@ -111,14 +111,17 @@ def _measured(
         return []
     values = _summaries(total[None])[0]
     images, _, num_classes = counts.shape
-    low, high = bootstrap_interval(
-        counts.reshape(images, -1).astype(float), lambda sums: _summaries(sums.reshape(-1, 3, num_classes))
+    with_class = (counts[:, 1:].sum(1) > 0).sum(0)  # images that show a class, or were said to
+    bounds = jackknife_interval(
+        counts.reshape(images, -1).astype(float),
+        lambda sums: _summaries(sums.reshape(-1, 3, num_classes)),
+        support=np.concatenate([np.full(len(METRICS), images), with_class]),
     )
     chances = _chances(total[1], candidates)
     rows = [(prefix + metric, "", chance) for metric, chance in zip(METRICS, chances, strict=True)]
     rows += [("iou", name, None) for name in classnames]
     return [
-        Measurement(metric, float(values[at]), protocol, images, name, float(low[at]), float(high[at]), chance)
+        Measurement(metric, float(values[at]), protocol, images, name, *ends(bounds, at), chance)
         for at, (metric, name, chance) in enumerate(rows)
         if not np.isnan(values[at])
     ]

@@ -22,7 +22,7 @@ from pacl_bench.errors import RunError
 from pacl_bench.evaluators.base import Result
 from pacl_bench.evaluators.settings import PatchSettings
 from pacl_bench.image_sets import IGNORE_LABEL, SegmentationImages
-from pacl_bench.metrics.bootstrap import bootstrap_interval
+from pacl_bench.metrics.intervals import ends, jackknife_interval
 from pacl_bench.metrics.segmentation import confusion_matrix
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.model.compatibility import patch_similarity
@@ -154,21 +154,19 @@ def _of_protocol(
     classnames: list[str],
 ) -> list[Measurement]:
     """Accuracy, and the recall of each class; intervals over images, of a class that is in more than one."""
-    low, high = bootstrap_interval(np.concatenate([right, patches], axis=1), _accuracy_and_recalls)
-    several = (patches > 0).sum(0) > 1
+    support = np.concatenate([[len(patches)], (patches > 0).sum(0)])  # images with any patch, and with one of the class
+    bounds = jackknife_interval(np.concatenate([right, patches], axis=1), _accuracy_and_recalls, support)
     total = patches.sum(0)
     accuracy = right.sum() / total.sum()
-    interval = float(low[0]), float(high[0])
-    measured = [Measurement("patch_accuracy", accuracy, protocol, int(total.sum()), "", *interval, chance)]
+    measured = [Measurement("patch_accuracy", accuracy, protocol, int(total.sum()), "", *ends(bounds, 0), chance)]
     for label, name in enumerate(classnames):
         if total[label]:
-            interval = (float(low[1 + label]), float(high[1 + label])) if several[label] else (None, None)
-            recall = right[:, label].sum() / total[label]
+            recall, interval = right[:, label].sum() / total[label], ends(bounds, 1 + label)
             measured.append(Measurement("patch_recall", recall, protocol, int(total[label]), name, *interval))
     return measured
 
 
-def _accuracy_and_recalls(sums: Float[np.ndarray, "resample count"]) -> Float[np.ndarray, "resample value"]:
+def _accuracy_and_recalls(sums: Float[np.ndarray, "set count"]) -> Float[np.ndarray, "set value"]:
     right, patches = np.split(sums, 2, axis=1)
     return np.concatenate([right.sum(1, keepdims=True) / patches.sum(1, keepdims=True), right / patches], axis=1)
 

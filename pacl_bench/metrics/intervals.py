@@ -48,6 +48,12 @@ def jackknife_interval(
     return np.where(np.isnan(error), np.nan, bounds)
 
 
+def ends(bounds: Float[np.ndarray, "bound value"], at: int) -> tuple[float, float] | tuple[None, None]:
+    """The interval of one of the values, as a record holds it: (None, None) where there is none."""
+    low, high = map(float, bounds[:, at])
+    return (None, None) if np.isnan(low) else (low, high)
+
+
 def _standard_error(
     per_image: Float[np.ndarray, "image count"], total: Float[np.ndarray, " count"], statistic: Statistic
 ) -> Float[np.ndarray, "*value"]:

@@ -16,9 +16,9 @@ HOW_TO_READ = """\
 A cell reads `value [low, high]`. Accuracies and mIoU are in percent, AUROC is between 0 and 1, and – is a gap: not
 measured, not printed, or without meaning for the row.
 
-- **Brackets** hold a 95 % interval over the images of the test set: a bootstrap that resamples images (patches and
-  pixels of one image are not independent), for AUROC a jackknife that leaves out groups of images. It says nothing of
-  what another training seed would give; each seed is a row of its own.
+- **Brackets** hold a 95 % interval over the images of the test set: a jackknife that leaves out one image after the
+  other (patches and pixels of one image are not independent), for AUROC groups of images. It says nothing of what
+  another training seed would give; each seed is a row of its own.
 - **Chance** is what guessing scores on the same images: every candidate class equally likely for each patch, pixel or
   image; 0.5 for AUROC. It stands in the head of a column, or in each cell where it differs. **Majority class** is what
   always answering the candidate class scores that is most frequent in the set.

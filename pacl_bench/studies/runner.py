@@ -178,7 +178,7 @@ def _config(evaluator: str, model: VisionEncoder | AlignedModel, dataset: Any, s
         "settings": _settings_config(settings, dataset),
         "model": model.describe(),
         "dataset": describe_dataset(dataset),
-        "seed": 0,  # of the bootstrap; nothing else is drawn
+        "seed": 0,  # nothing is drawn; records made while intervals came from a bootstrap hold its seed
     }
 
 

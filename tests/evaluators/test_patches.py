@@ -23,7 +23,8 @@ def test_a_perfect_model_scores_one(perfect, coloured) -> None:
     assert tuple(found) == PROTOCOLS
     several = sum(len(np.unique(coloured.label_map(index))) > 1 for index in range(10))
     for protocol, measurement in found.items():
-        assert (measurement.value, measurement.ci_low, measurement.ci_high) == (1.0, 1.0, 1.0)
+        assert (measurement.value, measurement.ci_high) == (1.0, 1.0)
+        assert 0.5 < (measurement.ci_low or 0) < 1  # no image was missed, which few images can only say so well
         assert measurement.n == 64 * (several if "2+" in protocol else 10)
 
 
