@@ -21,6 +21,7 @@ from pacl_bench.cli.options import (
 )
 from pacl_bench.cli.output import print_records, print_rows
 
+HeadKind = Annotated[str, typer.Option("--head", help="Kind of head: residual (the paper's) or linear.")]
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Processes that read shards; default one less than there are cores.")
 ]
@@ -73,6 +74,7 @@ def train(
     same_text_is_negative: Annotated[
         bool | None, typer.Option(help="Count equal texts in a batch as negatives.")
     ] = None,
+    head: HeadKind = "residual",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     workers: Workers = None,
     max_skipped: MaxSkipped = 0.1,
@@ -94,7 +96,7 @@ def train(
     from pacl_bench.training.recipe import TrainConfig, make_recipe
 
     out = out or Path("heads", default_name(encoder))
-    config = TrainConfig(encoder, text, "+".join(listed_pairs(pairs)), make_recipe(recipe, changes), seed)
+    config = TrainConfig(encoder, text, "+".join(listed_pairs(pairs)), make_recipe(recipe, changes), seed, head)
     card = run(config, out, resume, torch_device(device), loading=Loading(workers, max_skipped))
     row = {
         "head": str(out), "steps": card.step, "temperature": round(card.temperature, 4),
@@ -115,6 +117,7 @@ def ablate(
     recipe: Annotated[str, typer.Option(help="paper or small.")] = "paper",
     steps: Annotated[int | None, typer.Option(min=0, help="Training steps a cell, instead of the recipe's.")] = None,
     dataset: Annotated[str, typer.Option(help="Segmentation set each head is measured on.")] = "voc20",
+    head: HeadKind = "residual",
     out: Annotated[Path, typer.Option(help="Folder that holds a folder for each head.")] = Path("heads"),
     seed: Annotated[int, typer.Option(min=0)] = 0,
     workers: Workers = None,
@@ -133,6 +136,8 @@ def ablate(
     from pacl_bench.training.batches import Loading
     from pacl_bench.training.recipe import make_recipe
 
-    grid = Grid(listed(encoders), listed_pairs(pairs), text, make_recipe(recipe, {"steps": steps}), dataset, seed)
+    base = make_recipe(recipe, {})
+    changed = make_recipe(recipe, {"steps": steps})
+    grid = Grid(listed(encoders), listed_pairs(pairs), text, changed, dataset, seed, head, base)
     records = ablate(grid, out, results_root(), rerun, torch_device(device), Loading(workers, max_skipped))
     print_records(records, as_json)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pacl_bench.errors import UsageError
+from pacl_bench.model.head_files import RESIDUAL
 from pacl_bench.registry import lookup
 
 
@@ -66,6 +67,7 @@ class TrainConfig:
     pairs: str
     recipe: Recipe
     seed: int = 0
+    head: str = RESIDUAL  # its kind, one of HEADS in model/embedder.py
 
 
 def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:
