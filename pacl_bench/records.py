@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from pacl_bench.files import safe_name, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1
+SCHEMA = 1  # of what is written; older ones are read, newer ones refused
+FOLDER = "records"  # below that of --results
 COLUMNS = [
     "study", "model", "dataset", "variant", "protocol", "metric", "class_name", "value", "ci_low", "ci_high", "chance",
     "n", "seed", "encoder", "text", "head", "device", "seconds", "tokens_per_image", "ms_per_image", "tokens_from",
@@ -79,28 +80,41 @@ def write(folder: Path, record: Record) -> Path:
 
 
 def read(file: Path) -> Record:
-    """The record in a file; a UsageError names a file that is none."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content.pop("schema") != SCHEMA:
-            raise UsageError(f"{file} was written by another version of pacl-bench; move it away and measure again.")
-        key = Key(**content.pop("key"))
-        return Record(key, [Measurement(**row) for row in content.pop("measurements")], **content)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{file} is not a record ({error}); move it away or mend it.") from None
+    """The record in a file; a UsageError names a file that is none, or that a newer version wrote."""
+    from pacl_bench.schema import RecordShape  # pydantic takes longer to import than all else here
+    from pacl_bench.strict_json import read_checked
+
+    content = read_checked(file, RecordShape, SCHEMA, "a record")
+    key = Key(**content.pop("key"))
+    return Record(key, [Measurement(**row) for row in content.pop("measurements")], **content)
 
 
 def read_all(folder: Path) -> Iterator[Record]:
-    """Every record below a folder, in the order of their paths."""
+    """Every record below a folder, in the order of their paths; other JSON files are left out."""
     return map(read, _files(folder))
 
 
 def load(folder: Path | str) -> "pd.DataFrame":
-    """Every number of every record below a folder, tidy: one row a number, columns COLUMNS."""
-    import pandas as pd
+    """Every number of every record below a folder, tidy: one row a number, columns COLUMNS.
 
-    rows = [row for file in _files(Path(folder)) for row in tidy_rows(read(file), str(file.relative_to(folder)))]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    Other JSON files, such as a cache's or the card of a head, are left out.
+
+    Raises:
+        UsageError: the folder holds no record, or a damaged one.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder. Commands write records below their --results, in {FOLDER}/.")
+    files = _files(folder)
+    if not files:
+        other = next((f"; {file.relative_to(folder)} is not a record" for file in _json_files(folder)), "")
+        raise UsageError(f"{folder} holds no records{other}. Commands write them below their --results, in {FOLDER}/.")
+    return _table(files, folder)
+
+
+def load_table(folder: Path) -> "pd.DataFrame":
+    """As `load`, but where there is no record the table is empty."""
+    return _table(_files(folder), folder)
 
 
 def tidy_rows(record: Record, file: str = "") -> list[dict[str, Any]]:
@@ -124,5 +138,28 @@ def block_name(encoder: str, block: int) -> str:
     return f"{encoder} block {block}"
 
 
+def _table(files: list[Path], folder: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    rows = [row for file in files for row in tidy_rows(read(file), str(file.relative_to(folder)))]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
 def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*.json") if not file.name.startswith("."))
+    return [file for file in _json_files(folder) if _is_ours(file, folder)]
+
+
+def _json_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*.json") if file.is_file() and not file.name.startswith("."))
+
+
+def _is_ours(file: Path, folder: Path) -> bool:
+    """Whether a file is a record, be it a damaged one: it lies below records/, or has most keys of a record."""
+    if FOLDER in (folder.name, *file.relative_to(folder).parts[:-1]):
+        return True
+    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return '"schema"' in text and '"key"' in text  # the first two: it was cut short
+    return isinstance(content, dict) and len(content.keys() & {entry.name for entry in fields(Record)}) > 2

@@ -1,6 +1,7 @@
 """Records: whole or not there, read back tidy, NaN refused, damage named."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,8 @@ def record(**changes) -> Record:
             "settings": {"purity": 0.8},
             "model": {
                 "encoder": {"name": "clip-b16", "sha256": "ab"},
-                "text": {"name": "clip-b16"},
-                "head": {"sha256": "cd", "train": {"seed": 3}},
+                "text": {"name": "clip-b16", "sha256": "ef"},
+                "head": {"sha256": "cd", "patch_scale": 10.0, "step": 4, "train": {"pairs": "cc3m", "seed": 3}},
             },
         },
         "provenance": {"device": "cpu", "seconds": 1.5, "commit": "abc", "created": "2026-11-23T00:00:00+00:00"},
@@ -56,8 +57,45 @@ def test_tidy_rows(tmp_path: Path) -> None:
     assert table.iloc[1].class_name == "cat"
 
 
-def test_an_empty_folder_is_an_empty_table(tmp_path: Path) -> None:
-    assert records.load(tmp_path / "nothing").empty
+def test_nothing_to_load_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nothing: no such folder"):
+        records.load(tmp_path / "nothing")
+    with pytest.raises(UsageError, match="holds no records"):
+        records.load(str(tmp_path))
+
+
+def test_what_is_no_record_is_left_out(tmp_path: Path) -> None:
+    """As in a quickstart's own folder: caches and cards of heads are JSON too."""
+    records.write(tmp_path / "results" / "records", record())
+    for name, content in (
+        ("cache/tokens/ab/index.json", "[[1, 2], [3, 4]]"),
+        ("cache/tokens/ab/about.json", '{"encoder": "clip-b16", "dataset": "voc20"}'),
+        ("heads/h/head.json", '{"schema": 1, "name": "h", "provenance": {}}'),
+        ("cache/torn.json", '{"encoder": '),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    (tmp_path / "results" / "records" / "patches" / "x.json").mkdir()  # a model may be called so
+    assert len(records.load(tmp_path)) == len(records.load(tmp_path / "results")) == 2
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null", "[" * 100_000])
+def test_what_lies_where_records_do_is_damaged(tmp_path: Path, content: str) -> None:
+    file = records.write(tmp_path / "records", record()).with_name("broken.json")
+    file.write_text(content)
+    for folder in (tmp_path, tmp_path / "records"):
+        with pytest.raises(UsageError, match=r"broken\.json is not a record"):
+            records.load(folder)
+
+
+def test_a_record_elsewhere_is_known_by_its_keys(tmp_path: Path) -> None:
+    file = records.write(tmp_path / "mine", record())
+    whole = file.read_text()
+    assert len(records.load(tmp_path)) == 2
+    for damaged in (whole[:40], whole[:-10], whole.replace('"measurements"', '"measurement"')):
+        file.write_text(damaged)
+        with pytest.raises(UsageError, match=r"voc20\.default\.json is not a record"):
+            records.load(tmp_path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -80,9 +118,64 @@ def test_damage_is_named(tmp_path: Path, content: str) -> None:
 
 def test_another_schema_is_named(tmp_path: Path) -> None:
     file = records.write(tmp_path, record())
-    file.write_text(json.dumps({**json.loads(file.read_text()), "schema": 99}))
-    with pytest.raises(UsageError, match="another version"):
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps({**whole, "schema": 3}))
+    newer = r"was written by a newer pacl-bench \(schema 3, this one reads up to 1\): update\.$"
+    with pytest.raises(UsageError, match=newer):
         records.read(file)
+    for none in ("1", None, 0, True):
+        file.write_text(json.dumps({**whole, "schema": none}))
+        with pytest.raises(UsageError, match="it has no schema number"):
+            records.read(file)
+
+
+@pytest.mark.parametrize(
+    ("whole", "damaged", "line"),
+    [
+        ('"value": 0.75', '"value": "0.75"', "measurements.0.value: Input should be a valid number"),
+        ('"value": 0.75', '"value": NaN', "measurements.0.value: Input should be a finite number"),
+        ('"value": 0.75', '"value": 1e999', "measurements.0.value: Input should be a finite number"),
+        ('"value": 0.75', '"value": 1' + 400 * "0", "a number of 401 digits"),
+        ('"purity": 0.8', '"purity": NaN', "config.settings.purity"),
+        ('"n": 400', '"n": true', "measurements.0.n: Input should be a valid integer"),
+        ('"n": 400', '"n": 400, "n": 4', "the key 'n' stands there twice"),
+        ('"ci_low": 0.7', '"ci_low": null', "an interval has two ends"),
+        ('"patch_scale": 10.0', '"scale": 10.0', "config.model.head.patch_scale: Field required"),
+        ('"device": "cpu"', '"device": {}', "provenance.device: Input should be a valid string"),
+        ('"sha256": "ab"', '"sha256": "\\ud800"', "surrogates not allowed"),
+        ('"curves": {}', '"curves": {"roc": {"fpr": [0]}}', "the curve 'roc' has no points of 'tpr'"),
+        ('"curves": {}', '"curves": {"x": {"a": [0], "b": []}}', "axes of the curve 'x' have different numbers"),
+        ('"seed": 3', '"seed": ' + '[' * 900 + ']' * 900, "config.model.head.train.seed"),
+        ('"seed": 3', '"seed": 3, "x": ' + '[' * 900 + ']' * 900, "config.model.head.train"),
+        ('"config"', '"configuration"', "config: Field required"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_within_is_told_in_one_line(tmp_path: Path, whole: str, damaged: str, line: str) -> None:
+    file = records.write(tmp_path, record())
+    assert whole in file.read_text()
+    file.write_text(file.read_text().replace(whole, damaged, 1))
+    with pytest.raises(UsageError, match=re.escape(line)) as told:
+        records.read(file)
+    assert str(told.value).startswith(f"{file} is not a record (")
+    assert "\n" not in str(told.value)
+
+
+def test_a_byte_order_mark_and_accents_are_read(tmp_path: Path) -> None:
+    file = records.write(tmp_path, record(key=Key("café", "模型 🦓", "voc20")))
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert records.read(file).key.model == "模型 🦓"
+    file.write_bytes(file.read_bytes().decode().encode("utf-16"))
+    with pytest.raises(UsageError, match="is not a record"):
+        records.read(file)
+    with pytest.raises(UsageError, match="is not a record"):
+        records.read(file.parent)
+
+
+def test_every_committed_record_is_read() -> None:
+    results = Path(__file__).parents[1] / "results"
+    if not results.is_dir():
+        pytest.skip("results/ is in the repository alone")
+    assert len(list(records.read_all(results))) > 200
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ PAIRS = (
     "Training pairs, comma-separated: names, csv files (filepath, caption), shards (/data/{00..99}.tar, a folder); "
     "each may have a weight: cc3m:0.2,cc12m:0.8."
 )
+HeadKind = Annotated[str, typer.Option("--head", help="Kind of head: residual (the paper's) or linear.")]
 
 
 def quickstart(
@@ -56,6 +57,7 @@ def train(
     ] = "small",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     changes: Annotated[dict[str, Any], Changes(Recipe)],
+    head: HeadKind = "residual",
     seed: Seed = 0,
     loading: Loading,
     device: Device = "auto",
@@ -65,7 +67,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a PACL head on image-caption pairs; both encoders stay frozen."""
-    config = TrainConfig(encoder, text, "+".join(listed_pairs(pairs)), make_recipe(recipe, changes), seed)
+    config = TrainConfig(encoder, text, "+".join(listed_pairs(pairs)), make_recipe(recipe, changes), seed, head)
     from pacl_bench.model.head_files import default_name
     from pacl_bench.training.loop import train as run
 
@@ -91,6 +93,7 @@ def ablate(
     recipe: Annotated[str, typer.Option(help="paper or small.")] = "paper",
     steps: Steps = None,
     dataset: Annotated[str, typer.Option(help="Segmentation set each head is measured on.")] = "voc20",
+    head: HeadKind = "residual",
     out: Annotated[Path, typer.Option(help="Folder that holds a folder for each head.")] = Path("heads"),
     seed: Seed = 0,
     loading: Loading,
@@ -101,6 +104,7 @@ def ablate(
     from pacl_bench.paths import results_root
     from pacl_bench.studies.ablate import Grid, ablate
 
-    grid = Grid(listed(encoders or ""), listed_pairs(pairs), text or "", made, dataset, seed)
+    base = make_recipe(recipe, {})
+    grid = Grid(listed(encoders or ""), listed_pairs(pairs), text or "", made, dataset, seed, head, base)
     records = ablate(grid, out, results_root(), running.rerun, torch_device(running.device), loading)
     print_records(records, running.as_json)

@@ -45,6 +45,11 @@ def declaration(name: str) -> Declaration:
     raise UsageError(unknown_name(name, entries, "data set"))
 
 
+def is_declared(name: str) -> bool:
+    """Whether a set is known by its name: declared or built in, here or by an installed package. Folders are not."""
+    return name in declarations() or any(name in names for names in BUILT_IN.values())
+
+
 def load(name: str) -> Any:
     """The set itself: SegmentationImages, LabelledImages, or a list of pairs, by its kind."""
     return {"segmentation": load_segmentation, "classification": load_classification, "pairs": load_pairs}[

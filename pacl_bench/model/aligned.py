@@ -5,16 +5,16 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from pacl_bench.caching.texts import cached_texts
+from pacl_bench.configs import defaults_of, differences
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder, frozen, state_sha256
 from pacl_bench.encoders.spec import with_alias
 from pacl_bench.errors import UsageError
 from pacl_bench.model.compatibility import compatibility
-from pacl_bench.model.embedder import VisionEmbedder
 from pacl_bench.model.head_files import FrozenPart, HeadCard, load_embedder, read_card
 
 
@@ -25,7 +25,7 @@ class AlignedModel:
     name: str
     vision: VisionEncoder
     text: TextEncoder
-    head: VisionEmbedder | None = None
+    head: nn.Module | None = None
     patch_scale: float = 1.0
     card: HeadCard | None = None  # of the head, where it was read from a folder
 
@@ -66,8 +66,8 @@ class AlignedModel:
     def _describe_head(self) -> dict[str, object] | None:
         if self.head is None:
             return None
-        trained = {"step": self.card.step, "train": self.card.train} if self.card else {}
-        return {"sha256": state_sha256(self.head), "patch_scale": self.patch_scale, **trained}
+        own = {"sha256": state_sha256(self.head), "patch_scale": self.patch_scale}
+        return {**(self.card.describe() if self.card else {}), **own}
 
 
 def load_before(encoder: VisionEncoder) -> AlignedModel:
@@ -77,23 +77,26 @@ def load_before(encoder: VisionEncoder) -> AlignedModel:
     return AlignedModel(encoder.name, encoder, load_text_encoder(with_alias(encoder.name, encoder.spec)))
 
 
-def load_aligned(folder: Path, vision: VisionEncoder | None = None) -> AlignedModel:
+def load_aligned(
+    folder: Path | str, encoder: VisionEncoder | None = None, text: TextEncoder | None = None
+) -> AlignedModel:
     """The model of a trained head with the frozen encoders it was trained on.
 
     Args:
-        vision: the head's vision encoder, where it is loaded already.
+        folder: of the head. encoder, text: those of the head, where they are loaded already.
 
     Raises:
-        UsageError: also where an encoder's weights are not those the head was trained on.
+        UsageError: also where an encoder's weights or settings are not those the head was trained on, or the head's
+            weights are not those its card was written for.
     """
+    folder = Path(folder)
     card = read_card(folder)
-    vision = vision or load_encoder(card.encoder.loadable)
-    text = load_text_encoder(card.text.loadable)
-    _verify(folder, card.encoder, vision)
+    encoder = encoder or load_encoder(card.encoder.loadable)
+    text = text or load_text_encoder(card.text.loadable)
+    _verify(folder, card.encoder, encoder)
     _verify(folder, card.text, text)
-    head = load_embedder(folder, card)
-    frozen(head)
-    return AlignedModel(card.name, vision, text, head, card.patch_scale, card)
+    head = frozen(load_embedder(folder, card))
+    return AlignedModel(card.name, encoder, text, head, card.patch_scale, card)
 
 
 def _verify(folder: Path, expected: FrozenPart, loaded: VisionEncoder | TextEncoder) -> None:
@@ -102,10 +105,10 @@ def _verify(folder: Path, expected: FrozenPart, loaded: VisionEncoder | TextEnco
             f"{folder} was trained on other weights of {expected.name} (sha256 {expected.sha256[:12]}, "
             f"found {loaded.fingerprint[:12]}). Give the file it was trained on."
         )
-    for setting in {**expected.settings, **loaded.settings}:
-        then, now = expected.settings.get(setting, "default"), loaded.settings.get(setting, "default")
-        if then != now:
-            raise UsageError(
-                f"{folder} was trained on {expected.name} with {setting}={then}, not {now}. "
-                "Name the encoder as it was then."
-            )
+    differing = differences(expected.settings, loaded.settings, defaults_of(type(loaded)))
+    if differing:
+        setting, (then, now) = next(iter(differing.items()))
+        raise UsageError(
+            f"{folder} was trained on {expected.name} with {setting}={then}, not {now}. "
+            "Name the encoder as it was then."
+        )

@@ -1,19 +1,20 @@
 """A trained head on disk: a folder with the weights (safetensors) and a JSON that is readable without torch."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pacl_bench.configs import without_defaults
 from pacl_bench.encoders.spec import parse_spec, with_alias
 from pacl_bench.errors import UsageError
 from pacl_bench.files import safe_name, write_bytes, write_json
 
 if TYPE_CHECKING:
-    from pacl_bench.model.embedder import VisionEmbedder
+    from torch import Tensor, nn
 
-SCHEMA = 1
+SCHEMA = 1  # of what is written; older ones are read, newer ones refused
 WEIGHTS, CARD = "head.safetensors", "head.json"
+RESIDUAL = "residual"  # the kind that cards, records and checkpoints leave out, as they did before there were others
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class FrozenPart:
     def loadable(self) -> str:
         """The text that loads the encoder under its name again."""
         return with_alias(self.name, self.spec)
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the encoder."""
+        return {"name": self.name, "sha256": self.sha256, **self.settings}
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,20 @@ class HeadCard:
     sha256: str  # of the weights
     train: dict[str, Any]  # the complete training configuration
     provenance: dict[str, Any]
+    kind: str = RESIDUAL  # of HEADS in model/embedder.py
+
+    def content(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return without_defaults(asdict(self), {"kind": RESIDUAL})
+
+    def describe_model(self) -> dict[str, Any]:
+        """What a record says of the head with its encoders: as AlignedModel.describe, without loading them."""
+        return {"encoder": self.encoder.describe(), "text": self.text.describe(), "head": self.describe()}
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the head."""
+        head = {"sha256": self.sha256, "patch_scale": self.patch_scale, "step": self.step, "train": self.train}
+        return head | ({} if self.kind == RESIDUAL else {"kind": self.kind})
 
 
 def default_name(encoder: str) -> str:
@@ -53,13 +72,13 @@ def default_name(encoder: str) -> str:
     return safe_name(f"pacl-{parse_spec(encoder).name}").replace(",", "-")  # a comma would divide --heads
 
 
-def save_head(folder: Path, embedder: "VisionEmbedder", card: HeadCard) -> None:
+def save_head(folder: Path, embedder: "nn.Module", card: HeadCard) -> None:
     """Writes the weights, then the card: a folder with a card is complete."""
     from safetensors.torch import save
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in embedder.state_dict().items()}
     write_bytes(folder / WEIGHTS, save(weights))
-    write_json(folder / CARD, {"schema": SCHEMA, **asdict(card)})
+    write_json(folder / CARD, {"schema": SCHEMA, **card.content()})
 
 
 def read_card(folder: Path) -> HeadCard:
@@ -67,25 +86,47 @@ def read_card(folder: Path) -> HeadCard:
     file = folder / CARD
     if not file.is_file():
         raise UsageError(f"{folder} holds no head ({CARD} not found). Make one with `pacl-bench train --out {folder}`.")
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-        if card.pop("schema") != SCHEMA:
-            raise UsageError(f"{file} was written by another version of pacl-bench. Train the head again.")
-        encoder, text = FrozenPart(**card.pop("encoder")), FrozenPart(**card.pop("text"))
-        # a folder may be renamed, and its head with it
-        return HeadCard(**{**card, "name": folder.resolve().name}, encoder=encoder, text=text)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{file} is not a head's card ({error}).") from None
+    from pacl_bench.schema import CardShape
+    from pacl_bench.strict_json import read_checked
+
+    card = read_checked(file, CardShape, SCHEMA, "a head's card")
+    encoder, text = FrozenPart(**card.pop("encoder")), FrozenPart(**card.pop("text"))
+    # a folder may be renamed, and its head with it
+    return HeadCard(**{**card, "name": folder.resolve().name}, encoder=encoder, text=text)
 
 
-def load_embedder(folder: Path, card: HeadCard) -> "VisionEmbedder":
-    """The weights of the head in `folder`."""
+def load_embedder(folder: Path, card: HeadCard) -> "nn.Module":
+    """The head in `folder`; a UsageError where its weights are not those its card was written for."""
+    from pacl_bench.encoders.base import state_sha256
     from pacl_bench.encoders.weights_files import load_strictly, read_state_dict
-    from pacl_bench.model.embedder import VisionEmbedder
+    from pacl_bench.model.embedder import make_head
 
     file = folder / WEIGHTS
     if not file.is_file():
         raise UsageError(f"{file} not found beside {CARD}.")
-    embedder = VisionEmbedder(card.width, card.dim)
-    load_strictly(embedder, read_state_dict(file), file)
+    weights = read_state_dict(file)
+    _require_usable(weights, file)
+    embedder = make_head(card.kind, card.width, card.dim)
+    load_strictly(embedder, weights, file)
+    found = state_sha256(embedder)
+    if found != card.sha256:
+        raise UsageError(
+            f"{file} holds other weights than its {CARD} was written for (sha256 {found[:12]}, the card says "
+            f"{card.sha256[:12]}). Copy both from one head, or train it again."
+        )
     return embedder
+
+
+def _require_usable(weights: "dict[str, Tensor]", file: Path) -> None:
+    """Numbers, all of them finite; of double precision only what single precision holds is used."""
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point():
+            raise UsageError(
+                f"{file}: {name} is {str(tensor.dtype).removeprefix('torch.')}; a head has float32 weights."
+            )
+        if not bool(tensor.isfinite().all()):
+            raise UsageError(f"{file}: {name} holds NaN or infinite weights. Train the head again.")
+    if any(tensor.element_size() > 4 for tensor in weights.values()):
+        from pacl_bench.progress import note
+
+        note(f"{file} is in double precision; it is used in single precision, as it was trained")

@@ -65,7 +65,7 @@ def write_report(results: Path) -> Path:
     made = sections(records)
     curves, layers = roc_panels(records), layers_panels(records)
     bars, confusions = bar_panels(records), confusion_panels(records)
-    write_text(results / "tidy.csv", store.load(folder).to_csv(index=False))
+    write_text(results / "tidy.csv", store.load_table(folder).to_csv(index=False))
     report = results / "report"
     for name, section in made.items():
         write_text(report / f"{name}.csv", flat(section.table).to_csv(index=False))

@@ -1,19 +1,28 @@
 """A grid of encoders x training sets: a head is trained and measured in each cell (PACL, Table 3)."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import product
 from pathlib import Path
+from typing import Any
 
+from pacl_bench.configs import defaults_of, without_defaults
 from pacl_bench.data.pair_names import split_sum
 from pacl_bench.data.pairs import load_pairs, short_name
-from pacl_bench.encoders import load_encoder
+from pacl_bench.data.segmentation import load_segmentation
+from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.errors import UsageError
-from pacl_bench.model.head_files import CARD, default_name, read_card
-from pacl_bench.records import Record
+from pacl_bench.model.head_files import CARD, RESIDUAL, default_name, read_card
+from pacl_bench.progress import note
+from pacl_bench.records import Key, Record
+from pacl_bench.registry import text_hash
 from pacl_bench.studies.runner import Rerun, run_study
 from pacl_bench.studies.study import Study
+from pacl_bench.training.identity import Identity, changed, encoder_identity, head_identity, run_identity
 from pacl_bench.training.loop import pairs_fingerprint, train
 from pacl_bench.training.recipe import Loading, Recipe, TrainConfig
-from pacl_bench.training.state import RESUME_STATE
+from pacl_bench.training.state import RESUME_STATE, saved_identity
 
 TEXT_OF_THE_TEXTLESS = "clip-b16"  # what the paper pairs DINO with
 
@@ -28,14 +37,18 @@ class Grid:
     recipe: Recipe
     dataset: str = "voc20"
     seed: int = 0
+    head: str = RESIDUAL
+    base: Recipe | None = None  # names of heads tell what differs from it; None: nothing does
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the check before training learnt; nothing is loaded a second time to learn it again."""
+class Cell:
+    """A head to train."""
 
-    fingerprints: dict[str, str]  # of each training set
-    texts: dict[str, str]  # the text encoder of each encoder
+    config: TrainConfig
+    name: str
+    earlier_name: str  # what earlier versions called it: changes of the recipe were not told
+    identity: Identity  # what decides its weights
 
 
 def ablate(
@@ -54,60 +67,105 @@ def ablate(
     Raises:
         UsageError: before any training, where an encoder or a training set cannot be had.
     """
-    found = _require_everything(grid) if rerun != "never" else None
-    records = []
-    for pairs in grid.pairs:
-        for encoder in grid.encoders:
-            folder = heads / head_name(encoder, pairs, grid)
-            if found is not None:
-                _train_cell(folder, encoder, pairs, grid, found, device, loading)
-            if (folder / CARD).is_file():
-                study = Study("ablate", "segment", heads=[str(folder)], datasets=[grid.dataset])
-                records += run_study(study, results, rerun, device)
-    return records
+    folders = _trained_before(grid, heads) if rerun == "never" else _train(grid, heads, device, loading)
+    found: dict[Key, Record] = {}
+    for folder in folders:
+        study = Study("ablate", "segment", heads=[str(folder)], datasets=[grid.dataset])
+        found |= {record.key: record for record in run_study(study, results, rerun, device)}
+    return list(found.values())
 
 
 def head_name(encoder: str, pairs: str, grid: Grid) -> str:
-    """What a cell's head is called: pacl-clip-b16.cc12m+yfcc15m, with the seed where it is not 0."""
+    """What a cell's head is called: pacl-clip-b16.cc12m+yfcc15m, then what differs from the grid's base.
+
+    Such as .steps=3, .temperature=0.1, .head=linear, and .seed1 where the seed is not 0.
+    """
+    changes = "".join(f".{name}={value}" for name, value in _changes(grid).items())
+    return f"{_plain_name(encoder, pairs, grid)}{changes}"
+
+
+def _plain_name(encoder: str, pairs: str, grid: Grid) -> str:
     sets = "+".join(short_name(name) for name in split_sum(pairs))
     seed = f".seed{grid.seed}" if grid.seed else ""
     return f"{default_name(encoder)}.{sets}{seed}"
 
 
-def _require_everything(grid: Grid) -> Found:
-    names = [head_name(encoder, pairs, grid) for pairs in grid.pairs for encoder in grid.encoders]
-    if not names:
+def _changes(grid: Grid) -> dict[str, str]:
+    """What differs from the base. What is None is not told: epochs are where steps are given."""
+    base = grid.base or grid.recipe
+    recipe = {entry.name: getattr(grid.recipe, entry.name) for entry in fields(grid.recipe)}
+    changes = {name: value for name, value in recipe.items() if value not in (None, getattr(base, name))}
+    return {name: _as_named(value) for name, value in changes.items()} | without_defaults(
+        {"head": grid.head}, {"head": RESIDUAL}
+    )
+
+
+def _as_named(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "+".join(map(_as_named, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _trained_before(grid: Grid, heads: Path) -> list[Path]:
+    """The heads there are of the grid, without looking at what they were trained on: it need not be there."""
+    names = [head_name(encoder, pairs, grid) for pairs, encoder in product(grid.pairs, grid.encoders)]
+    found = [folder for name in names for folder in [heads / name, *sorted(heads.glob(f"{name}-????????"))]]
+    return [folder for folder in dict.fromkeys(found) if (folder / CARD).is_file()]
+
+
+def _train(grid: Grid, heads: Path, device: str, loading: Loading | None) -> Iterator[Path]:
+    """The folder of each cell's head, one trained after the other."""
+    for cell in _cells(grid):
+        folder = _folder(heads, cell)
+        if not (folder / CARD).is_file():
+            train(cell.config, folder, resume=(folder / RESUME_STATE).is_file(), device=device, loading=loading)
+        yield folder
+
+
+def _cells(grid: Grid) -> list[Cell]:
+    """What is to be trained; all that is needed for it was found, and nothing need be loaded again to know it."""
+    if not grid.encoders or not grid.pairs:
         raise UsageError("Nothing to train: give --encoders and --pairs.")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UsageError(
-            f"Two cells of the grid are called {twice!r}. Rename a csv file or a folder of shards, or give the encoder "
-            "an ALIAS=."
-        )
     fingerprints = {pairs: pairs_fingerprint(load_pairs(pairs)) for pairs in grid.pairs}
-    own_texts = {encoder: _own_text(encoder) for encoder in grid.encoders}  # loads each: it is there
-    return Found(fingerprints, {encoder: grid.text or own for encoder, own in own_texts.items()})
+    load_segmentation(grid.dataset)
+    visions, text_of = {}, {}
+    for encoder in grid.encoders:
+        vision = load_encoder(encoder)
+        visions[encoder] = encoder_identity(vision)
+        text_of[encoder] = grid.text or (encoder if vision.projection_dim is not None else TEXT_OF_THE_TEXTLESS)
+    texts = {text: encoder_identity(load_text_encoder(text)) for text in dict.fromkeys(text_of.values())}
+    cells = []
+    for pairs, encoder in product(grid.pairs, grid.encoders):
+        text = text_of[encoder]
+        config = TrainConfig(encoder, text, pairs, grid.recipe, grid.seed, grid.head)
+        identity = run_identity(config, visions[encoder], texts[text], fingerprints[pairs])
+        cells.append(Cell(config, head_name(encoder, pairs, grid), _plain_name(encoder, pairs, grid), identity))
+    return cells
 
 
-def _own_text(encoder: str) -> str:
-    return encoder if load_encoder(encoder).projection_dim is not None else TEXT_OF_THE_TEXTLESS
+def _folder(heads: Path, cell: Cell) -> Path:
+    """Where the cell's head lies or goes: where another head has its name, eight digits of what it is stand behind it.
+
+    Two training sets a/p.csv and b/p.csv are both called p.
+    """
+    recipe = cell.config.recipe
+    told = json.dumps(without_defaults(cell.identity, defaults_of(type(recipe))), sort_keys=True)
+    plain, own = heads / cell.name, heads / f"{cell.name}-{text_hash([told])[:8]}"
+    for folder in (heads / cell.earlier_name, plain, own):
+        held = _identity_in(folder)
+        if held is not None and not changed(held, cell.identity, recipe):
+            return folder
+    held = _identity_in(plain)
+    if held is None:
+        return plain
+    if _identity_in(own) is not None:
+        raise UsageError(f"{own} holds another head. Choose another --out.")
+    note(f"{plain} was trained with another {', '.join(changed(held, cell.identity, recipe))}; this head goes to {own}")
+    return own
 
 
-def _train_cell(
-    folder: Path, encoder: str, pairs: str, grid: Grid, found: Found, device: str, loading: Loading | None
-) -> None:
-    config = TrainConfig(encoder, found.texts[encoder], pairs, grid.recipe, grid.seed)
+def _identity_in(folder: Path) -> Identity | None:
+    """Of the head or the stopped run in a folder; None where there is neither."""
     if (folder / CARD).is_file():
-        _require_same(folder, config, found.fingerprints[pairs])
-        return
-    train(config, folder, resume=(folder / RESUME_STATE).is_file(), device=device, loading=loading)
-
-
-def _require_same(folder: Path, config: TrainConfig, fingerprint: str) -> None:
-    """A finished head is used again only if it was trained as this grid says."""
-    card = read_card(folder)
-    wanted = {**config.recipe.describe(), "seed": config.seed, "pairs_fingerprint": fingerprint}
-    changed = [name for name, value in wanted.items() if card.train.get(name) != value]
-    changed += ["encoder"] * (card.encoder.loadable != config.encoder) + ["text"] * (card.text.loadable != config.text)
-    if changed:
-        raise UsageError(f"{folder} was trained with another {', '.join(changed)}. Choose another --out.")
+        return head_identity(read_card(folder))
+    return saved_identity(folder / RESUME_STATE) if (folder / RESUME_STATE).is_file() else None

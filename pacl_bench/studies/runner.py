@@ -1,38 +1,44 @@
 """From a study to records: its cells, what is recorded already, one evaluator call for each that is not."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pacl_bench import records
+from pacl_bench.configs import defaults_of, differences
+from pacl_bench.data.catalog import is_declared
 from pacl_bench.encoders import load_encoder, load_every_block
-from pacl_bench.encoders.base import VisionEncoder
+from pacl_bench.encoders.base import TextEncoder, VisionEncoder
+from pacl_bench.encoders.request import requested
 from pacl_bench.encoders.spec import parse_spec
-from pacl_bench.encoders.table import ENCODERS
-from pacl_bench.errors import NoTextSpace, UsageError
+from pacl_bench.errors import NoTextSpace, RunError, UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.evaluators.settings import Settings
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before
-from pacl_bench.model.head_files import read_card
-from pacl_bench.progress import console
+from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
+from pacl_bench.progress import console, note
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Record
-from pacl_bench.registry import lookup, text_hash
+from pacl_bench.registry import text_hash
+from pacl_bench.studies.keys import own_key
 from pacl_bench.studies.study import Rerun, Study
+from pacl_bench.training.recipe import Recipe
 from pacl_bench.validation import made
 
 LONGEST_VARIANT = 160  # characters; with the data set's name it is a file's name, and these end at 255
+Model = VisionEncoder | AlignedModel
 
 
 class Candidate:
-    """A model of a study, loaded when it is first needed."""
+    """A model of a study, loaded when it is first needed; of a head its card tells what it is without loading it."""
 
-    def __init__(self, name: str, load: Callable[[], VisionEncoder | AlignedModel]):
-        self.name = name
-        self.model = cache(load)
+    def __init__(self, name: str, load: Callable[[], Model], card: HeadCard | None = None):
+        self.name, self.card = name, card
+        self.model = cache(lambda: _finite(load()))
 
 
 def run_study(
@@ -57,20 +63,22 @@ def run_study(
     settings = made(evaluator.settings, study.settings, lambda name, value: f"setting {name} = {value}")
     _require_names(study)
     datasets = _datasets(evaluator, study, settings)
-    candidates = list(_candidates(study, evaluator, device))
-    _refuse_equal_names(candidates, study)
-    found = []
-    for candidate in candidates:
+    found: dict[Key, Record] = {}
+    for candidate in _candidates(study, evaluator, device):
         for dataset in datasets:
-            key = Key(study.name, candidate.name, dataset.name, variant(settings))
+            model = _load(candidate, study) if rerun != "never" else None
+            described, data = _describe(candidate, model), describe_dataset(dataset)
+            plain = Key(study.name, candidate.name, dataset.name, variant(settings))
+            key = own_key(results / records.FOLDER, plain, described, data, is_declared(dataset.name))
             record = _read(results, key)
-            if rerun != "never" and (model := _load(candidate, study)) is not None:
-                config = _config(study.evaluator, model, dataset, settings)
-                if record is None or rerun == "always" or record.config != config:
+            if model is not None and described is not None:
+                config = _config(study.evaluator, described, data, _settings_config(settings, dataset))
+                if record is None or rerun == "always" or not _is_current(record, config, settings, dataset):
                     record = _measure(key, evaluator, model, dataset, settings, config, device)
-                    records.write(results / "records", record)
-            found += [record] if record is not None else []
-    return found
+                    _write(results, record, plain)
+            if record is not None:
+                found[key] = record
+    return list(found.values())
 
 
 def _require_names(study: Study) -> None:
@@ -79,20 +87,15 @@ def _require_names(study: Study) -> None:
         raise UsageError("Nothing to measure: give --encoders or --heads.")
     if not study.datasets:
         raise UsageError("Nothing to measure on: give --datasets.")
-    for spec in map(parse_spec, study.encoders):
-        if not spec.library:
-            lookup(ENCODERS, spec.model, "encoder")
+    for spec in study.encoders:
+        requested(spec)
     for folder in study.heads:
         read_card(Path(folder))
 
 
 def _datasets(evaluator: Evaluator, study: Study, settings: Settings) -> list[Any]:
-    """The study's data sets; a UsageError where two would overwrite each other's records, or settings do not fit."""
+    """The study's data sets; a UsageError where settings do not fit one of them."""
     datasets = evaluator.load_sets(study.datasets)
-    names = [dataset.name for dataset in datasets]
-    equal = next((name for name in names if names.count(name) > 1), None)
-    if equal is not None:
-        raise UsageError(f"Two data sets are called {equal!r}. Give one of them in a study of its own (--study NAME).")
     for dataset in datasets:
         settings.resolve(dataset)
     return datasets
@@ -123,7 +126,12 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
     def encoder(spec: str) -> VisionEncoder:
         return load_encoder(spec).to(device)
 
-    by_name = {parse_spec(spec).name: spec for spec in study.encoders if not _every_block(spec)}
+    names = [parse_spec(spec).name for spec in study.encoders]
+    by_name = {
+        name: spec
+        for name, spec in zip(names, study.encoders, strict=True)
+        if not _every_block(spec) and names.count(name) == 1
+    }
     for spec in study.encoders:
         name = parse_spec(spec).name
         if _every_block(spec):
@@ -138,24 +146,15 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
     for folder in map(Path, study.heads):
         card = read_card(folder)
         spec = by_name.get(card.encoder.name, card.encoder.loadable)
-        yield Candidate(card.name, lambda folder=folder, spec=spec: load_aligned(folder, encoder(spec)).to(device))
+        load = lambda folder=folder, spec=spec: load_aligned(folder, encoder(spec)).to(device)  # noqa: E731
+        yield Candidate(card.name, load, card)
 
 
 def _every_block(spec: str) -> bool:
     return parse_spec(spec).options.get("block") == "all"
 
 
-def _refuse_equal_names(candidates: list[Candidate], study: Study) -> None:
-    """Two models of one name would overwrite each other's records."""
-    paths = [Key(study.name, candidate.name, "").path for candidate in candidates]
-    for candidate, path in zip(candidates, paths, strict=True):
-        if paths.count(path) > 1:
-            raise UsageError(
-                f"Two models are called {candidate.name!r}. Name them apart: ALIAS=ENCODER, or rename a head."
-            )
-
-
-def _load(candidate: Candidate, study: Study) -> VisionEncoder | AlignedModel | None:
+def _load(candidate: Candidate, study: Study) -> Model | None:
     """The model; None for an encoder that has no text space, where heads are measured beside it."""
     try:
         return candidate.model()
@@ -166,20 +165,53 @@ def _load(candidate: Candidate, study: Study) -> VisionEncoder | AlignedModel | 
         return None
 
 
+def _finite(model: Model) -> Model:
+    """The model; a UsageError where weights of it are NaN: what they say would be recorded as a number."""
+    parts = (model.vision, model.text, model.head) if isinstance(model, AlignedModel) else (model,)
+    for name, weight in chain.from_iterable(part.named_parameters() for part in parts if part is not None):
+        if not bool(weight.isfinite().all()):
+            raise UsageError(f"{model.name}: {name} holds NaN or infinite weights. Nothing is measured with them.")
+    return model
+
+
+def _describe(candidate: Candidate, model: Model | None) -> dict[str, Any] | None:
+    """What a record says of the model; None for an encoder that is not loaded."""
+    if model is not None:
+        return model.describe()
+    return candidate.card.describe_model() if candidate.card is not None else None
+
+
 def _read(results: Path, key: Key) -> Record | None:
-    file = results / "records" / key.path
+    file = results / records.FOLDER / key.path
     return records.read(file) if file.is_file() else None
 
 
-def _config(evaluator: str, model: VisionEncoder | AlignedModel, dataset: Any, settings: Any) -> dict[str, Any]:
+def _write(results: Path, record: Record, plain: Key) -> None:
+    if record.key != plain:
+        note(f"recorded as {record.key.path}: another model or data set was measured under the name of {plain.path}")
+    try:
+        records.write(results / records.FOLDER, record)
+    except ValueError as error:  # a NaN
+        raise RunError(f"{error}; nothing is recorded.") from None
+
+
+def _config(evaluator: str, model: dict[str, Any], dataset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """All that changes the numbers; a record of another config is measured again."""
     return {
         "evaluator": evaluator,
-        "settings": _settings_config(settings, dataset),
-        "model": model.describe(),
-        "dataset": describe_dataset(dataset),
+        "settings": settings,
+        "model": model,
+        "dataset": dataset,
         "seed": 0,  # nothing is drawn; records made while intervals came from a bootstrap hold its seed
     }
+
+
+def _is_current(record: Record, config: dict[str, Any], settings: Settings, dataset: Any) -> bool:
+    """Whether a record is of this configuration: what an earlier version did not know yet had today's default."""
+    head = {"kind": RESIDUAL, "train": defaults_of(Recipe)}
+    model = {"encoder": defaults_of(VisionEncoder), "text": defaults_of(TextEncoder), "head": head}
+    defaults = {"settings": _settings_config(type(settings)(), dataset), "model": model}
+    return not differences(record.config, config, defaults)
 
 
 def describe_dataset(dataset: Any) -> dict[str, Any]:
@@ -197,13 +229,15 @@ def describe_dataset(dataset: Any) -> dict[str, Any]:
 def _measure(
     key: Key,
     evaluator: Evaluator,
-    model: VisionEncoder | AlignedModel,
+    model: Model,
     dataset: Any,
     settings: Settings,
     config: dict[str, Any],
     device: str,
 ) -> Record:
     stopwatch = Stopwatch()
+    if isinstance(model, AlignedModel):
+        model = replace(model, name=key.model)  # of two heads of one name each writes under its own
     result = evaluator.evaluate(model, dataset, settings)
     return Record(key, result.measurements, config, stopwatch.provenance(device) | result.cost, result.curves)
 

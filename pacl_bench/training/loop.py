@@ -12,12 +12,13 @@ from pacl_bench.data.shards import ShardSet
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder, state_sha256
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.model.embedder import VisionEmbedder
+from pacl_bench.model.embedder import head_class, make_head
 from pacl_bench.model.head_files import CARD, FrozenPart, HeadCard, save_head
-from pacl_bench.progress import bar
+from pacl_bench.progress import bar, note
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.registry import text_hash
 from pacl_bench.training.batches import Batches, Drawing, Sets
+from pacl_bench.training.identity import encoder_identity, run_identity
 from pacl_bench.training.in_memory import CachedBatches
 from pacl_bench.training.recipe import Loading, Recipe, TrainConfig, learning_rate
 from pacl_bench.training.skip_log import SkipLog
@@ -45,6 +46,7 @@ def train(
             good state is kept.
     """
     _refuse_to_overwrite(out, resume)
+    head_class(config.head)  # before anything is loaded: is there such a kind?
     loading = loading or Loading()
     recipe = config.recipe
     stopwatch = Stopwatch()
@@ -54,8 +56,9 @@ def train(
     sets = load_pairs(config.pairs)
 
     torch.manual_seed(config.seed)
-    embedder = VisionEmbedder(vision.width, text.dim).to(device)
-    state = TrainState(embedder, recipe, _identity(config, vision, text, sets))
+    embedder = make_head(config.head, vision.width, text.dim).to(device)
+    identity = run_identity(config, encoder_identity(vision), encoder_identity(text), pairs_fingerprint(sets))
+    state = TrainState(embedder, recipe, identity)
     if resume:
         state.load(out / RESUME_STATE)
     trained_on: dict[str, Any] = {"pairs": name_of(sets), "pairs_fingerprint": pairs_fingerprint(sets)}
@@ -64,7 +67,7 @@ def train(
         skipped = SkipLog(out / SKIPPED, loading.max_skipped, state.position.get("skipped", {}))
         batches = open_batches(vision, text, sets, drawing, skipped, loading, state.position)
         _run(state, batches, recipe, _total_steps(config, batches), out, checkpoint_every)
-        trained_on |= batches.describe()
+        trained_on |= batches.describe() | _smaller_batches(batches, recipe)
 
     _require_frozen(vision, text)
     card = _card(config, state, vision, text, trained_on, stopwatch.provenance(device), out)
@@ -117,6 +120,14 @@ def _total_steps(config: TrainConfig, batches: Batches) -> int:
     return (recipe.epochs or 0) * (batches.num_pairs // batches.batch_size)
 
 
+def _smaller_batches(batches: Batches, recipe: Recipe) -> dict[str, int]:
+    """What the card says where the pairs are fewer than the batch that was asked for."""
+    if batches.batch_size == recipe.batch_size:
+        return {}
+    note(f"batches of {batches.batch_size:,} pairs, not {recipe.batch_size:,}: there are no more")
+    return {"batch_size_used": batches.batch_size}
+
+
 def _refuse_to_overwrite(out: Path, resume: bool) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; a folder is wanted.")
@@ -130,17 +141,6 @@ def _require_frozen(*encoders: VisionEncoder | TextEncoder) -> None:
         open_weights = [name for name, weight in encoder.named_parameters() if weight.requires_grad]
         if open_weights or encoder.training or state_sha256(encoder) != encoder.fingerprint:
             raise RunError(f"{encoder.name} is not frozen ({open_weights[:1] or 'its weights or mode changed'}).")
-
-
-def _identity(config: TrainConfig, vision: VisionEncoder, text: TextEncoder, sets: Sets) -> dict[str, Any]:
-    """What must be the same for a run to be resumed."""
-    return {
-        "encoder": {"sha256": vision.fingerprint, **vision.settings},
-        "text": {"sha256": text.fingerprint, **text.settings},
-        "pairs": pairs_fingerprint(sets),
-        **config.recipe.describe(),
-        "seed": config.seed,
-    }
 
 
 def pairs_fingerprint(sets: Sets) -> str:
@@ -171,6 +171,7 @@ def _card(
         sha256=state_sha256(state.embedder),
         train={**trained_on, "seed": config.seed, **config.recipe.describe()},
         provenance=provenance,
+        kind=config.head,
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pacl_bench.errors import UsageError
+from pacl_bench.model.head_files import RESIDUAL
 from pacl_bench.registry import lookup
 from pacl_bench.validation import STRICT, as_option, made
 
@@ -89,6 +90,7 @@ class TrainConfig:
     pairs: str
     recipe: Recipe
     seed: Seed = 0
+    head: str = RESIDUAL  # its kind, one of HEADS in model/embedder.py
 
 
 @dataclass(frozen=True, config=STRICT)

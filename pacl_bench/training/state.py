@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.files import append_lines, write_bytes, write_text
 from pacl_bench.model.compatibility import compatibility
-from pacl_bench.model.embedder import VisionEmbedder
 from pacl_bench.model.loss import info_nce
 from pacl_bench.training.batches import Batch
+from pacl_bench.training.identity import Identity, changed
 from pacl_bench.training.recipe import Recipe
 
 RESUME_STATE, LOG, SKIPPED = "checkpoint.pt", "log.jsonl", "skipped.jsonl"
@@ -50,7 +50,7 @@ def interrupts_wait() -> Iterator[Callable[[], bool]]:
 class TrainState:
     """What changes while training: the head, the temperature, the optimizer, the step."""
 
-    def __init__(self, embedder: VisionEmbedder, recipe: Recipe, identity: dict[str, Any]):
+    def __init__(self, embedder: nn.Module, recipe: Recipe, identity: Identity):
         self.embedder, self.recipe, self.identity = embedder, recipe, identity
         device = next(embedder.parameters()).device
         # learnt as a logarithm, like CLIP's logit scale
@@ -115,34 +115,63 @@ class TrainState:
         write_bytes(file, in_memory.getvalue())
 
     def load(self, file: Path) -> None:
-        """Takes up the state in a checkpoint; a UsageError where it is of another run."""
+        """Takes up the state in a checkpoint; a UsageError where it is damaged or of another run."""
         if not file.is_file():
             raise UsageError(f"--resume: {file} not found. Leave --resume out to start anew.")
-        try:
-            content = torch.load(file, map_location=self.log_temperature.device, weights_only=True)
-            theirs = json.loads(content["identity"])
-        except Exception:  # whatever a damaged file makes the reader raise
-            raise UsageError(f"--resume: {file} is damaged. Move {file.parent} away and start anew.") from None
-        changed = [key for key in self.identity if self.identity[key] != theirs.get(key)]
-        if changed:
+        content = _read(file, self.log_temperature.device)
+        differing = changed(_identity_in(content, file), self.identity, self.recipe)
+        if differing:
             raise UsageError(
-                f"--resume: {file.parent} was trained with another {', '.join(changed)}. Choose another --out."
+                f"--resume: {file.parent} was trained with another {', '.join(differing)}. Choose another --out."
             )
-        self.embedder.load_state_dict(content["embedder"])
-        self.log_temperature.data.copy_(content["log_temperature"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.step, self.position = content["step"], content.get("position", {})
+        try:
+            self.embedder.load_state_dict(content["embedder"])
+            self.log_temperature.data.copy_(content["log_temperature"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.step, self.position = int(content["step"]), dict(content.get("position", {}))
+        except Exception:  # whatever is missing or of another shape
+            raise _damaged(file) from None
+
+
+def saved_identity(file: Path) -> Identity:
+    """What decides the weights of the run that a checkpoint is of."""
+    return _identity_in(_read(file, torch.device("cpu")), file)
+
+
+def _read(file: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        return dict(torch.load(file, map_location=device, weights_only=True))
+    except Exception:  # whatever a damaged file makes the reader raise
+        raise _damaged(file) from None
+
+
+def _identity_in(content: dict[str, Any], file: Path) -> Identity:
+    try:
+        return dict(json.loads(content["identity"]))
+    except (KeyError, TypeError, ValueError):
+        raise _damaged(file) from None
+
+
+def _damaged(file: Path) -> UsageError:
+    return UsageError(f"--resume: {file} is damaged. Move {file.parent} away and start anew.")
 
 
 class Log:
     """JSON lines, one a step; a resumed run first takes back what the checkpoint had not seen."""
 
     def __init__(self, file: Path, first_step: int):
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        # a line is whole if it ends in a brace: the last one may be torn
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < first_step]
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+        kept = [line for line in lines if _step_of(line) < first_step]
         write_text(file, "".join(f"{line}\n" for line in kept))
         self.file = file
 
     def write(self, **values: float | int) -> None:
         append_lines(self.file, [json.dumps({key: round(value, 8) for key, value in values.items()})])
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of the log; infinity for one that is torn, as the last one may be, or damaged."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
