@@ -1,0 +1,20 @@
+"""Metrics: pure functions of tensors and arrays. The modules below are imported when they are first used."""
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pacl_bench.metrics import classification, coherence, segmentation
+
+__all__ = ["classification", "coherence", "segmentation"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in __all__:
+        raise AttributeError(f"module 'pacl_bench.metrics' has no attribute {name!r}")
+    return import_module(f"pacl_bench.metrics.{name}")
+
+
+def __dir__() -> list[str]:
+    return __all__

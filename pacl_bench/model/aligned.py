@@ -77,7 +77,7 @@ def load_before(encoder: VisionEncoder) -> AlignedModel:
     return AlignedModel(encoder.name, encoder, load_text_encoder(with_alias(encoder.name, encoder.spec)))
 
 
-def load_aligned(folder: Path, vision: VisionEncoder | None = None) -> AlignedModel:
+def load_aligned(folder: Path | str, vision: VisionEncoder | None = None) -> AlignedModel:
     """The model of a trained head with the frozen encoders it was trained on.
 
     Args:
@@ -86,6 +86,7 @@ def load_aligned(folder: Path, vision: VisionEncoder | None = None) -> AlignedMo
     Raises:
         UsageError: also where an encoder's weights are not those the head was trained on.
     """
+    folder = Path(folder)
     card = read_card(folder)
     vision = vision or load_encoder(card.encoder.loadable)
     text = load_text_encoder(card.text.loadable)
