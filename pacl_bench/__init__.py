@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pacl_bench import metrics, records
     from pacl_bench.encoders import load_encoder, load_text_encoder
     from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder
     from pacl_bench.metrics.coherence import Roc, pairwise_roc
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pacl_bench.model.embedder import VisionEmbedder
     from pacl_bench.model.loss import info_nce
 
+_ROOMS = ("metrics", "records")  # modules that are attributes: pacl_bench.records.load
 _HOMES = {
     "load_encoder": "encoders",
     "load_text_encoder": "encoders",
@@ -48,13 +50,25 @@ __all__ = [
     "load_aligned",
     "load_encoder",
     "load_text_encoder",
+    "metrics",
     "miou",
     "pairwise_roc",
     "patch_similarity",
+    "records",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pacl_bench' has no attribute {name!r}")
-    return getattr(import_module(f"pacl_bench.{_HOMES[name]}"), name)
+    if name in _HOMES:
+        return getattr(import_module(f"pacl_bench.{_HOMES[name]}"), name)
+    if name in _ROOMS:
+        return import_module(f"pacl_bench.{name}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pacl-bench")
+    raise AttributeError(f"module 'pacl_bench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

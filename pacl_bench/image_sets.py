@@ -1,5 +1,6 @@
 """What a set of images is to everything else: three protocols. No torch here."""
 
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -34,9 +35,12 @@ class ImageSet(Protocol):
         """An RGB image; BrokenImage where the file does not decode."""
         ...
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Changes when an image is added, removed, moved in order, or replaced by one of another size in bytes."""
+        """Changes when an image is added, removed, moved in order, or replaced by one of another size in bytes.
+
+        It costs a look at every file, and is computed once: who changes files loads the set anew.
+        """
         ...
 
 

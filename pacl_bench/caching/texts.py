@@ -55,8 +55,15 @@ def _keep(key: str, embeddings: Float32[np.ndarray, "text dim"], encoder: str) -
         disk.make_room(key, embeddings.nbytes)
         about = {"encoder": encoder, "texts": len(embeddings), "checksum": _checksum(embeddings)}
         with replacing(file) as temporary:
-            np.save(temporary, embeddings)
+            _save(temporary, embeddings)
             write_json(file.with_suffix(".json"), about)
+
+
+def _save(file: Path, embeddings: Float32[np.ndarray, "text dim"]) -> None:
+    """As `np.save`, which does not notice when the last bytes find no room on the disk."""
+    with file.open("wb") as handle:
+        np.lib.format.write_array_header_1_0(handle, np.lib.format.header_data_from_array_1_0(embeddings))
+        handle.write(embeddings.data)
 
 
 def _checksum(embeddings: np.ndarray) -> int:

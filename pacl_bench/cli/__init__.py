@@ -1,12 +1,14 @@
 """The command line. A command parses and calls one function; torch is imported only where it works."""
 
+import io
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from pacl_bench import __version__
 from pacl_bench.cli import bench, cache, data, listing, measuring, show, training, world
 from pacl_bench.cli.app import App
 from pacl_bench.errors import RunError, UsageError
@@ -30,7 +32,6 @@ def _command_of(evaluator: str) -> Any:
 app = App(
     name="pacl-bench",
     cls=Commands,
-    help="Benchmark and analysis of patch-level vision-language alignment, built on PACL (CVPR 2023).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -55,34 +56,89 @@ app.add_typer(world.app, name="world")
 app.add_typer(cache.app, name="cache")
 app.add_typer(bench.app, name="bench")
 
+
+def _print_version(asked: bool) -> bool:
+    if asked:
+        print(f"pacl-bench {__version__}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def every_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Benchmark and analysis of patch-level vision-language alignment, built on PACL (CVPR 2023)."""
+
+
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 
 def main() -> None:
     """Runs a command. Exit code 0: done, 1: failed, 2: wrong usage; every error is one line on stderr."""
+    _speak_every_locale()
     try:
         code = app(standalone_mode=False)
-    except UsageError as error:
-        code = _complain(str(error), 2)
-    except RunError as error:
-        code = _complain(str(error), 1)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:  # `pacl-bench list encoders | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except (OSError, UnicodeDecodeError) as error:  # a file in place of a folder, a full disk, a foreign encoding
-        code = _complain(str(error), 1)
     except Exception as error:
-        # what Typer's parser raises; newer versions carry their own copy of click, so it is known by what it can do
-        if not hasattr(error, "format_message"):
-            raise
-        code = _complain(error.format_message(), 2)  # type: ignore[attr-defined]
+        code = _complain(*_told(error))
     if code == INTERRUPTED:
         code = _complain("Stopped. What was finished is kept; the same command goes on from there.", 1)
+    _drop_what_cannot_be_printed()
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _told(error: Exception) -> tuple[str, int]:
+    """The line and the exit code that an error ends a command with; an error in the program itself is raised again."""
+    if isinstance(error, UsageError):
+        return str(error), 2
+    if isinstance(error, RunError | UnicodeDecodeError):
+        return str(error), 1
+    if _is_out_of_memory(error):
+        cause = str(error).partition("\n")[0]
+        return (
+            f"Out of memory ({cause}). A smaller --size, --window or --batch-size, or a larger --stride, needs less.",
+            1,
+        )
+    if isinstance(error, OSError):  # a file in place of a folder, a disk that fails
+        return f"{error.filename or 'The output'}: {error.strerror or error}.", 1
+    # what Typer's parser raises; newer versions carry their own copy of click, so it is known by what it can do
+    if hasattr(error, "format_message"):
+        return error.format_message(), 2  # type: ignore[attr-defined]
+    raise error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Of the main memory or of a GPU; torch, which is not imported for that, has its own errors."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+def _speak_every_locale() -> None:
+    """What the machine's locale has no letter for is printed as its number, rather than ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_what_cannot_be_printed() -> None:
+    """Where the output is closed or its disk is full, Python would fail once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _complain(message: str, code: int) -> int:
-    print(f"pacl-bench: {' '.join(message.split())}", file=sys.stderr)
+    if message:  # without arguments a command shows its help, and that is all
+        print(f"pacl-bench: {' '.join(message.split())}", file=sys.stderr)
     return code

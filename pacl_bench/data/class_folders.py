@@ -1,8 +1,9 @@
 """Images sorted into one folder a class: of a declared set, of a list of its files, or the user's own."""
 
+from functools import cached_property
 from pathlib import Path
 
-from pacl_bench.data.images import IMAGE_SUFFIXES, PhotoFiles, files_fingerprint
+from pacl_bench.data.images import PhotoFiles, files_fingerprint, image_files
 from pacl_bench.data.vocabulary import folder_names
 from pacl_bench.errors import UsageError
 from pacl_bench.files import read_text
@@ -27,7 +28,7 @@ class LabelledFiles(PhotoFiles):
         self.labels = [label for _, label in labelled]
         self.official_images = len(labelled) if official_images is None else official_images
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Over names and sizes of all images."""
         return files_fingerprint(self.root, self.files)
@@ -48,12 +49,7 @@ class ClassFolders(LabelledFiles):
         official_images: int | None = None,
         templates: list[str] | None = None,
     ):
-        labelled = [
-            (file, label)
-            for label, folder in enumerate(folders)
-            for file in sorted((root / folder).glob("*"))
-            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")  # ._1.jpg of a Mac is no image
-        ]
+        labelled = [(file, label) for label, folder in enumerate(folders) for file in image_files(root / folder)]
         if not labelled:
             raise UsageError(
                 f"{name}: no image below {root}/<class>/, where <class> is {', '.join(list(folders)[:3])} ..."

@@ -1,8 +1,10 @@
 """Opening image files, and what every set of images offers."""
 
 import hashlib
+import os
 import warnings
 from collections.abc import Iterable
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 
@@ -59,22 +61,33 @@ class PhotoFiles:
         """RGB; BrokenImage where the file does not decode."""
         return open_image(self.files[index])
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Over each file's name, folder and size; where the folders lie does not matter."""
         return lines_fingerprint(f"{file.parent.name}/{file.name} {file.stat().st_size}" for file in self.files)
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The images in a folder, by name. What is called ._1.jpg, of a Mac, is no image."""
+    files = sorted(folder.iterdir(), key=lambda file: file.name) if folder.is_dir() else []
+    return [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")]
+
+
 def files_fingerprint(root: Path, files: Iterable[Path]) -> str:
-    """sha256 over the names and sizes of files, independent of where the root lies."""
-    return lines_fingerprint(f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files)
+    """sha256 over the names and sizes of files below a folder, independent of where the folder lies.
+
+    It looks at every file once, and at nothing else. Paths are cut as text, `relative_to` would cost more than that.
+    """
+    before = f"{root}{os.sep}"
+    names = ((file, str(file).removeprefix(before).replace(os.sep, "/")) for file in files)
+    return lines_fingerprint(f"{name} {file.stat().st_size}" for file, name in names)
 
 
 def lines_fingerprint(lines: Iterable[str]) -> str:
     """sha256 over lines, each of which says one image."""
     digest = hashlib.sha256()
     for line in lines:
-        digest.update(f"{line}\n".encode())
+        digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))  # a file's name need not be UTF-8
     return digest.hexdigest()
 
 

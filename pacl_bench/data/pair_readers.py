@@ -4,6 +4,7 @@ import csv
 import json
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
@@ -28,7 +29,7 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.captions)
 
-    @property
+    @cached_property
     def captions_fingerprint(self) -> str:
         """Over all captions, image by image."""
         return text_hash(["\t".join(captions) for captions in self.captions])

@@ -1,6 +1,7 @@
 """One reader for images with label maps, whatever layout they lie in, and a user's own folder of them."""
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class SegmentationFolder(PhotoFiles):
             raise BrokenImage(file, f"label {label} is beyond the {len(self.classnames)} classes of {self.name}")
         return indices.astype(np.uint8)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Over names and sizes of all images and label maps."""
         return files_fingerprint(self.root, [*self.files, *self.label_files])

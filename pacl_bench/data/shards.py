@@ -4,6 +4,7 @@ import glob
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from os import SEEK_END
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +48,7 @@ class ShardSet:
         counts = [_counted(file) for file in self.files]
         return None if None in counts else sum(count for count in counts if count is not None)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Over the names and sizes of the tars."""
         return PhotoFiles(self.name, self.files).fingerprint

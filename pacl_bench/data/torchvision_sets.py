@@ -1,6 +1,7 @@
 """Classification sets as torchvision's own classes read them. It is imported, and torch with it, when one is read."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class PackedImages:
         except OSError as error:
             raise BrokenImage(f"{self.files[0]}, image {index}", str(error)) from None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Over names and sizes of the files that hold the split, which torchvision knows by their checksums."""
         return files_fingerprint(self.files[0].parents[1], self.files)

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ class WdsFolder:
         except BrokenImage as broken:
             raise BrokenImage(f"{sample.shard}, sample {sample.key}", broken.cause) from None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Over shard, key, size and class of all images."""
         return lines_fingerprint(

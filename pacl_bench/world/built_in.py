@@ -1,7 +1,7 @@
 """The built-in world's sets in the form evaluators and trainer know. Nothing is read from disk: scenes are drawn."""
 
 import hashlib
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from jaxtyping import UInt8
@@ -25,7 +25,7 @@ class WorldImages:
         """RGB."""
         return Image.fromarray(self.scenes.scene(index).image)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Over the declaration and the first scenes: it changes when the way scenes are drawn does."""
         digest = hashlib.sha256(repr(self.scenes).encode())

@@ -14,6 +14,7 @@ from pacl_bench.caching import encoded_set as module
 from pacl_bench.caching.encoded_set import EncodedSet, OnlineTokens
 from pacl_bench.caching.texts import cached_texts
 from pacl_bench.caching.token_file import CachedTokens
+from pacl_bench.data import images as images_module
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.segmentation import load_segmentation
 from pacl_bench.encoders import batched, load_every_block
@@ -182,6 +183,25 @@ def test_other_images_are_another_key(voc: Path, clip_spec: str, monkeypatch: py
     monkeypatch.setattr(module, "FORMAT", 0)
     keys.append(key())
     assert len(set(keys)) == 5
+
+
+def test_the_files_of_a_set_are_looked_at_once(
+    voc: Path, clip_spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = []
+    original = images_module.lines_fingerprint
+    monkeypatch.setattr(images_module, "lines_fingerprint", lambda lines: looked_at.append(1) or original(lines))
+    run_study(Study("segment", "segment", [clip_spec], datasets=["voc20"]), tmp_path)
+    run_study(Study("other", "patches", [clip_spec], datasets=["voc20"]), tmp_path)
+    assert len(looked_at) == 2  # once a load
+
+
+def test_a_set_whose_files_changed_between_two_loads_has_another_key(voc: Path, clip_spec: str) -> None:
+    encoder, before = load_encoder(clip_spec), load_segmentation("voc20")
+    key = EncodedSet(encoder, before, WHOLE).key
+    (voc / "JPEGImages" / f"{before.ids[0]}.jpg").write_bytes(b"another photo")
+    assert EncodedSet(encoder, before, WHOLE).key == key
+    assert EncodedSet(encoder, load_segmentation("voc20"), WHOLE).key != key
 
 
 def test_names_and_places_do_not_change_the_key(voc: Path, clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from pacl_bench.files import write_bytes
 from pacl_bench.report.rows import (
@@ -40,6 +41,7 @@ STYLE: dict[Any, Any] = {
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
     "pdf.fonttype": 42,  # TrueType: publishers refuse matplotlib's default, Type 3
+    "text.parse_math": False,  # a name may hold $, which is no mathematics
 }
 LEGEND: dict[str, Any] = {
     "frameon": False,
@@ -52,6 +54,8 @@ LEGEND: dict[str, Any] = {
 
 def save(figure: Figure, file: Path) -> None:
     """PDF or PNG (200 dpi) by the file's ending, whole or not at all, the same bytes each time."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(STYLE["text.parse_math"])  # type: ignore[attr-defined]  # made before this style applied
     undated: dict[str, Any] = {"CreationDate": None} if file.suffix == ".pdf" else {"Software": None}
     in_memory = io.BytesIO()
     with matplotlib.rc_context(STYLE):

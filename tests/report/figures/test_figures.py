@@ -11,7 +11,7 @@ from pacl_bench.errors import UsageError
 from pacl_bench.report.figures.bars import bar_figure, bar_panels
 from pacl_bench.report.figures.layers import layers_figure, layers_panels
 from pacl_bench.report.figures.roc import roc_figure, roc_panels
-from pacl_bench.report.figures.style import PALETTE, RANDOM, VANILLA, save
+from pacl_bench.report.figures.style import PALETTE, RANDOM, VANILLA, new_axes, save
 
 
 def heights(ax) -> dict[str, list[float]]:
@@ -120,6 +120,17 @@ def test_the_legend_of_many_curves_leaves_the_plot():
     assert legend is not None
     assert legend.get_window_extent().y1 < ax.get_window_extent().y0
     assert legend.get_window_extent().y0 >= 0
+
+
+def test_a_dollar_in_a_name_is_no_mathematics(tmp_path: Path):
+    ax = new_axes(3.0, 3.0)
+    ax.set_title(r"$\frac{$ cost")
+    ax.set_xticks([0, 1], [r"$\frac{$", "b"])
+    ax.plot([0, 1], label=r"$\sqrt$")
+    ax.legend()
+    for ending in ("png", "pdf"):
+        save(ax.get_figure(root=True), tmp_path / f"figure.{ending}")
+        assert (tmp_path / f"figure.{ending}").stat().st_size > 1000
 
 
 def test_bars_are_the_accuracies_in_percent_easiest_data_set_first():
