@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Iterable
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -12,7 +13,32 @@ from PIL import Image, ImageFile, ImageOps
 from pacl_bench.image_sets import BrokenImage
 
 MAX_ASPECT = 20  # long side to short side; beyond it, resizing by the short side asks for gigabytes
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"}
+# Formats of Pillow that hold no photo: EPS (it would start Ghostscript), films, documents, and envelopes of what only
+# another program or format can decode.
+NO_PHOTO_FORMATS = {"EPS", "WMF", "MPEG", "PDF", "BUFR", "GRIB", "HDF5", "IPTC"}
+WHITE_16_BIT, WHITE_12_BIT = 65_535, 4_095
+BITS_PER_SAMPLE = 258  # a tag of TIFF
+# In these formats Pillow gives grey of 16 bits as mode "I" (32 bits); in any other, "I" may hold any range of numbers.
+SIXTEEN_BITS_AS_32 = {"PNG", "PPM"}
+
+
+@cache
+def photo_formats() -> tuple[str, ...]:
+    """The names of Pillow's formats that images may have, in the order in which Pillow tries them."""
+    Image.init()
+    return tuple(name for name in Image.ID if name not in NO_PHOTO_FORMATS)
+
+
+@cache
+def photo_suffixes() -> frozenset[str]:
+    """The endings of file names, in lower case with their dot, that stand for an image Pillow can open."""
+    openable = {*photo_formats(), "MPO"}  # MPO, a JPEG of several pictures, is opened by the reader of JPEG
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in openable)
+
+
+def is_photo(file: Path) -> bool:
+    """Whether a file is an image by its name. `._1.jpg`, which a Mac leaves beside `1.jpg`, is none."""
+    return file.suffix.lower() in photo_suffixes() and not file.name.startswith(".")
 
 
 def open_image(file: Path | BytesIO) -> Image.Image:
@@ -23,11 +49,11 @@ def open_image(file: Path | BytesIO) -> Image.Image:
             strip more than MAX_ASPECT times as long as wide.
     """
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=photo_formats()) as image:
             if max(image.size) > MAX_ASPECT * min(image.size):
                 raise ValueError(f"{image.width} x {image.height} pixels, a strip")
-            upright = ImageOps.exif_transpose(image)
-            return _eight_bit(upright).convert("RGB")
+            white = _white(image)
+            return _rgb(ImageOps.exif_transpose(image), white)
     except FileNotFoundError:
         raise BrokenImage(file, "no such file") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
@@ -35,11 +61,26 @@ def open_image(file: Path | BytesIO) -> Image.Image:
         raise BrokenImage(file, cause) from None
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey as 8-bit: Pillow's own conversion would clip it to white."""
+def _white(image: Image.Image) -> int:
+    """The number that is white in an image of grey; a ValueError where the file does not say."""
+    if image.mode == "F" or (image.mode == "I" and image.format not in SIXTEEN_BITS_AS_32):
+        raise ValueError("grey of 32 bits, of which no one knows what number is white: save it with 8 or 16 bits")
     if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).astype(np.uint8))
+        return 255
+    tags = getattr(image, "tag_v2", {})
+    return WHITE_12_BIT if tags.get(BITS_PER_SAMPLE) == (12,) else WHITE_16_BIT
+
+
+def _rgb(image: Image.Image, white: int) -> Image.Image:
+    """8 bits a channel. What is transparent gets the colour that the file stores for it, as everywhere in the field."""
+    if white == 255:
+        # by way of RGBA, because Pillow warns of transparency that is lost straight from a palette
+        opaque = image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
+        return opaque.convert("RGB")
+    grey = np.asarray(image)  # Pillow's own conversion would clip it to white
+    if white == WHITE_16_BIT and 0 < grey.max() <= WHITE_12_BIT:
+        raise ValueError("grey of 16 bits that is black: its numbers seem to be of 8 or 12 bits; save it with 8 bits")
+    return Image.fromarray((grey.clip(0, white) / (white / 255)).astype(np.uint8)).convert("RGB")
 
 
 # A truncated photo would otherwise be filled up with grey without a word, if another library switched this on.
@@ -74,7 +115,7 @@ def lines_fingerprint(lines: Iterable[str]) -> str:
     """sha256 over lines, each of which says one image."""
     digest = hashlib.sha256()
     for line in lines:
-        digest.update(f"{line}\n".encode())
+        digest.update(f"{line}\n".encode(errors="surrogateescape"))  # names of files are not always UTF-8
     return digest.hexdigest()
 
 
@@ -101,7 +142,7 @@ def _size(file: Path | BytesIO) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # answered by MAX_PIXELS
-            with Image.open(file) as image:
+            with Image.open(file, formats=photo_formats()) as image:
                 return image.size
     except Image.DecompressionBombError:
         return MAX_PIXELS, MAX_PIXELS

@@ -12,7 +12,6 @@ import random
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +24,6 @@ from webdataset.filters import shuffle
 from webdataset.shardlists import split_by_node
 
 from pacl_bench.data.captions import noun_prompts
-from pacl_bench.data.images import open_photo
 from pacl_bench.data.pair_readers import Pairs, skipped_image
 from pacl_bench.data.shards import RawPair, ShardSet, Skipped, read_pairs
 from pacl_bench.encoders.base import Preprocess
@@ -179,7 +177,7 @@ def _thinned(part: Part, seeds: list[int]) -> Iterator[RawPair | FilePair | Skip
 def _image(pair: RawPair | FilePair) -> Image.Image:
     if isinstance(pair, FilePair):
         return pair.pairs.photos.image(pair.number)
-    return open_photo(BytesIO(pair.image), pair.where)
+    return pair.image()
 
 
 def drawn_text(captions: list[str], noun_share: float, draw: np.random.Generator) -> str:
