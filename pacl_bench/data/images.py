@@ -36,11 +36,6 @@ def photo_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in openable)
 
 
-def is_photo(file: Path) -> bool:
-    """Whether a file is an image by its name. `._1.jpg`, which a Mac leaves beside `1.jpg`, is none."""
-    return file.suffix.lower() in photo_suffixes() and not file.name.startswith(".")
-
-
 def open_image(file: Path | BytesIO) -> Image.Image:
     """Decodes a file to RGB, turned upright as its EXIF orientation says.
 
@@ -106,6 +101,19 @@ class PhotoFiles:
         return lines_fingerprint(f"{file.parent.name}/{file.name} {file.stat().st_size}" for file in self.files)
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The images in a folder, by name. What is called ._1.jpg, of a Mac, is no image."""
+    files = sorted(folder.iterdir(), key=lambda file: file.name) if folder.is_dir() else []
+    return [file for file in files if file.suffix.lower() in photo_suffixes() and not file.name.startswith(".")]
+
+
+def other_files(folder: Path) -> list[Path]:
+    """What else is in it, by name, without what is hidden."""
+    images = set(image_files(folder))
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [file for file in found if file not in images and not file.name.startswith(".")]
+
+
 def files_fingerprint(root: Path, files: Iterable[Path]) -> str:
     """sha256 over the names and sizes of files, independent of where the root lies."""
     return lines_fingerprint(f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files)
@@ -115,7 +123,7 @@ def lines_fingerprint(lines: Iterable[str]) -> str:
     """sha256 over lines, each of which says one image."""
     digest = hashlib.sha256()
     for line in lines:
-        digest.update(f"{line}\n".encode(errors="surrogateescape"))  # names of files are not always UTF-8
+        digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))  # a file's name need not be UTF-8
     return digest.hexdigest()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 # the stubs of the standard library leave these out
 from tarfile import EmptyHeaderError, EOFHeaderError, InvalidHeaderError, TruncatedHeaderError  # type: ignore
-from typing import IO, Any
+from typing import Any
 
 COMPRESSED: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 # Members that say something of the member behind them, its long name for one. tarfile reads them to memory as a whole.
@@ -52,7 +52,7 @@ class TarReader(tarfile.TarFile):
 
     tarinfo = _Header
 
-    def __init__(self, stream: IO[bytes]):
+    def __init__(self, stream: Any):
         self.damages: list[str] = []
         self.in_damage = False  # since the last header that could be read
         self.ended = False  # whether the last thing read was an end mark
@@ -89,7 +89,7 @@ class TarReader(tarfile.TarFile):
             return None
 
     def noting(self, read: Callable[[tarfile.TarFile], Any]) -> Any:
-        """The next header as `read` gives it; what is met in its place is noted, and raised as what `next` passes by."""
+        """The next header as `read` gives it; what is met in its place is noted and raised as what `next` passes by."""
         start = self.position
         try:
             header = read(self)
@@ -124,8 +124,17 @@ class TarReader(tarfile.TarFile):
 @contextmanager
 def open_tar(file: Path) -> Iterator[TarReader]:
     """A tar file, compressed by gzip, bzip2 or xz, or not. OSError where there is no such file."""
-    with file.open("rb") as start:
-        magic = start.read(6)
-    opened = next((opener for mark, opener in COMPRESSED.items() if magic.startswith(mark)), None)
-    with opened(file) if opened else file.open("rb") as stream, TarReader(stream) as tar:
+    opener = _decompressor(file)
+    with opener(file) if opener else file.open("rb") as stream, TarReader(stream) as tar:
         yield tar
+
+
+def is_compressed(file: Path) -> bool:
+    """Whether a tar is compressed, whatever it is called."""
+    return _decompressor(file) is not None
+
+
+def _decompressor(file: Path) -> Callable[[Path], Any] | None:
+    with file.open("rb") as stream:
+        start = stream.read(6)
+    return next((opener for mark, opener in COMPRESSED.items() if start.startswith(mark)), None)

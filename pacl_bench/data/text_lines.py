@@ -23,6 +23,11 @@ def is_comment(line: str) -> bool:
     return line.startswith("# ") or line.rstrip() == "#"
 
 
+def is_unicode(name: str) -> bool:
+    """Whether the name of a file or folder is in UTF-8: Python keeps its bytes as surrogates where it is not."""
+    return not any("\ud800" <= char <= "\udfff" for char in name)
+
+
 def printable(text: str) -> str:
     """The same in one line that any terminal shows: what is no letter (line ends, bytes outside UTF-8) as its code."""
     return "".join(

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from pacl_bench.data.text_lines import is_comment, lines_of
 from pacl_bench.errors import UsageError
 from pacl_bench.files import read_text
 from pacl_bench.registry import unknown_name
@@ -19,13 +20,13 @@ OWN = "own"  # the templates that go with a data set
 @cache
 def shipped_names(name: str) -> list[str]:
     """The class names in names/<name>.txt, in class order."""
-    return _lines((files("pacl_bench.data") / "names" / f"{name}.txt").read_text())
+    return _lines((files("pacl_bench.data") / "names" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 @cache
 def shipped_folder_names(name: str) -> dict[str, str]:
     """Folder -> class name from names/<name>.tsv, in class order, for sets with folders named oddly."""
-    return folder_names((files("pacl_bench.data") / "names" / f"{name}.tsv").read_text())
+    return folder_names((files("pacl_bench.data") / "names" / f"{name}.tsv").read_text(encoding="utf-8"))
 
 
 def has_folder_names(name: str) -> bool:
@@ -41,7 +42,7 @@ def folder_names(text: str) -> dict[str, str]:
 @cache
 def shipped_templates(name: str) -> list[str]:
     """The prompt templates in templates/<name>.txt."""
-    return _lines((files("pacl_bench.data") / "templates" / f"{name}.txt").read_text())
+    return _lines((files("pacl_bench.data") / "templates" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 def templates_for(images: Any, name: str) -> list[str]:
@@ -60,8 +61,8 @@ def load_vocabulary(name: str, dataset_name: str, classnames: list[str]) -> list
     Args:
         name: `plain` (the class names alone), `synonyms` (synonyms/<set>.txt, the plain name first), or a file with one
             line a class in class order, its names separated by commas or semicolons (as ADE20K's own lists have them:
-            no name can hold either). The names in a file need not be those of the set. Lines that begin with # are
-            skipped.
+            no name can hold either). The names in a file need not be those of the set. Lines that begin with # and a
+            space are skipped.
 
     Raises:
         UsageError: one line that names the file, and the line of it, where there is no such vocabulary, it has a line
@@ -81,7 +82,7 @@ def _synonyms(dataset_name: str, classnames: list[str]) -> list[list[str]]:
     folder = files("pacl_bench.data") / "synonyms"
     shipped = sorted(file.name.removesuffix(".txt") for file in folder.iterdir())
     if dataset_name in shipped:
-        text = (folder / f"{dataset_name}.txt").read_text()
+        text = (folder / f"{dataset_name}.txt").read_text(encoding="utf-8")
         vocabulary = _names_of_classes(f"synonyms/{dataset_name}.txt", text, classnames)
         if [names[0] for names in vocabulary] == classnames:
             return vocabulary
@@ -92,7 +93,7 @@ def _synonyms(dataset_name: str, classnames: list[str]) -> list[list[str]]:
 
 
 def _names_of_classes(file: str, text: str, classnames: list[str]) -> list[list[str]]:
-    lines = [(at, line) for at, line in enumerate(text.rstrip().splitlines(), start=1) if not line.startswith("#")]
+    lines = [(at, line) for at, line in enumerate(lines_of(text.rstrip()), start=1) if not is_comment(line)]
     if len(lines) != len(classnames):
         raise UsageError(
             f"{file} has {len(lines)} lines of names for {len(classnames)} classes; one a class is wanted."
@@ -137,4 +138,4 @@ def text_hash(lines: list[str]) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [line.strip() for line in lines_of(text) if line.strip() and not is_comment(line)]
