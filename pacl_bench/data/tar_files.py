@@ -48,6 +48,7 @@ class TarReader(tarfile.TarFile):
 
     Attributes:
         damages: what was found damaged so far, one line for each place.
+        complete: whether an end mark was reached before any damage.
     """
 
     tarinfo = _Header
@@ -56,6 +57,7 @@ class TarReader(tarfile.TarFile):
         self.damages: list[str] = []
         self.in_damage = False  # since the last header that could be read
         self.ended = False  # whether the last thing read was an end mark
+        self.complete = False
         super().__init__(fileobj=stream, ignore_zeros=True)
 
     def walk(self) -> Iterator[tuple[tarfile.TarInfo, int]]:
@@ -94,7 +96,7 @@ class TarReader(tarfile.TarFile):
         try:
             header = read(self)
         except EOFHeaderError:
-            self.ended = True
+            self.ended, self.complete = True, self.complete or not self.damages
             raise
         except (EmptyHeaderError, TruncatedHeaderError):
             if not self.ended:

@@ -1,4 +1,4 @@
-"""Batches from sets of files, whose images have numbers: patch tokens come from the cache, each text is embedded once."""
+"""Batches from sets of files, whose images have numbers: patch tokens come from the cache, texts are embedded once."""
 
 from itertools import accumulate
 from typing import Any

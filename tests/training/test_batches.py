@@ -151,7 +151,7 @@ def test_one_pair_is_too_few(config: TrainConfig, pairs_csv: Path, tmp_path: Pat
     """A contrastive step over one pair has the loss 0 and would train nothing, without a word."""
     one = pairs_csv.with_name("one.csv")
     one.write_text("\n".join(pairs_csv.read_text().splitlines()[:2]))
-    with pytest.raises(UsageError, match="one: a single usable image; .* two at least are needed"):
+    with pytest.raises(UsageError, match=r"one: a single usable image; .* two at least are needed"):
         train(replace(config, pairs=str(one)), tmp_path / "head", loading=IN_PROCESS)
     single = write_shards(tmp_path / "single", [1])
     with pytest.raises(UsageError, match=r"single: 1 pairs by its _stats\.json; .* two at least"):
