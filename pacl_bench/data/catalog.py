@@ -72,7 +72,7 @@ def kind_of(name: str) -> Kind:
         return "segmentation"
     if name.startswith("folder:"):
         return "classification"
-    if name.endswith((".csv", ".tsv", ".tar")) or any(folder.glob("*.tar")):
+    if name.lower().endswith((".csv", ".tsv")) or name.endswith(".tar") or any(folder.glob("*.tar")):
         return "pairs"
     known = [*declarations(), *(built_in for names in BUILT_IN.values() for built_in in names)]
     own = "folder:PATH, wds:PATH, a csv file or a pattern of tar files"

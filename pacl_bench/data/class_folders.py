@@ -3,10 +3,9 @@
 from functools import cached_property
 from pathlib import Path
 
-from pacl_bench.data.images import PhotoFiles, files_fingerprint, image_files
-from pacl_bench.data.vocabulary import folder_names
+from pacl_bench.data.images import PhotoFiles, files_fingerprint, image_files, other_files
+from pacl_bench.data.text_lines import is_comment, is_unicode, printable, read_lines
 from pacl_bench.errors import UsageError
-from pacl_bench.files import read_text
 
 NAMES = "names.tsv"  # in a folder of the user's own
 
@@ -55,13 +54,19 @@ class ClassFolders(LabelledFiles):
                 f"{name}: no image below {root}/<class>/, where <class> is {', '.join(list(folders)[:3])} ..."
             )
         super().__init__(name, root, list(folders.values()), labelled, official_images, templates)
+        self.folders = [root / folder for folder in folders]
+
+    @property
+    def left_out(self) -> list[Path]:
+        """What lies in the folders of the classes and is no image by its name."""
+        return [file for folder in self.folders for file in other_files(folder)]
 
 
 def listed_files(name: str, listing: Path, images: Path, folders: dict[str, str]) -> list[tuple[Path, int]]:
     """(file, label) of what a list names, one `<class folder>/<file>` a line; a UsageError for a line that is wrong."""
     label_of = {folder: label for label, folder in enumerate(folders)}
     labelled = []
-    for line in read_text(listing).split():
+    for line in filter(None, map(str.strip, read_lines(listing))):
         folder = line.partition("/")[0]
         if folder not in label_of:
             raise UsageError(f"{name}: {listing} lists {line}, and {folder} is none of its {len(folders)} classes.")
@@ -91,14 +96,38 @@ def open_own_folders(path: Path) -> ClassFolders:
     if not path.is_dir():
         raise UsageError(f"folder:{path}: no such folder.")
     spoken = path / NAMES
-    if spoken.is_file():
-        folders = folder_names(read_text(spoken))
-        unnamed = next((folder for folder, name in folders.items() if not name.strip()), None)
-        if unnamed is not None:
-            raise UsageError(f"{spoken}: every line must be folder <tab> class name; found {unnamed!r}.")
-    else:
-        found = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        folders = {folder: folder.replace("_", " ") for folder in found}
+    if not spoken.is_file() and (path / "images").is_dir() and (path / "masks").is_dir():
+        raise UsageError(
+            f"folder:{path} holds images/ and masks/: a segmentation set, for segment, patches and coherence. To "
+            f"classify images of two classes called so, say it in {spoken}: a line for each, folder <tab> class name."
+        )
+    folders = _listed_folders(spoken) if spoken.is_file() else _folders_in(path)
     if len(folders) < 2:
         raise UsageError(f"folder:{path}: one subfolder a class is wanted, two at least; found {len(folders)}.")
+    names = list(folders.values())
+    double = next((name for at, name in enumerate(names) if name in names[:at]), None)
+    if double is not None:
+        raise UsageError(f"folder:{path}: two folders stand for the class {double!r}.")
     return ClassFolders(path.resolve().name, path, folders)
+
+
+def _folders_in(path: Path) -> dict[str, str]:
+    found = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    foreign = next((folder for folder in found if not is_unicode(folder)), None)
+    if foreign is not None:
+        raise UsageError(f"folder:{path}: the name of the folder {printable(foreign)} is not in UTF-8. Rename it.")
+    return {folder: folder.replace("_", " ") for folder in found}
+
+
+def _listed_folders(file: Path) -> dict[str, str]:
+    folders: dict[str, str] = {}
+    for number, line in enumerate(read_lines(file), start=1):
+        if not line.strip() or is_comment(line):
+            continue
+        folder, _, name = (part.strip() for part in line.partition("\t"))
+        if not name:
+            raise UsageError(f"{file}: every line must be folder <tab> class name; found {line.strip()!r}.")
+        if folder in folders:
+            raise UsageError(f"{file}, line {number}: the folder {folder!r} was listed before.")
+        folders[folder] = name
+    return folders

@@ -4,7 +4,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from io import BytesIO
 from pathlib import Path
 
@@ -14,7 +14,27 @@ from PIL import Image, ImageFile, ImageOps
 from pacl_bench.image_sets import BrokenImage
 
 MAX_ASPECT = 20  # long side to short side; beyond it, resizing by the short side asks for gigabytes
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"}
+# Formats of Pillow that hold no photo: EPS (it would start Ghostscript), films, documents, and envelopes of what only
+# another program or format can decode.
+NO_PHOTO_FORMATS = {"EPS", "WMF", "MPEG", "PDF", "BUFR", "GRIB", "HDF5", "IPTC"}
+WHITE_16_BIT, WHITE_12_BIT = 65_535, 4_095
+BITS_PER_SAMPLE = 258  # a tag of TIFF
+# In these formats Pillow gives grey of 16 bits as mode "I" (32 bits); in any other, "I" may hold any range of numbers.
+SIXTEEN_BITS_AS_32 = {"PNG", "PPM"}
+
+
+@cache
+def photo_formats() -> tuple[str, ...]:
+    """The names of Pillow's formats that images may have, in the order in which Pillow tries them."""
+    Image.init()
+    return tuple(name for name in Image.ID if name not in NO_PHOTO_FORMATS)
+
+
+@cache
+def photo_suffixes() -> frozenset[str]:
+    """The endings of file names, in lower case with their dot, that stand for an image Pillow can open."""
+    openable = {*photo_formats(), "MPO"}  # MPO, a JPEG of several pictures, is opened by the reader of JPEG
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in openable)
 
 
 def open_image(file: Path | BytesIO) -> Image.Image:
@@ -25,11 +45,11 @@ def open_image(file: Path | BytesIO) -> Image.Image:
             strip more than MAX_ASPECT times as long as wide.
     """
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=photo_formats()) as image:
             if max(image.size) > MAX_ASPECT * min(image.size):
                 raise ValueError(f"{image.width} x {image.height} pixels, a strip")
-            upright = ImageOps.exif_transpose(image)
-            return _eight_bit(upright).convert("RGB")
+            white = _white(image)
+            return _rgb(ImageOps.exif_transpose(image), white)
     except FileNotFoundError:
         raise BrokenImage(file, "no such file") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
@@ -37,11 +57,26 @@ def open_image(file: Path | BytesIO) -> Image.Image:
         raise BrokenImage(file, cause) from None
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey as 8-bit: Pillow's own conversion would clip it to white."""
+def _white(image: Image.Image) -> int:
+    """The number that is white in an image of grey; a ValueError where the file does not say."""
+    if image.mode == "F" or (image.mode == "I" and image.format not in SIXTEEN_BITS_AS_32):
+        raise ValueError("grey of 32 bits, of which no one knows what number is white: save it with 8 or 16 bits")
     if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).astype(np.uint8))
+        return 255
+    tags = getattr(image, "tag_v2", {})
+    return WHITE_12_BIT if tags.get(BITS_PER_SAMPLE) == (12,) else WHITE_16_BIT
+
+
+def _rgb(image: Image.Image, white: int) -> Image.Image:
+    """8 bits a channel. What is transparent gets the colour that the file stores for it, as everywhere in the field."""
+    if white == 255:
+        # by way of RGBA, because Pillow warns of transparency that is lost straight from a palette
+        opaque = image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
+        return opaque.convert("RGB")
+    grey = np.asarray(image)  # Pillow's own conversion would clip it to white
+    if white == WHITE_16_BIT and 0 < grey.max() <= WHITE_12_BIT:
+        raise ValueError("grey of 16 bits that is black: its numbers seem to be of 8 or 12 bits; save it with 8 bits")
+    return Image.fromarray((grey.clip(0, white) / (white / 255)).astype(np.uint8)).convert("RGB")
 
 
 # A truncated photo would otherwise be filled up with grey without a word, if another library switched this on.
@@ -70,7 +105,14 @@ class PhotoFiles:
 def image_files(folder: Path) -> list[Path]:
     """The images in a folder, by name. What is called ._1.jpg, of a Mac, is no image."""
     files = sorted(folder.iterdir(), key=lambda file: file.name) if folder.is_dir() else []
-    return [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")]
+    return [file for file in files if file.suffix.lower() in photo_suffixes() and not file.name.startswith(".")]
+
+
+def other_files(folder: Path) -> list[Path]:
+    """What else is in it, by name, without what is hidden."""
+    images = set(image_files(folder))
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [file for file in found if file not in images and not file.name.startswith(".")]
 
 
 def files_fingerprint(root: Path, files: Iterable[Path]) -> str:
@@ -114,7 +156,7 @@ def _size(file: Path | BytesIO) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # answered by MAX_PIXELS
-            with Image.open(file) as image:
+            with Image.open(file, formats=photo_formats()) as image:
                 return image.size
     except Image.DecompressionBombError:
         return MAX_PIXELS, MAX_PIXELS

@@ -1,17 +1,22 @@
 """Readers of image-caption pairs: csv files, Flickr8k and 30k, COCO captions."""
 
-import csv
 import json
+import os
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from PIL import Image
 
+from pacl_bench.data.caption_tables import read_caption_table
 from pacl_bench.data.images import ABSURD, PhotoFiles, open_photo
 from pacl_bench.data.shards import Skipped
+from pacl_bench.data.text_lines import read_lines
 from pacl_bench.errors import UsageError
+from pacl_bench.files import read_text
 from pacl_bench.image_sets import ImageSet
 from pacl_bench.registry import text_hash
 
@@ -58,21 +63,22 @@ def skipped_image(message: str) -> Skipped:
     return Skipped(ABSURD if f": {ABSURD}" in message else "broken image", message)
 
 
+class Line(NamedTuple):
+    """What a list says of a photo, or what is wrong with the line."""
+
+    where: str  # file and line
+    photo: Path = Path()
+    caption: str = ""
+    problem: str = ""
+
+
 def read_csv(file: Path) -> Pairs:
     """A csv (or .tsv) with the columns filepath and caption; a relative filepath starts at the csv's folder."""
     if not file.is_file():
         raise UsageError(f"{file} not found. --pairs takes a csv file with the columns filepath and caption.")
-    with file.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle, delimiter="\t" if file.suffix == ".tsv" else ",")
-        missing = {"filepath", "caption"} - set(reader.fieldnames or ())
-        if missing:
-            raise UsageError(
-                f"{file}: the column {sorted(missing)[0]!r} is missing; columns filepath and caption are wanted."
-            )
-        rows = [
-            (f"{file}:{reader.line_num}", file.parent / (row["filepath"] or ""), row["caption"] or "") for row in reader
-        ]
-    return _grouped(file.stem, rows)
+    rows = read_caption_table(file)
+    lines = (Line(f"{file}:{row.line}", file.parent / row.filepath, row.caption, row.problem) for row in rows)
+    return _grouped(file.stem, lines)
 
 
 def read_flickr8k(root: Path) -> Pairs:
@@ -80,7 +86,7 @@ def read_flickr8k(root: Path) -> Pairs:
     listed = root / "Flickr8k_text" / "Flickr8k.token.txt"
     if not listed.is_file():
         raise UsageError(f"flickr8k: Flickr8k_text/Flickr8k.token.txt not found under {root}.")
-    return _grouped("flickr8k", _token_rows(listed, root / "Flicker8k_Dataset"))
+    return _grouped("flickr8k", _token_lines(listed, root / "Flicker8k_Dataset"))
 
 
 FLICKR30K_LISTS = ("results_20130124.token", "results.csv", "flickr30k_images/results.csv")
@@ -95,27 +101,25 @@ def read_flickr30k(root: Path) -> Pairs:
     if listed is None or photos is None:
         missing = FLICKR30K_LISTS if listed is None else FLICKR30K_PHOTOS
         raise UsageError(f"flickr30k: {' or '.join(missing)} not found under {root}.")
-    return _grouped("flickr30k", (_token_rows if listed.suffix == ".token" else _bar_rows)(listed, photos))
+    return _grouped("flickr30k", (_token_lines if listed.suffix == ".token" else _bar_lines)(listed, photos))
 
 
-def _token_rows(listed: Path, photos: Path) -> list[tuple[str, Path, str]]:
-    rows = []
-    for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), start=1):
+def _token_lines(listed: Path, photos: Path) -> Iterator[Line]:
+    for number, line in enumerate(read_lines(listed), start=1):
         photo, tab, caption = line.partition("\t")
+        name = photo.rpartition("#")[0] or photo
         if tab:
-            rows.append((f"{listed}:{number}", photos / photo.split("#")[0], caption))
-    return rows
+            yield Line(f"{listed}:{number}", photos / name, caption)
+        elif line.strip():
+            yield Line(f"{listed}:{number}", problem="no tab behind the name of the photo")
 
 
-def _bar_rows(listed: Path, photos: Path) -> list[tuple[str, Path, str]]:
+def _bar_lines(listed: Path, photos: Path) -> Iterator[Line]:
     """Below a line of names; in the file that goes round, one line lacks its second bar: an empty caption."""
-    lines = listed.read_text(encoding="utf-8").splitlines()
-    parts = [[part.strip() for part in line.split("|", 2)] + [""] * 2 for line in lines]
-    return [
-        (f"{listed}:{number}", photos / photo, caption)
-        for number, (photo, _, caption, *_) in enumerate(parts, start=1)
-        if number > 1 and photo
-    ]
+    for number, line in enumerate(read_lines(listed), start=1):
+        photo, _, caption = (*(part.strip() for part in line.split("|", 2)), "", "")[:3]
+        if photo and (number, photo) != (1, "image_name"):
+            yield Line(f"{listed}:{number}", photos / photo, caption)
 
 
 def read_coco(root: Path, split: str) -> Pairs:
@@ -123,25 +127,41 @@ def read_coco(root: Path, split: str) -> Pairs:
     listed = root / "annotations" / f"captions_{split}.json"
     if not listed.is_file():
         raise UsageError(f"coco-{split}: annotations/captions_{split}.json not found under {root}.")
-    content = json.loads(listed.read_text(encoding="utf-8"))
-    files = {image["id"]: root / split / image["file_name"] for image in content["images"]}
-    rows = [(f"{listed} id {row['id']}", files[row["image_id"]], row["caption"]) for row in content["annotations"]]
-    return _grouped(f"coco-{split}", rows)
+    content = json.loads(read_text(listed))
+    names: dict[int, str] = {}
+    for image in content["images"]:
+        if names.setdefault(image["id"], image["file_name"]) != image["file_name"]:
+            raise UsageError(
+                f"{listed}: two images have the id {image['id']}, so nobody knows whose captions are whose."
+            )
+    return _grouped(f"coco-{split}", (_coco_line(row, names, listed, root / split) for row in content["annotations"]))
 
 
-def _grouped(name: str, rows: list[tuple[str, Path, str]]) -> Pairs:
-    """Rows (where, file, caption) to images with their captions; what is empty or not there is skipped and named."""
+def _coco_line(row: dict[str, Any], names: dict[int, str], listed: Path, photos: Path) -> Line:
+    where = f"{listed} id {row['id']}"
+    if row["image_id"] not in names:
+        return Line(where, problem=f"no image has the id {row['image_id']}")
+    return Line(where, photos / names[row["image_id"]], row["caption"])
+
+
+def _grouped(name: str, lines: Iterable[Line]) -> Pairs:
+    """Lines to images with their captions; what is broken, empty or not there is skipped and named."""
     captions: dict[Path, list[str]] = {}
     skipped = []
-    there = {file: file.is_file() for file in {file for _, file, _ in rows}}  # asked once, not for every caption
-    for where, file, caption in rows:
+    # asked once for a photo, not for every caption; unlike Path.is_file, it knows names that are too long to be one
+    is_file = cache(os.path.isfile)
+    for where, photo, caption, problem in lines:
         caption = " ".join(caption.split())
-        if not caption:
+        if problem:
+            skipped.append(Skipped("broken line", f"{where}: {problem}"))
+        elif "\0" in caption:
+            skipped.append(Skipped("broken caption", f"{where}: it holds a zero byte"))
+        elif not caption:
             skipped.append(Skipped("empty caption", where))
-        elif not there[file]:
-            skipped.append(Skipped("missing image", str(file)))
+        elif not is_file(photo):
+            skipped.append(Skipped("missing image", str(photo)))
         else:
-            captions.setdefault(file, []).append(caption)
+            captions.setdefault(photo, []).append(caption)
     return Pairs(name, PairPhotos(name, list(captions)), list(captions.values()), list(dict.fromkeys(skipped)))
 
 

@@ -1,6 +1,5 @@
 """The sets of image-caption pairs that have a name, and loading them."""
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,7 +127,7 @@ def _load_one(name: str) -> Pairs | ShardSet:
         return Pairs(name, photos, photos.captions, [])
     try:
         pairs = _read(name)
-    except (ValueError, csv.Error, KeyError, TypeError, AttributeError) as error:  # not as the format has it
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # not as the format has it
         raise UsageError(f"{name} is not readable as pairs, in UTF-8 ({type(error).__name__}: {error}).") from None
     if isinstance(pairs, Pairs) and not len(pairs):
         raise UsageError(f"{name}: no usable pair ({count_skipped(pairs.skipped)}).")
@@ -138,7 +137,7 @@ def _load_one(name: str) -> Pairs | ShardSet:
 def _read(name: str) -> Pairs | ShardSet:
     if name in PAIR_SOURCES:
         return PAIR_SOURCES[name].load()
-    if Path(name).suffix in (".csv", ".tsv"):
+    if Path(name).suffix.lower() in (".csv", ".tsv"):
         return read_csv(Path(name))
     if names_shards(name):
         return read_shard_pattern(name)

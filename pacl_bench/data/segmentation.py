@@ -15,9 +15,9 @@ from pacl_bench.data.segmentation_folders import (
     listed_classes,
     read_user_folder,
 )
+from pacl_bench.data.text_lines import read_lines
 from pacl_bench.data.vocabulary import shipped_names
 from pacl_bench.errors import UsageError
-from pacl_bench.files import read_text
 from pacl_bench.image_sets import IGNORE_LABEL, SegmentationImages
 from pacl_bench.registry import unknown_name
 from pacl_bench.world import WORLD_SEGMENTATION
@@ -45,7 +45,7 @@ class SegmentationLayout:
         """What the images are called, in the order of the list or of their names; empty where nothing is there."""
         if self.split:
             file = root / self.split
-            return read_text(file).split() if file.is_file() else []
+            return [line.strip() for line in read_lines(file) if line.strip()] if file.is_file() else []
         before, after = self.image.split("{}")
         folder = root / before
         names = (file.relative_to(folder).as_posix() for file in folder.rglob(f"*{after}"))

@@ -1,6 +1,5 @@
 """One reader for images with label maps, whatever layout they lie in, and a user's own folder of them."""
 
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -8,9 +7,9 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 from PIL import ExifTags, Image
 
-from pacl_bench.data.images import IMAGE_SUFFIXES, PhotoFiles, files_fingerprint
+from pacl_bench.data.images import PhotoFiles, files_fingerprint, image_files, other_files, photo_formats
+from pacl_bench.data.text_lines import is_comment, read_lines
 from pacl_bench.errors import UsageError
-from pacl_bench.files import read_text
 from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage
 
 NO_CLASS = -1  # in a class table: a raw label that must not occur
@@ -41,6 +40,11 @@ class SegmentationFolder(PhotoFiles):
         super().__init__(name, files)
         self.root, self.ids, self.label_files = root, ids, label_files
         self.classnames, self.class_table, self.official_images = classnames, class_table, official_images
+
+    @property
+    def left_out(self) -> list[Path]:
+        """What lies beside the images and is none by its name."""
+        return [file for folder in dict.fromkeys(file.parent for file in self.files) for file in other_files(folder)]
 
     def label_map(self, index: int) -> UInt8[np.ndarray, "height width_px"]:
         """Class indices from 0 in the order of `classnames`; IGNORE_LABEL where nothing counts.
@@ -84,25 +88,41 @@ def listed_classes(classes: dict[int, int]) -> Int16[np.ndarray, "256"]:
 
 
 def read_raw_labels(file: Path) -> UInt8[np.ndarray, "height width_px"]:
-    """The numbers in a label map, palette or grey; BrokenImage where it has colours, or more than 8 bits."""
+    """The numbers in a label map, palette or grey, as the file holds them.
+
+    Raises:
+        BrokenImage: it is no PNG, has colours, or more than 8 bits.
+    """
     try:
-        with Image.open(file) as image:
-            mode, raw = image.mode, np.asarray(image)
+        with Image.open(file, formats=photo_formats()) as image:
+            kind, mode, raw = image.format, image.mode, np.asarray(image)
     except FileNotFoundError:
         raise BrokenImage(file, "no such file") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
         raise BrokenImage(file, str(error).partition("\n")[0] or type(error).__name__) from None
+    if kind != "PNG":
+        raise BrokenImage(file, f"a label map must be a PNG, this is a {kind}")
     if raw.ndim != 2:
         raise BrokenImage(file, "a label map must hold one number a pixel, this holds colours")
     if mode not in ("L", "P", "1"):
         raise BrokenImage(file, f"a label map must hold 8 bits a pixel, 0 to 255; this is of Pillow's mode {mode!r}")
-    return raw.astype(np.uint8)
+    return (raw // _spread(file) if mode == "L" else raw).astype(np.uint8)
+
+
+BIT_DEPTH = 24  # where a PNG says how many bits a pixel has
+
+
+def _spread(file: Path) -> int:
+    """What the numbers of a grey PNG are multiplied by in Pillow, which spreads 2 or 4 bits over 0 to 255."""
+    with file.open("rb") as opened:
+        bits = opened.read(BIT_DEPTH + 1)[BIT_DEPTH]
+    return 255 // (2**bits - 1)
 
 
 def upright_size(file: Path) -> tuple[int, int]:
     """Height and width of a photo turned as its EXIF orientation says, without decoding it."""
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=photo_formats()) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
             return (image.width, image.height) if turned else (image.height, image.width)
     except Exception as error:
@@ -125,12 +145,14 @@ def read_user_folder(root: Path, taken: list[str]) -> SegmentationFolder:
     name = root.name
     if name in taken:
         raise UsageError(f"{root}: {name!r} is the name of another data set. Give the folder another name.")
+    if not (root / NAMES_FILE).is_file() and not (root / "masks").is_dir() and not (root / "images").is_dir():
+        _refuse_class_folders(root)
     classnames = _own_names(root / NAMES_FILE)
-    images = _by_stem(root / "images", lambda suffix: suffix in IMAGE_SUFFIXES)
-    masks = _by_stem(root / "masks", lambda suffix: suffix == ".png")
+    images = _by_stem(root / "images", image_files(root / "images"))
+    masks = _by_stem(root / "masks", [file for file in image_files(root / "masks") if file.suffix.lower() == ".png"])
     for stem, file in images.items():
         if stem not in masks:
-            raise UsageError(f"{name}: images/{file.name} has no mask: {root / 'masks' / stem}.png not found.")
+            raise UsageError(f"{name}: images/{file.name} has no mask: {_no_mask(root / 'masks', stem)}.")
     for stem, file in masks.items():
         if stem not in images:
             raise UsageError(f"{name}: masks/{file.name} has no image of that name in {root / 'images'}.")
@@ -149,12 +171,27 @@ def read_user_folder(root: Path, taken: list[str]) -> SegmentationFolder:
     )
 
 
+def _refuse_class_folders(root: Path) -> None:
+    with_images = [folder.name for folder in sorted(root.glob("*/")) if image_files(folder)]
+    if len(with_images) > 1:
+        raise UsageError(
+            f"{root} holds images in {with_images[0]}/, {with_images[1]}/ ...: a folder a class, for classify. For a "
+            f"segmentation set, images/, masks/ and {NAMES_FILE} are wanted."
+        )
+
+
+def _no_mask(folder: Path, stem: str) -> str:
+    others = [file.name for file in image_files(folder) if file.stem == stem]
+    return f"{folder / stem}.png not found" + (f", and {others[0]} is no PNG" if others else "")
+
+
 def _own_names(file: Path) -> list[str]:
     if not file.is_file():
         raise UsageError(f"{file} not found: one class name a line, in the order of the numbers in the masks, from 0.")
-    lines = read_text(file).rstrip().splitlines()
-    names = [line.strip() for line in lines if not line.startswith("#")]
-    if not any(names):
+    names = [line.strip() for line in read_lines(file) if not is_comment(line)]
+    while names and not names[-1]:  # empty lines at the end
+        names.pop()
+    if not names:
         raise UsageError(f"{file} names no class.")
     if "" in names:
         raise UsageError(f"{file}: class {names.index('')} has no name; an empty line is not allowed between others.")
@@ -166,13 +203,11 @@ def _own_names(file: Path) -> list[str]:
     return names
 
 
-def _by_stem(folder: Path, wanted: Callable[[str], bool]) -> dict[str, Path]:
+def _by_stem(folder: Path, files: list[Path]) -> dict[str, Path]:
     if not folder.is_dir():
         raise UsageError(f"{folder} not found: a set of your own is a folder with images/, masks/ and {NAMES_FILE}.")
     found: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        if file.name.startswith(".") or not wanted(file.suffix.lower()):
-            continue
+    for file in files:
         if file.stem in found:
             raise UsageError(
                 f"{folder}: {found[file.stem].name} and {file.name} have the same name but for the ending."

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from pacl_bench.data.text_lines import is_comment, lines_of
 from pacl_bench.errors import UsageError
 from pacl_bench.files import read_text
 from pacl_bench.registry import unknown_name
@@ -59,8 +60,8 @@ def load_vocabulary(name: str, dataset_name: str, classnames: list[str]) -> list
     Args:
         name: `plain` (the class names alone), `synonyms` (synonyms/<set>.txt, the plain name first), or a file with one
             line a class in class order, its names separated by commas or semicolons (as ADE20K's own lists have them:
-            no name can hold either). The names in a file need not be those of the set. Lines that begin with # are
-            skipped.
+            no name can hold either). The names in a file need not be those of the set. Lines that begin with # and a
+            space are skipped.
 
     Raises:
         UsageError: one line that names the file, and the line of it, where there is no such vocabulary, it has a line
@@ -97,7 +98,7 @@ def _synonyms(dataset_name: str, classnames: list[str]) -> list[list[str]]:
 
 
 def _names_of_classes(file: str, text: str, classnames: list[str]) -> list[list[str]]:
-    lines = [(at, line) for at, line in enumerate(text.rstrip().splitlines(), start=1) if not line.startswith("#")]
+    lines = [(at, line) for at, line in enumerate(lines_of(text.rstrip()), start=1) if not is_comment(line)]
     if len(lines) != len(classnames):
         raise UsageError(
             f"{file} has {len(lines)} lines of names for {len(classnames)} classes; one a class is wanted."
@@ -137,4 +138,4 @@ def read_templates(file: Path) -> list[str]:
 
 
 def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [line.strip() for line in lines_of(text) if line.strip() and not is_comment(line)]

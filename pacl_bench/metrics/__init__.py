@@ -1,4 +1,4 @@
-"""Metrics: pure functions of tensors and arrays, which know no other room. The modules below are imported when they are first used."""
+"""Metrics: pure functions of tensors and arrays. They know no other room; each module is imported when first used."""
 
 from importlib import import_module
 from types import ModuleType

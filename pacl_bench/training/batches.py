@@ -1,4 +1,4 @@
-"""What a training step is shown, whatever source it comes from."""
+"""What a training step is given, and what gives it: from files in any order, or from a stream of shards."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -12,43 +12,47 @@ from pacl_bench.encoders.view import View
 
 TRAINING_VIEW = View(whole=False)  # the encoder's own centre square; the paper does not say
 Sets = list[Pairs | ShardSet]
+MIN_PAIRS = 2
+TOO_FEW = "a step sets each pair against the others, so two at least are needed"
 
 
 class Batch(NamedTuple):
-    """Image-text pairs of one step."""
+    """The image-text pairs of one step."""
 
     patch_tokens: Float[Tensor, "pair patch width"]
     text_embeddings: Float[Tensor, "pair dim"]
-    same_text: Bool[Tensor, "pair pair"]  # where two pairs have the same text
-    position: dict[str, Any]  # how to go on after it; what a checkpoint keeps
+    same_text: Bool[Tensor, "pair pair"]  # True where two pairs have the same text: they are no negatives
+    position: dict[str, Any]  # where the next batch begins: kept in the checkpoint, so that a resumed run starts there
 
 
 @runtime_checkable
 class Batches(Protocol):
-    """A source of batches."""
+    """What the training loop takes its batches from."""
 
-    batch_size: int
+    batch_size: int  # pairs of a batch; fewer than were asked for, where there are no more
 
     @property
     def num_pairs(self) -> int | None:
-        """Of an epoch; None where nobody has counted."""
+        """How many pairs an epoch has; None where that is not known."""
         ...
 
     def batch(self, step: int) -> Batch:
-        """Of a step. A stream gives them in order only, from the position it was opened at."""
+        """The batch of a step. A stream cannot jump: it gives the next batch, and must be asked step by step."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What a head's card says of the pairs."""
+        """What a head's card says of the pairs: how many images and captions, and what was skipped why."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Ends what was started to load pairs."""
+        ...
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What decides which pairs and texts a step is shown."""
+    """What decides, for given pairs, which of them and which of their texts a step is given."""
 
     batch_size: int
-    noun_share: float
+    noun_share: float  # how often a noun of the caption, in a template, stands in for the caption
     seed: int

@@ -1,4 +1,4 @@
-"""Batches from sets whose images are numbered: patch tokens from the cache, texts embedded once."""
+"""Batches from sets of files, whose images have numbers: patch tokens come from the cache, texts are embedded once."""
 
 from itertools import accumulate
 from typing import Any
@@ -16,13 +16,13 @@ from pacl_bench.data.pair_readers import Pairs, skipped_image
 from pacl_bench.data.shards import Skipped
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.errors import UsageError
-from pacl_bench.training.batches import TRAINING_VIEW, Batch, Drawing
+from pacl_bench.training.batches import MIN_PAIRS, TOO_FEW, TRAINING_VIEW, Batch, Drawing
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.stream import repeats
 
 
 class CachedBatches:
-    """Sets whose images are numbered: patch tokens from the cache (or encoded anew), texts embedded once."""
+    """Batches of image files. Which images a step is given follows from its number, so any step can be asked for."""
 
     def __init__(self, vision: VisionEncoder, text: TextEncoder, sets: list[Pairs], drawing: Drawing, skipped: SkipLog):
         self.drawing, self.skipped = drawing, skipped
@@ -31,6 +31,8 @@ class CachedBatches:
         skipped.add(self.num_pairs + len(self.images.skipped), self.images.skipped)
         if not self.num_pairs:
             raise UsageError(f"no image of {'+'.join(pairs.name for pairs in sets)} decodes ({skipped.summary()}).")
+        if self.num_pairs < MIN_PAIRS:
+            raise UsageError(f"--pairs {'+'.join(pairs.name for pairs in sets)}: a single usable image; {TOO_FEW}.")
         skipped.report(f"{self.num_pairs:,} images")
         self.texts = TrainingTexts(self.images.captions, text)
         self.times = repeats(sets, self.images.sizes)
@@ -55,7 +57,10 @@ class CachedBatches:
 
 
 class TrainingImages:
-    """The images of all sets that decode, numbered through: patch tokens from the cache, or encoded batch by batch."""
+    """The images of all sets that decode, numbered from 0 over the sets in their order.
+
+    Their patch tokens come from the cache; of a set that does not fit there they are encoded again for each batch.
+    """
 
     def __init__(self, vision: VisionEncoder, sets: list[Pairs]):
         self.sources: list[CachedTokens | OnlineTokens] = []

@@ -26,7 +26,7 @@ class SkipLog:
     def __init__(self, file: Path, max_share: float, state: dict[str, int]):
         self.file, self.max_share = file, max_share
         self.seen, self.failed = state.get("seen", 0), state.get("failed", 0)
-        lines = file.read_text(encoding="utf-8").splitlines() if state and file.is_file() else []
+        lines = _whole_lines(file) if state and file.is_file() else []
         self.listed = dict.fromkeys(lines[: state.get("listed", 0)])
         write_text(file, "".join(f"{line}\n" for line in self.listed))
 
@@ -75,3 +75,15 @@ class SkipLog:
         """Says on the console what was skipped beside so many pairs, if anything was."""
         if self.listed:
             console.print(f"{pairs}; skipped {self.summary()}; all in {self.file}", markup=False)
+
+
+def _whole_lines(file: Path) -> list[str]:
+    """The lines that say why a pair was skipped, without those that are torn or damaged."""
+    return [line for line in file.read_text(encoding="utf-8", errors="replace").split("\n") if _is_whole(line)]
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        return {"cause", "where"} <= json.loads(line).keys()
+    except (ValueError, AttributeError, RecursionError):
+        return False

@@ -1,10 +1,18 @@
-"""Training pairs as a stream: shards read, shuffled and decoded by worker processes, in an order that nothing but the
-seed decides.
+"""Training pairs as a stream: worker processes read shards, shuffle and decode them, in an order that only the seed
+decides.
 
-The parts of an epoch (tars, pieces of sets of files) are shuffled and dealt to 24 lanes. A lane reads its parts one
-after the other through a buffer that shuffles, and hands out chunks; the lanes take turns. A worker process serves
-every n-th lane, so that the order is the same however many workers there are. What was done of an epoch is one number,
-the turn; a resumed run reads again up to there, and decodes nothing of it.
+Three words are used throughout. A *part* is what is read in one go: a tar, or PIECE images of a set of files. A *lane*
+is a queue of parts: when an epoch begins, all of its parts are shuffled and dealt to LANES lanes, as cards are dealt to
+players. A *chunk* is what comes out of a lane at a time: CHUNK_PAIRS pairs, decoded.
+
+The lanes take turns. Turn 0 is the first chunk of lane 0, turn 1 the first chunk of lane 1, and so on; after the last
+lane, lane 0 gives its second chunk. Within a lane, pairs are shuffled in a buffer, by a seed that is the lane's own.
+There are always LANES lanes, and each worker process serves some of them from beginning to end; so the chunks, and
+their order, are the same for any number of workers.
+
+How far an epoch has got is therefore one number, the turn. A run that goes on after a stop opens the stream at that
+turn: each lane reads again what it had read before, without decoding it, and its next chunk is the one that the stopped
+run would have been given.
 """
 
 import os
@@ -12,7 +20,6 @@ import random
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,28 +32,29 @@ from webdataset.filters import shuffle
 from webdataset.shardlists import split_by_node
 
 from pacl_bench.data.captions import noun_prompts
-from pacl_bench.data.images import open_photo
 from pacl_bench.data.pair_readers import Pairs, skipped_image
 from pacl_bench.data.shards import RawPair, ShardSet, Skipped, read_pairs
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import UsageError
 from pacl_bench.image_sets import BrokenImage
 
-LANES = 24  # the most workers a process can have; those it has divide it
-CHUNK_PAIRS = 32  # pairs that travel from a worker together; broken ones count
-BUFFER = 128  # undecoded pairs that a lane shuffles among
-PIECE = 1000  # images of a set of files that are read like one tar
+# 24 has many divisors: each of 1, 2, 3, 4, 6, 8, 12 or 24 workers serves as many lanes as the others. More than 24
+# workers would have nothing to do.
+LANES = 24
+CHUNK_PAIRS = 32  # pairs in a chunk, those that turn out to be broken among them
+BUFFER = 128  # pairs that a lane holds, not decoded; the next one is drawn from them
+PIECE = 1000  # images of a set of files that are one part
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a lane reads in one go: a tar, or some images of a set of files."""
+    """What is read in one go: a tar, or some images of a set of files."""
 
-    source: Path | tuple[Pairs, range]
-    keep: float = 1.0  # share of its pairs that is used; below 1 where a weight wants less than all
+    source: Path | tuple[Pairs, range]  # the tar; or the set, and the numbers of its images
+    keep: float = 1.0  # share of its pairs that is drawn; below 1 where the weight of its set asks for less than all
 
     def read(self) -> Iterator["RawPair | FilePair | Skipped"]:
-        """Its pairs in order, not decoded."""
+        """Its pairs in their order, images not decoded; in place of a pair that cannot be used, why."""
         if isinstance(self.source, Path):
             yield from read_pairs(self.source)
         else:
@@ -55,7 +63,7 @@ class Part:
 
 
 class FilePair(NamedTuple):
-    """One image of a set of files, not decoded yet."""
+    """An image of a set of files with its captions, not decoded yet."""
 
     pairs: Pairs
     number: int
@@ -66,25 +74,29 @@ class FilePair(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Some pairs, decoded."""
+    """What a lane gives at its turn: pairs whose image is decoded and whose text is drawn."""
 
     pixels: UInt8[np.ndarray, "pair size size 3"]
-    texts: list[str]
-    skipped: list[Skipped]
-    seen: int  # pairs read for it; 0 where the lane has ended
+    texts: list[str]  # of each pair
+    skipped: list[Skipped]  # what was read for this chunk and cannot be used
+    seen: int  # all that was read for it, usable or not; 0 where the lane had come to its end before
 
 
 @dataclass(frozen=True)
 class Stream:
-    """What decides which pairs come in which order, besides the epoch."""
+    """All that decides which pairs an epoch shows in which order: the same values give the same stream."""
 
     sets: list[Pairs | ShardSet]
-    preprocess: Preprocess
-    noun_share: float
+    preprocess: Preprocess  # of the vision encoder: how large a square of pixels it takes
+    noun_share: float  # how often a noun of the caption, in a template, stands in for the caption
     seed: int
 
     def chunks(self, epoch: int, turn: int, workers: int) -> "DataLoader[Chunk]":
-        """The chunks of an epoch from a turn on, without an end: a lane that has ended gives empty ones."""
+        """The chunks of an epoch from a turn on.
+
+        They have no end. A lane that has come to its end gives chunks with nothing in them, so an epoch is over where
+        LANES of such follow each other.
+        """
         return DataLoader(
             Lanes(self, epoch, turn),
             batch_size=None,
@@ -95,7 +107,10 @@ class Stream:
         )
 
     def parts(self, epoch: int) -> list[Part]:
-        """Of this process, in the order of the epoch: every pair once, or as often as the weights say."""
+        """The parts of an epoch in their shuffled order; each pair is in one, or in as many as its set's weight says.
+
+        Where several processes train together (RANK and WORLD_SIZE are set), these are the parts of this process.
+        """
         times_of = repeats(self.sets, [pairs.num_pairs or 0 for pairs in self.sets])
         parts = [
             Part(source, keep)
@@ -114,10 +129,16 @@ def _sources(pairs: Pairs | ShardSet) -> list[Path] | list[tuple[Pairs, range]]:
 
 
 def repeats(sets: Sequence[Pairs | ShardSet], sizes: list[int]) -> list[float]:
-    """How often an epoch shows each pair of each set: once, or what gives each set its weight's share of the epoch.
+    """How often an epoch shows the pairs of each set.
+
+    Once, if the sets have no weights. Else so often that each set has its weight's share of an epoch which is as long
+    as all sets together: 0.5 means that each epoch shows another half of the set.
 
     Args:
         sizes: usable pairs of each set.
+
+    Raises:
+        UsageError: a set that has a weight has no usable pair.
     """
     empty = next((one.name for one, size in zip(sets, sizes, strict=True) if one.weight is not None and not size), None)
     if empty is not None:
@@ -129,7 +150,12 @@ def repeats(sets: Sequence[Pairs | ShardSet], sizes: list[int]) -> list[float]:
 
 
 class Lanes(IterableDataset):
-    """An epoch from a turn on: the lanes of one worker process, or all of them where there is none."""
+    """The chunks of an epoch from a turn on, as one worker process gives them: those of every n-th turn.
+
+    PyTorch asks its worker processes in turn, so worker w of n is asked for turns w, w + n, w + 2 n ... Because n
+    divides LANES, these turns always fall to the same lanes, and no two workers share one. Without worker processes,
+    all lanes are served here.
+    """
 
     def __init__(self, stream: Stream, epoch: int, turn: int):
         self.stream, self.epoch, self.turn = stream, epoch, turn
@@ -146,7 +172,7 @@ class Lanes(IterableDataset):
             yield next(lanes[lane])
 
     def _chunks(self, parts: list[Part], lane: int, done: int) -> Iterator[Chunk]:
-        """Of one lane, after those that are done."""
+        """The chunks of a lane that has the given parts, after its first `done` ones, then empty ones for ever."""
         rank = int(os.environ.get("RANK", "0"))
         seeds = [self.stream.seed, self.epoch, rank, lane]
         raw = (pair for number, part in enumerate(parts) for pair in _thinned(part, [*seeds, number]))
@@ -156,6 +182,7 @@ class Lanes(IterableDataset):
             yield self._decoded(list(islice(numbered, CHUNK_PAIRS)), seeds)
 
     def _decoded(self, numbered: list[tuple[int, RawPair | FilePair | Skipped]], seeds: list[int]) -> Chunk:
+        """A chunk of the pairs given, each with its number in the lane: by that and the seeds its text is drawn."""
         size = self.stream.preprocess.image_size
         pixels, texts, skipped = [np.empty((0, size, size, 3), np.uint8)], [], []
         for number, pair in numbered:
@@ -172,6 +199,7 @@ class Lanes(IterableDataset):
 
 
 def _thinned(part: Part, seeds: list[int]) -> Iterator[RawPair | FilePair | Skipped]:
+    """The pairs of a part, or the share of them that it keeps, drawn by the seeds."""
     draw = random.Random(str(seeds))
     return (pair for pair in part.read() if part.keep == 1 or draw.random() < part.keep)
 
@@ -179,11 +207,11 @@ def _thinned(part: Part, seeds: list[int]) -> Iterator[RawPair | FilePair | Skip
 def _image(pair: RawPair | FilePair) -> Image.Image:
     if isinstance(pair, FilePair):
         return pair.pairs.photos.image(pair.number)
-    return open_photo(BytesIO(pair.image), pair.where)
+    return pair.image()
 
 
 def drawn_text(captions: list[str], noun_share: float, draw: np.random.Generator) -> str:
-    """One of the captions, or a noun of it in a template: what trains with the image this time."""
+    """What an image is paired with this time: one of its captions, or a noun of that caption in a template."""
     caption = captions[draw.integers(len(captions))]
     prompts = noun_prompts(caption) if draw.random() < noun_share else []
     return prompts[draw.integers(len(prompts))] if prompts else caption
@@ -195,7 +223,7 @@ def usable_workers(wanted: int) -> int:
 
 
 def default_workers() -> int:
-    """A core is left to the encoder."""
+    """How many worker processes read shards where the user does not say: all cores but one, which the encoder has."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(max(1, cores - 1), LANES // 2)
 

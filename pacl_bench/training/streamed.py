@@ -1,4 +1,4 @@
-"""Batches from a stream of shards."""
+"""Batches from a stream of shards: images are encoded and texts embedded as they come, nothing is kept."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,16 +11,26 @@ from pacl_bench.data.pair_readers import Pairs
 from pacl_bench.data.shards import MAKE_STATS
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.training.batches import Batch, Drawing, Sets
+from pacl_bench.training.batches import MIN_PAIRS, TOO_FEW, Batch, Drawing, Sets
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.stream import LANES, Chunk, Stream, default_workers
 
 
 class StreamedBatches:
-    """Shards of any number of pairs: images are encoded and texts embedded as they come.
+    """Batches of pairs that are too many to number: shards, or shards together with sets of files.
 
-    An epoch shows every pair once; the next one follows without a gap. The chunks of `stream.py` are cut into batches;
-    images are encoded chunk by chunk, so that workers load ahead meanwhile.
+    The stream gives chunks of up to 32 pairs (`stream.py` says what a chunk, a lane and a turn are). A batch takes what
+    is left of the current chunk and as much of the next ones as it needs; what it leaves of the last one, the next
+    batch begins with. Images are encoded chunk by chunk, while the worker processes load those that follow. When all
+    lanes have come to their end the next epoch begins, and a batch may hold pairs of both.
+
+    Args:
+        workers: processes that read shards; None for all cores but one.
+        position: `Batch.position` of the last batch of the run that is gone on with; empty for a new run.
+
+    Raises:
+        UsageError: what the `_stats.json` beside the shards count is less than two pairs; or a weight is given and
+            there is no count.
     """
 
     def __init__(
@@ -43,20 +53,23 @@ class StreamedBatches:
                 f"--pairs: weights need the number of pairs of {uncounted}: no *_stats.json beside its tars "
                 f"({MAKE_STATS})."
             )
+        if self.num_pairs is not None and self.num_pairs < MIN_PAIRS:
+            names = "+".join(pairs.name for pairs in sets)
+            raise UsageError(f"--pairs {names}: {self.num_pairs} pairs by its _stats.json; {TOO_FEW}.")
         self.batch_size = min(drawing.batch_size, self.num_pairs or drawing.batch_size)
         self.stream = Stream(sets, vision.preprocess, drawing.noun_share, drawing.seed)
         self.epoch, self.turn = position.get("epoch", 0), position.get("turn", 0)
-        self.used = position.get("used", 0)  # of the pairs of this turn's chunk
+        self.used = position.get("used", 0)  # pairs of this turn's chunk that were in a batch already
         if not position:
             before = [skip for pairs in sets if isinstance(pairs, Pairs) for skip in pairs.skipped]
             skipped.add(len(before), before)
-        self.chunk: Chunk | None = None
-        self.tokens = torch.empty(0)
+        self.chunk: Chunk | None = None  # of this turn; None where it is still to be loaded
+        self.tokens = torch.empty(0)  # the patch tokens of its pairs
         self.chunks: Iterator[Chunk] | None = None
         self.usable = bool(position)  # whether this epoch has shown any pair that can be used
 
     def batch(self, step: int) -> Batch:
-        """The next one, whatever step it is for."""
+        """The next batch of the stream; `step` plays no part, since a stream cannot go back."""
         tokens: list[Tensor] = []
         texts: list[str] = []
         while len(texts) < self.batch_size:
@@ -72,12 +85,13 @@ class StreamedBatches:
         return Batch(torch.cat(tokens), embeddings, chosen[:, None] == chosen[None], position)
 
     def _use(self, pairs: int) -> None:
+        """Counts pairs of the chunk as used; when all of them are, the next lane has its turn."""
         self.used += pairs
         if self.chunk is not None and self.used == len(self.chunk.texts):
             self.chunk, self.used, self.turn = None, 0, self.turn + 1
 
     def _next_chunk(self) -> Chunk:
-        """The chunk of this turn with its images encoded."""
+        """Loads the chunk of this turn and encodes its images."""
         self.chunk = self._loaded()
         if not self.used:  # else what it skips was counted before the run was stopped
             self.skipped.add(self.chunk.seen, self.chunk.skipped)
@@ -87,7 +101,13 @@ class StreamedBatches:
         return self.chunk
 
     def _loaded(self) -> Chunk:
-        """The chunk of this turn; past the end of an epoch, the first of the next one."""
+        """The chunk of this turn, or of the first turn after it at which a lane still has pairs.
+
+        Where none has, the epoch is over, and the chunk is the first of the next epoch.
+
+        Raises:
+            RunError: the epoch is over and no pair of it could be used.
+        """
         for _ in range(LANES):
             chunk = self._load()
             if chunk.seen:
@@ -99,6 +119,7 @@ class StreamedBatches:
         return self._loaded()
 
     def _load(self) -> Chunk:
+        """The next chunk that the workers give; they are started where there are none yet."""
         try:
             if self.chunks is None:
                 self.chunks = iter(self.stream.chunks(self.epoch, self.turn, self.workers))
@@ -110,7 +131,7 @@ class StreamedBatches:
     @torch.no_grad()
     def _encoded(self, chunk: Chunk) -> Float[Tensor, "pair patch width"]:
         pixels = torch.from_numpy(chunk.pixels).to(self.vision.device)
-        # the digits of half precision, as from the cache
+        # rounded to half precision, as tokens from the cache are: both ways of training see the same numbers
         return self.vision(self.vision.preprocess.normalised(pixels)).patch_tokens.half().float()
 
     @property

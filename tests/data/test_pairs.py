@@ -221,7 +221,7 @@ def test_16_bit_grey_is_not_clipped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["filepath,caption\na.jpg,é".encode("latin-1"), b"filepath,caption\n\xff\xfe"])
 def test_a_csv_of_another_encoding_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "pairs.csv").write_bytes(content)
-    with pytest.raises(UsageError, match=r"pairs\.csv is not readable as pairs, in UTF-8"):
+    with pytest.raises(UsageError, match=r"pairs\.csv is no text in UTF-8"):
         load_pairs(str(tmp_path / "pairs.csv"))
 
 

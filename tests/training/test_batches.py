@@ -137,6 +137,37 @@ def test_failures_are_listed_once_and_a_share_needs_enough_to_judge(tmp_path: Pa
     assert (resumed.state, len(resumed.file.read_text().splitlines())) == (state, 2)
 
 
+def test_a_damaged_list_of_failures_is_gone_on_with(tmp_path: Path) -> None:
+    log = SkipLog(tmp_path / "skipped.jsonl", 1.0, {})
+    log.add(3, [Skipped("broken image", "a.jpg"), Skipped("empty caption", "é.csv:3")])
+    state = log.state
+    with log.file.open("ab") as file:
+        file.write(b'{"cause": "torn\n[]\n\xff\n')
+    resumed = SkipLog(log.file, 1.0, {**state, "listed": 5})
+    assert resumed.causes == {"broken image": 1, "empty caption": 1}
+
+
+def test_one_pair_is_too_few(config: TrainConfig, pairs_csv: Path, tmp_path: Path) -> None:
+    """A contrastive step over one pair has the loss 0 and would train nothing, without a word."""
+    one = pairs_csv.with_name("one.csv")
+    one.write_text("\n".join(pairs_csv.read_text().splitlines()[:2]))
+    with pytest.raises(UsageError, match=r"one: a single usable image; .* two at least are needed"):
+        train(replace(config, pairs=str(one)), tmp_path / "head", loading=IN_PROCESS)
+    single = write_shards(tmp_path / "single", [1])
+    with pytest.raises(UsageError, match=r"single: 1 pairs by its _stats\.json; .* two at least"):
+        train(replace(config, pairs=str(single)), tmp_path / "head", loading=IN_PROCESS)
+
+
+def test_a_set_smaller_than_the_batch_is_one_batch(config: TrainConfig, tmp_path: Path) -> None:
+    folder = write_shards(tmp_path / "few", [2, 3])
+    card = train(
+        replace(config, pairs=str(folder), recipe=replace(QUICK, batch_size=64, steps=2)),
+        tmp_path / "head",
+        loading=IN_PROCESS,
+    )
+    assert (card.step, card.train["images"]) == (2, 5)
+
+
 def test_weights_of_sets_in_memory() -> None:
     """A quarter of the epoch from 90 images, three quarters from 30: of the first each third, of the others three."""
     times = repeats([ShardSet("a", [], 0.25), ShardSet("b", [], 0.75)], [90, 30])

@@ -1,7 +1,6 @@
 """Is a data set whole? Every image and label map is opened; all that is wrong is collected, not only the first."""
 
 import os
-import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from pacl_bench.data.catalog import BUILT_IN, declarations, kind_of, load
-from pacl_bench.data.images import IMAGE_SUFFIXES
+from pacl_bench.data.pair_readers import skipped_image
 from pacl_bench.data.segmentation import SEGMENTATION_SETS, SegmentationSet
 from pacl_bench.data.segmentation_folders import SegmentationFolder
-from pacl_bench.data.shards import ends_as_tar
+from pacl_bench.data.shards import RawPair, ShardSet, Skipped, read_pairs
+from pacl_bench.data.text_lines import printable
 from pacl_bench.data.tools.where import told
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, ImageSet, LabelledImages, SegmentationImages
@@ -26,6 +25,12 @@ Seen = TypeVar("Seen")
 SAMPLE = 100  # images that --fast looks at
 EXAMPLES = 5  # of the things wrong that are named
 NAMED = 10  # classes that a line names
+BROKEN = (
+    "broken image",
+    "absurd size",
+    "damaged tar",
+    "damaged count",
+)  # why training skips a pair whose files should be had anew
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ def check_segmentation(images: SegmentationImages, fast: bool) -> list[Finding]:
         _count(images.name, len(images), images.official_images),
         _opened("images", [line for broken, _, _ in seen for line in broken], looked, len(images)),
         _opened("label maps", [line for _, broken, _ in seen for line in broken], looked, len(images)),
+        *_other_files(images),
         _labelled(counts),
         _occurring("pixel", images.classnames, counts[:, :-1].sum(axis=0)),
         _names(images.classnames),
@@ -133,15 +139,16 @@ def check_classification(images: LabelledImages, fast: bool) -> list[Finding]:
     return [
         _count(images.name, len(images), images.official_images),
         _opened("images", broken, looked, len(images)),
+        *_other_files(images),
         _occurring("image", images.classnames, per_class),
         _names(images.classnames),
     ]
 
 
 def check_pairs(pairs: Any, name: str, fast: bool) -> list[Finding]:
-    """Counts, images and captions; of streamed shards, which have no length, the tars."""
-    if not hasattr(pairs, "__len__"):
-        return check_shards(pairs.files, name, fast)
+    """Counts, images and captions, read as training reads them."""
+    if isinstance(pairs, ShardSet):
+        return check_shards(pairs, name, fast)
     photos: ImageSet = pairs.photos
     looked = _sample(len(photos), fast)
     broken = _broken_images(photos, looked, name)
@@ -211,12 +218,23 @@ def _opened(what: str, broken: list[str], looked: Sequence[int], number: int) ->
     checked = {
         "images": "decode",
         "label maps": "decode, have their image's size, labels in range",
-        "shards": "are whole, their first image decodes",
     }[what]
     if not broken:
         return Finding(what, "ok", f"{extent} {checked}")
     way_out = "Fetch or unpack these files again."
-    return Finding(what, "FAILED", f"{len(broken):,} of {len(looked):,} are broken", tuple(broken[:EXAMPLES]), way_out)
+    examples = tuple(printable(line) for line in broken[:EXAMPLES])
+    return Finding(what, "FAILED", f"{len(broken):,} of {len(looked):,} are broken", examples, way_out)
+
+
+def _other_files(images: Any) -> list[Finding]:
+    """Files beside the images of a set that its reader takes for none, by their names."""
+    others: list[Path] = getattr(images, "left_out", [])
+    if not others:
+        return []
+    counts = Counter(file.suffix or "without an ending" for file in others).most_common(NAMED)
+    detail = f"{len(others):,} are left out: {', '.join(f'{number:,} {ending}' for ending, number in counts)}"
+    examples = tuple(printable(str(file)) for file in others[:EXAMPLES])
+    return [Finding("other files", "warning", detail, examples, "By their names they are no images.")]
 
 
 def _labelled(counts: np.ndarray) -> Finding:
@@ -227,6 +245,9 @@ def _labelled(counts: np.ndarray) -> Finding:
         way_out = "Label maps hold class indices, one a pixel; these may be of another set or not converted yet."
         return Finding("labels", "FAILED", "no pixel of any class", way_out=way_out)
     detail = f"{labelled / (labelled + ignored):.1%} of pixels have a class; {empty:,} images have no such pixel"
+    if ignored and counts[:, 0].sum() == labelled and counts.shape[1] > 2:
+        way_out = "Masks of 0 and 255? 255 is ignored: save them with 0 and 1, the numbers of the first two classes."
+        return Finding("labels", "warning", f"{detail}; all others are of the first class", way_out=way_out)
     return Finding("labels", "ok", detail)
 
 
@@ -262,35 +283,41 @@ def _captions(captions: list[list[str]]) -> Finding:
 def _left_out(skipped: Sequence[Any]) -> Iterator[Finding]:
     """What the reader has left out, by cause: training goes on without it."""
     for cause, number in Counter(skip.cause for skip in skipped).items():
-        examples = tuple(skip.where for skip in skipped if skip.cause == cause)[:EXAMPLES]
-        yield Finding(cause, "warning", f"{number:,}", examples, "Training leaves these out.")
+        examples = tuple(printable(skip.where) for skip in skipped if skip.cause == cause)[:EXAMPLES]
+        yield Finding(
+            cause, "FAILED" if cause in BROKEN else "warning", f"{number:,}", examples, "Training skips these."
+        )
 
 
-def check_shards(files: Sequence[Path], name: str, fast: bool) -> list[Finding]:
-    """Tars of a streamed set: each is walked to its end and its first image decoded."""
-    looked = _sample(len(files), fast)
-    seen = list(_each(lambda index: _shard(files[index]), looked, f"looking at {name}"))
-    broken = [problem for _, problem in seen if problem]
-    space = sum(file.stat().st_size for file in files)
+def check_shards(shards: ShardSet, name: str, fast: bool) -> list[Finding]:
+    """Every pair of a streamed set is read as in training, and its image decoded (`fast`: of 100 tars, the first)."""
+    looked = _sample(len(shards.files), fast)
+    seen = list(_each(lambda index: _read_shard(shards.files[index], fast), looked, f"looking at {name}"))
+    pairs, skipped = sum(number for number, _ in seen), [skip for _, skips in seen for skip in skips]
+    space = sum(file.stat().st_size for file in shards.files)
     entry = declarations().get(name)
-    count = f"{sum(images for images, _ in seen):,} images in {len(looked):,} of {len(files):,} tars, {told(space)}"
+    count = f"{pairs:,} pairs in {len(looked):,} of {len(shards.files):,} tars, {told(space)}"
     official = f"; officially {entry.num_images:,}, of which some have gone from the web" if entry else ""
-    return [Finding("count", "ok", count + official), _opened("shards", broken, looked, len(files))]
+    usable = [] if pairs else [Finding("pairs", "FAILED", "none that training could use")]
+    return [Finding("count", "ok", count + official), *usable, *_left_out(skipped)]
 
 
-def _shard(file: Path) -> tuple[int, str]:
-    """How many images a tar holds, and what is wrong with it."""
-    images = 0
+def _read_shard(file: Path, fast: bool) -> tuple[int, list[Skipped]]:
+    """How many pairs of a tar training can use, and what it would skip."""
+    pairs, skipped = 0, []
     try:
-        with tarfile.open(file, "r:") as tar:
-            for member in tar:
-                if Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
-                    images += 1
-                    packed = tar.extractfile(member) if images == 1 else None
-                    if packed:
-                        Image.open(packed).load()
-    except Exception as error:  # a damaged file can make a decoder raise anything
-        return images, f"{file}: {error} (after {images:,} images)"
-    if not ends_as_tar(file):
-        return images, f"{file}: its end is missing (after {images:,} images)"
-    return images, "" if images else f"{file}: no image in it"
+        for pair in read_pairs(file):
+            problem = pair if isinstance(pair, Skipped) else None if fast and pairs else _image_problem(pair)
+            pairs += problem is None
+            skipped += [problem] if problem else []
+    except UsageError as error:  # its _stats.json
+        skipped.append(Skipped("damaged count", str(error)))
+    return pairs, skipped
+
+
+def _image_problem(pair: RawPair) -> Skipped | None:
+    try:
+        pair.image()
+    except BrokenImage as broken:
+        return skipped_image(str(broken))
+    return None

@@ -30,11 +30,16 @@ FOLDER = ".downloads"  # below the data root, so that all renames stay on one di
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a slow or failing server is waited for."""
+    """How long a slow or failing server is waited for: one that never answers, five and a half minutes."""
 
     timeout: float = 60.0  # seconds without a byte
     attempts: int = 5  # in a row that bring nothing new
     pause: float = 2.0  # seconds before the second attempt; doubled before each further one
+
+    @property
+    def longest(self) -> float:
+        """Seconds until a server that never answers is given up."""
+        return self.attempts * self.timeout + self.pause * (2 ** (self.attempts - 1) - 1)
 
 
 class _TryAgain(Exception):
@@ -161,7 +166,11 @@ def _receive_all(download: Download, partial: Path, source: str, patience: Patie
                 ) from None
             seconds = patience.pause * 2 ** max(failures - 1, 0)
             console.print(
-                f"{download.filename}: {error}; trying again in {seconds:g} s", highlight=False, soft_wrap=True
+                f"{download.filename}: {error}; trying again in {seconds:g} s, giving up after "
+                f"{patience.longest:.0f} s without a byte at the latest",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
             time.sleep(seconds)
 
@@ -205,7 +214,8 @@ def _opened(
     request: urllib.request.Request, download: Download, partial: Path, source: str, timeout: float
 ) -> http.client.HTTPResponse:
     try:
-        return urllib.request.urlopen(request, timeout=timeout)
+        # an opener of its own, which asks the environment for proxies now; a proxy looks up the server's name itself
+        return urllib.request.build_opener().open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # more is here than there is: of another version of the file
@@ -285,7 +295,7 @@ def _size(file: Path) -> int:
 def _said(error: Exception) -> str:
     cause = getattr(error, "reason", None) or error
     if isinstance(cause, TimeoutError):
-        return "the server has stalled"
+        return "the server does not answer"
     return f"no connection ({cause})" if str(cause) else type(cause).__name__
 
 

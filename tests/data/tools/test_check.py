@@ -1,5 +1,6 @@
 """Is a set whole? Sets are damaged in every way that is told of."""
 
+import gzip
 import io
 import json
 import shutil
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from shard_samples import jpeg, write_shards, write_tar
 
 from pacl_bench.data.catalog import kind_of
 from pacl_bench.data.segmentation import load_segmentation
+from pacl_bench.data.shards import ShardSet
 from pacl_bench.data.tools.check import Finding, check, check_segmentation, check_shards
 from pacl_bench.errors import UsageError
 
@@ -183,13 +186,14 @@ def test_shards(tmp_path: Path) -> None:
     shutil.copyfile(files[0], tmp_path / "00003.tar")
     with (tmp_path / "00003.tar").open("r+b") as handle:
         handle.truncate(4500)
-    found = by_check(
-        check_shards([*files, tmp_path / "00003.tar", shard(tmp_path / "00004.tar", 0)], "mine", fast=False)
-    )
-    assert found["shards"].detail == "3 of 5 are broken"
-    for name, told in zip(("00001.tar", "00003.tar", "00004.tar"), found["shards"].examples, strict=True):
-        assert name in told
-    assert "in 5 of 5 tars" in found["count"].detail
+    files += [tmp_path / "00003.tar", shard(tmp_path / "00004.tar", 0)]
+    found = by_check(check_shards(ShardSet("mine", files), "mine", fast=False))
+    assert {name: (finding.result, finding.detail) for name, finding in found.items() if name != "count"} == {
+        "broken image": ("FAILED", "3"), "damaged tar": ("FAILED", "1"),
+    }  # fmt: skip
+    assert "00001.tar/00000" in found["broken image"].examples[0]
+    assert found["damaged tar"].examples == (f"{tmp_path}/00003.tar: unexpected end of data",)
+    assert found["count"].detail.startswith("7 pairs in 5 of 5 tars")
 
 
 def test_a_tar_cut_between_two_members_is_not_whole(tmp_path: Path) -> None:
@@ -198,8 +202,65 @@ def test_a_tar_cut_between_two_members_is_not_whole(tmp_path: Path) -> None:
         last = tar.getmembers()[-1].offset
     with file.open("r+b") as handle:
         handle.truncate(last)
-    [told] = by_check(check_shards([file], "mine", fast=False))["shards"].examples
+    [told] = by_check(check_shards(ShardSet("mine", [file]), "mine", fast=False))["damaged tar"].examples
     assert "its end is missing" in told
+
+
+def test_check_reads_shards_as_training_does(tmp_path: Path) -> None:
+    """What one of them complains of, the other does: both are told by the one reader."""
+    write_tar(tmp_path / "null" / "0.tar", [{"jpg": jpeg(), "json": b'{"caption": null}'}] * 2)
+    write_tar(tmp_path / "packed" / "0.tar", [{"jpg": jpeg(n), "txt": f"{n}"} for n in range(3)])
+    packed = tmp_path / "packed" / "0.tar"
+    packed.write_bytes(gzip.compress(packed.read_bytes()))
+    write_shards(tmp_path / "counted", [2])
+    (tmp_path / "counted" / "00000_stats.json").write_text('{"successes": 5}')
+    write_shards(tmp_path / "miscounted", [2])
+    (tmp_path / "miscounted" / "00000_stats.json").write_text('{"successes": -5}')
+    told = {folder: by_check(check(str(tmp_path / folder))) for folder in ("null", "packed", "counted", "miscounted")}
+    assert told["null"]["pairs"].result == "FAILED"
+    assert told["null"]["missing caption"].detail == "2"
+    assert {finding.result for finding in told["packed"].values()} == {"ok"}
+    assert told["counted"]["wrong count"].examples == (
+        f"{tmp_path}/counted/00000.tar: 2 pairs found, 5 counted in 00000_stats.json",
+    )
+    assert "successes: -5" in told["miscounted"]["damaged count"].examples[0]
+    assert told["miscounted"]["damaged count"].result == "FAILED"
+
+
+def test_fast_decodes_the_first_image_of_a_tar(tmp_path: Path) -> None:
+    shards = ShardSet(
+        "mine", [write_tar(tmp_path / "0.tar", [{"jpg": jpeg(), "txt": "a"}, {"jpg": b"no", "txt": "b"}])]
+    )
+    assert "broken image" not in by_check(check_shards(shards, "mine", fast=True))
+    assert by_check(check_shards(shards, "mine", fast=False))["broken image"].detail == "1"
+
+
+def test_files_that_are_no_images_are_told(tmp_path: Path) -> None:
+    for folder in ("cat", "dog"):
+        (tmp_path / "mine" / folder).mkdir(parents=True)
+        for name in ("0.jpg", "1.jfif", "2.JPG", "3.avif"):
+            Image.new("RGB", (8, 8)).save(tmp_path / "mine" / folder / name, "jpeg")
+    assert "8 images" in by_check(check(f"folder:{tmp_path}/mine"))["count"].detail
+    (tmp_path / "mine" / "dog" / "4.heic").write_bytes(b"")
+    (tmp_path / "mine" / "dog" / "more").mkdir()
+    others = by_check(check(f"folder:{tmp_path}/mine"))["other files"]
+    assert (others.result, others.detail) == ("warning", "2 are left out: 1 .heic, 1 without an ending")
+
+
+def test_masks_of_0_and_255_are_a_warning(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / "mine" / folder).mkdir(parents=True)
+    (tmp_path / "mine" / "names.txt").write_text("grass\nzebra\n")
+    mask = np.zeros((8, 8), np.uint8)
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "mine" / "images" / name)
+        mask[2:5] = 255
+        Image.fromarray(mask).save(tmp_path / "mine" / "masks" / name)
+    labels = by_check(check(f"folder:{tmp_path}/mine"))["labels"]
+    assert (labels.result, labels.way_out[:21]) == ("warning", "Masks of 0 and 255? 2")
+    mask[6] = 1
+    Image.fromarray(mask).save(tmp_path / "mine" / "masks" / "a.png")
+    assert by_check(check(f"folder:{tmp_path}/mine"))["labels"].result == "ok"
 
 
 def test_kinds(tmp_path: Path) -> None:

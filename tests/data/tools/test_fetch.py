@@ -1,11 +1,15 @@
 """Downloads, against a server on 127.0.0.1 that does what servers do."""
 
+import contextlib
 import gzip
 import hashlib
 import io
 import os
 import resource
+import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -15,6 +19,8 @@ import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torchvision.datasets as theirs
@@ -37,6 +43,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.script, self.asked = CONTENT, [], []
         self.release, self.half_sent = threading.Event(), threading.Event()
+        self.certificate, self.tunnels = Path(), []
 
     def url(self, name: str = "set.bin") -> str:
         return f"http://127.0.0.1:{self.server_port}/{name}"
@@ -51,6 +58,9 @@ class Handler(BaseHTTPRequestHandler):
         how = self.server.script.pop(0) if self.server.script else "ok"
         if isinstance(how, int):
             self.send_error(how)
+            return
+        if how == "silent":
+            self.server.release.wait(20)
             return
         content = self.server.content
         start = int(span.removeprefix("bytes=").partition("-")[0]) if span and how != "ignore range" else 0
@@ -68,6 +78,17 @@ class Handler(BaseHTTPRequestHandler):
         self.server.half_sent.set()
         if how == "stall":
             self.server.release.wait(20)
+
+    def do_CONNECT(self) -> None:
+        """As a proxy, whose tunnel leads to this server itself."""
+        self.server.tunnels.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.server.certificate)
+        with contextlib.suppress(ssl.SSLError), context.wrap_socket(self.connection, server_side=True) as tunnel:
+            self.rfile, self.wfile = tunnel.makefile("rb"), tunnel.makefile("wb")  # type: ignore[assignment]
+            self.handle_one_request()
 
     def log_message(self, format: str, *given: object) -> None:
         pass
@@ -153,6 +174,60 @@ def test_nobody_answers(tmp_path: Path) -> None:
         receive(Download("http://127.0.0.1:9/set.bin", ("set.bin",)), tmp_path, "owner.org", QUICK)
 
 
+def test_a_server_that_never_answers_is_given_up_in_the_time_that_is_said(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert (Patience().longest, QUICK.longest) == (330.0, pytest.approx(0.93))
+    server.script = ["silent"] * 3
+    started = time.monotonic()
+    with pytest.raises(RunError, match=r"the server does not answer; given up after 3 attempts"):
+        get(server, tmp_path)
+    assert QUICK.longest < time.monotonic() - started < QUICK.longest + 5
+    assert "trying again in 0.01 s, giving up after 1 s without a byte at the latest" in capsys.readouterr().err
+
+
+def test_a_proxy_finds_the_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the machine itself cannot: the name of the server is never looked up here."""
+    monkeypatch.setattr("socket.getaddrinfo", only_this_machine)
+    with pytest.raises(RunError, match="no connection"):
+        receive(Download("http://nowhere.invalid/set.bin", ("set.bin",)), tmp_path, "owner.org", QUICK)
+    monkeypatch.setenv("http_proxy", server.url(""))
+    download = Download("http://nowhere.invalid/set.bin", ("set.bin",), checksum=MD5)
+    assert receive(download, tmp_path, "owner.org", QUICK).read_bytes() == CONTENT
+
+
+def test_https_through_a_proxy(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy is asked for a tunnel to the server, and what goes through it is encrypted for the server."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl, which makes the server's certificate, is not installed")
+    server.certificate = certificate(tmp_path, "nowhere.invalid")
+    monkeypatch.setattr("socket.getaddrinfo", only_this_machine)
+    monkeypatch.setenv("HTTPS_PROXY", server.url(""))
+    download = Download("https://nowhere.invalid/set.bin", ("set.bin",), checksum=MD5)
+    with pytest.raises(RunError, match="certificate verify failed"):
+        receive(download, tmp_path, "owner.org", Patience(5.0, 1, 0.0))
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.certificate))
+    assert receive(download, tmp_path, "owner.org", Patience(5.0, 1, 0.0)).read_bytes() == CONTENT
+    assert server.tunnels == ["nowhere.invalid:443"] * 2
+
+
+def only_this_machine(host: str, *given: Any, found: Any = socket.getaddrinfo, **named: Any) -> Any:
+    """A machine without DNS."""
+    if host != "127.0.0.1":
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    return found(host, *given, **named)
+
+
+def certificate(folder: Path, host: str) -> Path:
+    """A key and a certificate of a server, signed by itself, in one file."""
+    file = folder / "server.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={host}"]
+    command += ["-addext", f"subjectAltName=DNS:{host}", "-keyout", str(file), "-out", str(folder / "cert.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    file.write_text(file.read_text() + (folder / "cert.pem").read_text())
+    return file
+
+
 def test_a_disk_that_takes_no_more(server: Server, tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
@@ -165,10 +240,14 @@ def test_a_disk_that_takes_no_more(server: Server, tmp_path: Path) -> None:
     assert server.asked == [None, "bytes=4096-"]
 
 
-def packed(kind: str, members: dict[str, bytes]) -> bytes:
+def packed_tar(members: dict[str, bytes]) -> bytes:
+    return gzip.decompress(packed(".tar.gz", members))
+
+
+def packed(kind: str, members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
     if kind == ".zip":
-        with zipfile.ZipFile(buffer, "w") as archive:
+        with zipfile.ZipFile(buffer, "w", compression) as archive:
             for name, content in members.items():
                 archive.writestr(name, content)
         return buffer.getvalue()
@@ -240,6 +319,78 @@ def test_a_damaged_archive_is_named(tmp_path: Path, kind: str) -> None:
     (tmp_path / f"cut{kind}").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RunError, match=rf"cut{kind} is damaged .*fetch it again"):
         unpack(tmp_path / f"cut{kind}", tmp_path / "out")
+
+
+def bomb(kind: str, size: int) -> bytes:
+    """An archive of zeros: a thousandth of what it unpacks to."""
+    return gzip.compress(bytes(size)) if kind == ".gz" else packed(kind, {"zeros": bytes(size)}, zipfile.ZIP_DEFLATED)
+
+
+@pytest.mark.parametrize("kind", [".tar.gz", ".zip", ".gz"])
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    file = tmp_path / f"set{kind}"
+    file.write_bytes(bomb(kind, 4_000_000))
+    unpack(file, tmp_path / "small")  # a small one may
+    monkeypatch.setattr("pacl_bench.data.tools.archives.SMALL", 1_000_000)
+    with pytest.raises(
+        RunError, match=rf"set{kind} unpacks to more than the 0.0 GB that are to be expected of set{kind}"
+    ):
+        unpack(file, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / f"photos{kind}").write_bytes(
+        packed(kind, {"a": os.urandom(2_000_000)}) if kind != ".gz" else bomb(kind, 1)
+    )
+    unpack(tmp_path / f"photos{kind}", tmp_path / "photos")
+
+
+@pytest.mark.parametrize("kind", [".tar.gz", ".zip"])
+def test_more_than_the_disk_has_room_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    (tmp_path / f"set{kind}").write_bytes(packed(kind, {"a": bytes(3000), "b": bytes(3000)}))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=5000))
+    with pytest.raises(RunError, match=r"unpacks to more than the 0\.0 GB that are free at"):
+        unpack(tmp_path / f"set{kind}", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", [".tar.gz", ".zip"])
+def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    (tmp_path / f"set{kind}").write_bytes(packed(kind, {f"{at}": b"" for at in range(6)}))
+    monkeypatch.setattr("pacl_bench.data.tools.archives.MAX_MEMBERS", 5)
+    with pytest.raises(RunError, match="holds more than 5 files"):
+        unpack(tmp_path / f"set{kind}", tmp_path / "out")
+
+
+def test_a_header_of_absurd_size_is_not_read(tmp_path: Path) -> None:
+    """A long name of gigabytes would go to memory; a size below 0 would send the reader back for ever."""
+    for size in (2 << 20, -512):
+        long_name, member = tarfile.TarInfo("././@LongLink"), tarfile.TarInfo("a")
+        long_name.type, long_name.size = tarfile.GNUTYPE_LONGNAME, size
+        header = long_name.tobuf(tarfile.GNU_FORMAT)
+        (tmp_path / "bad.tar").write_bytes(header + member.tobuf() + bytes(1024))
+        with pytest.raises(RunError, match=r"bad\.tar is damaged \(a size that no member has at byte 0\)"):
+            unpack(tmp_path / "bad.tar", tmp_path / "out")
+
+
+def test_a_tar_with_a_damaged_member_is_not_half_used(tmp_path: Path) -> None:
+    content = bytearray(packed_tar({"a": b"1", "b": b"2", "c": b"3"}))
+    content[1024 + 150] ^= 1  # in the checksum of b
+    (tmp_path / "bad.tar").write_bytes(content)
+    with pytest.raises(RunError, match=r"bad\.tar is damaged \(bad checksum at byte 1,024\)"):
+        unpack(tmp_path / "bad.tar", tmp_path / "out")
+    (tmp_path / "two.tar").write_bytes(packed_tar({"a": b"1"}) + packed_tar({"b": b"2"}) + b"what a server adds")
+    unpack(tmp_path / "two.tar", tmp_path / "out")
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"a", "b"}
+
+
+def test_a_zip_with_a_password_is_one_line(tmp_path: Path) -> None:
+    content = bytearray(packed(".zip", {"a": b"1"}))
+    content[6] |= 1  # encrypted, says the file's header
+    content[content.index(b"PK\1\2") + 8] |= 1  # and the directory
+    (tmp_path / "locked.zip").write_bytes(content)
+    with pytest.raises(RunError, match=r"locked\.zip is damaged \(File .* is encrypted"):
+        unpack(tmp_path / "locked.zip", tmp_path / "out")
 
 
 def test_merging_never_replaces(tmp_path: Path) -> None:
