@@ -28,13 +28,16 @@ def encoders() -> Rows:
             "name": name,
             "what": entry.note,
             "loads as": _loads_as(entry),
-            "text": "yes" if entry.library == "open_clip" or name == "tiny-clip" else "no",
+            "patch": entry.patch,
+            "size": entry.size,
+            "text space": "yes" if entry.text else "no",
+            "licence": entry.licence,
             "local": "no" if LIBRARIES[entry.library].needs_file and not _has_file(name, entry) else "yes",
         }
         for name, entry in ENCODERS.items()
     ] + [
         {"name": name, "what": f"of the package {package_of(point)}", "loads as": f"python:{point.value}",
-         "text": "", "local": "yes"}
+         "patch": None, "size": None, "text space": "", "licence": "", "local": "yes"}
         for name, point in entry_points(ENTRY_POINTS, ENCODERS).items()
     ]  # fmt: skip
 

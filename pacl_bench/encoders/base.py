@@ -46,13 +46,19 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str = "bicubic"
+    resize: str = "shortest"  # to the square: the short side first, or "squash" both
 
     def __call__(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
-        """The centre square: the short side becomes `image_size` pixels, what is over of the long side is cut off."""
+        """The centre square: the short side becomes `image_size` pixels, what is over of the long side is cut off.
+
+        A model that was trained on squashed photos is shown the whole of it, both sides made `image_size` pixels.
+        """
         return self.normalised(torch.from_numpy(self.square(image)))
 
     def square(self, image: Image.Image) -> UInt8[np.ndarray, "size size 3"]:
-        """The pixels of the centre square, before they are scaled to the model's mean and spread."""
+        """The pixels of that square, before they are scaled to the model's mean and spread."""
+        if self.resize == "squash":
+            return np.array(self._resize(image, self.image_size, self.image_size))
         height, width = self._short_side_to(self.image_size, image)
         top, left = round((height - self.image_size) / 2), round((width - self.image_size) / 2)
         square = (left, top, left + self.image_size, top + self.image_size)
@@ -209,6 +215,8 @@ class VisionEncoder(nn.Module):
             key: list(value) if isinstance(value, tuple) else value for key, value in vars(self.preprocess).items()
         }
         # what stands at its default is left out: heads trained before there was a choice still fit
+        if self.preprocess.resize == Preprocess.resize:
+            del preprocess["resize"]
         chosen = {"attention": self.attention, "pos": self.pos}
         changed = {name: value for name, value in chosen.items() if value != getattr(VisionEncoder, name)}
         return {

@@ -23,9 +23,10 @@ from pacl_bench.encoders.base import Preprocess, TextEncoder, Tokens, VisionEnco
 from pacl_bench.encoders.hub import hub_access
 from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.spec import Tap
-from pacl_bench.encoders.timm import TimmVisionEncoder
+from pacl_bench.encoders.timm import TimmVisionEncoder, any_size
 from pacl_bench.encoders.weights_files import failed_download, find_weights, load_strictly, read_state_dict
 from pacl_bench.errors import UsageError
+from pacl_bench.progress import note
 from pacl_bench.registry import lookup, unknown_name
 
 
@@ -196,7 +197,13 @@ def load_open_clip_vision(request: EncoderRequest) -> VisionEncoder:
             raise no_other_attention(name, options.attention)
         preprocess = _preprocess(visual, visual.trunk.patch_embed.patch_size[0], options.size)
         return TimmVisionEncoder(
-            name, visual.trunk, preprocess, options.block, options.tap, projection=visual.head, pos=options.pos
+            name,
+            any_size(visual.trunk),
+            preprocess,
+            options.block,
+            options.tap,
+            projection=visual.head,
+            pos=options.pos,
         )
     raise UsageError(
         f"{name}: {request.entry.model} is no vision transformer, so it has no patch tokens. Choose a ViT."
@@ -229,7 +236,12 @@ def load_clip(name: str, arch: str, tag: str | None, weights: Path | None) -> An
 
 
 def _from_file(arch: str, tag: str | None, weights: Path) -> Any:
-    clip = untrained_clip(arch, pretrained_text=False, force_quick_gelu=_quick_gelu(arch, tag))
+    clip = untrained_clip(
+        arch,
+        pretrained_text=False,
+        force_quick_gelu=_quick_gelu(arch, tag),
+        force_preprocess_cfg=_trained_with(arch, tag, weights),
+    )
     state = convert_state_dict(clip, read_state_dict(weights))
     if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
@@ -238,6 +250,19 @@ def _from_file(arch: str, tag: str | None, weights: Path) -> Any:
             state[scalar] = state[scalar].reshape(getattr(clip, scalar).shape)
     load_strictly(clip, state, weights)
     return clip
+
+
+def _trained_with(arch: str, tag: str | None, weights: Path) -> dict[str, Any]:
+    """How photos were shown in training: a file keeps the preprocessing of its tag, as what the hub sends does."""
+    configs = {one: open_clip.get_pretrained_cfg(arch, one) for one in open_clip.list_pretrained_tags_by_model(arch)}
+    if tag is not None:
+        return lookup(configs, tag, f"pretrained tag of {arch}")
+    if configs and all(config.get("mean") not in (None, open_clip.OPENAI_DATASET_MEAN) for config in configs.values()):
+        note(
+            f"{weights}: pixels are scaled as for OpenAI's CLIP, unlike for the released {arch}. If its training began "
+            f"with released weights, name their tag: open_clip:{arch}/{next(iter(configs))}@{weights}."
+        )
+    return {}
 
 
 def untrained_clip(arch: str, **options: Any) -> Any:
@@ -272,5 +297,10 @@ def _preprocess(visual: Any, patch_size: int, size: int | None) -> Preprocess:
     config = visual.preprocess_cfg
     own_size = config["size"] if isinstance(config["size"], int) else config["size"][0]
     return Preprocess(
-        size or own_size, patch_size, tuple(config["mean"]), tuple(config["std"]), config["interpolation"]
+        size or own_size,
+        patch_size,
+        tuple(config["mean"]),
+        tuple(config["std"]),
+        config["interpolation"],
+        "squash" if config["resize_mode"] == "squash" else "shortest",
     )

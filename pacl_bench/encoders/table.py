@@ -1,6 +1,7 @@
 """The libraries that encoders come from, and the encoders that have a short name."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from pacl_bench.encoders.spec import Tap
 
@@ -81,49 +82,91 @@ ATTENTIONS = {  # what stands in the last block of a CLIP; their formulas are in
 
 @dataclass(frozen=True)
 class EncoderEntry:
-    """An encoder with a short name."""
+    """An encoder with a short name; of one that is named by its library, the first three fields alone are set."""
 
     library: str
     model: str  # what the library calls it
     tag: str | None = None  # of the weights, in open_clip
-    size: int | None = None  # side of the input square in pixels, where another than the library's is used
+    patch: int | None = None  # its side in pixels
+    size: int | None = None  # side of the input square in pixels
+    licence: str = ""  # of the weights, as the hub writes it; empty where there are none
+    note: str = ""
+    text: bool = False  # whether its tokens have a projection into the space of a text encoder of its own
     block: int | None = None  # whose tokens are taken, where it is not the last
     attention: str = "clip"  # of the last block: one of ATTENTIONS
     weights: str | None = None  # the entry whose weights it has, where they are another's
-    note: str = ""
 
 
-# DINOv2's timm entries ask for 518 pixels, its last and short phase of training; 224 makes it comparable with the rest
+def _open_clip(model: str, tag: str, patch: int, size: int, licence: str, note: str, **more: Any) -> EncoderEntry:
+    return EncoderEntry("open_clip", model, tag, patch, size, licence, note, **{"text": True, **more})
+
+
+def _timm(model: str, patch: int, size: int, licence: str, note: str) -> EncoderEntry:
+    return EncoderEntry("timm", model, None, patch, size, licence, note)
+
+
+APACHE, BY_NC, DINOV3, NVIDIA = "apache-2.0", "cc-by-nc-4.0", "dinov3-license", "nvidia-open-model-license"
+FAIR = "fair-noncommercial-research-license"
+
 ENCODERS: dict[str, EncoderEntry] = {
-    "clip-b32": EncoderEntry("open_clip", "ViT-B-32", "openai", note="OpenAI CLIP ViT-B/32"),
-    "clip-b16": EncoderEntry("open_clip", "ViT-B-16", "openai", note="OpenAI CLIP ViT-B/16, the paper's main encoder"),
-    "clip-l14": EncoderEntry("open_clip", "ViT-L-14", "openai", note="OpenAI CLIP ViT-L/14"),
-    "clip-l14-336": EncoderEntry("open_clip", "ViT-L-14-336", "openai", note="OpenAI CLIP ViT-L/14 at 336 pixels"),
+    "clip-b32": _open_clip("ViT-B-32", "openai", 32, 224, "mit", "OpenAI CLIP ViT-B/32"),
+    "clip-b16": _open_clip("ViT-B-16", "openai", 16, 224, "mit", "OpenAI CLIP ViT-B/16, the paper's main encoder"),
+    "clip-l14": _open_clip("ViT-L-14", "openai", 14, 224, "mit", "OpenAI CLIP ViT-L/14"),
+    "clip-l14-336": _open_clip("ViT-L-14-336", "openai", 14, 336, "mit", "OpenAI CLIP ViT-L/14 at 336 pixels"),
     **{
-        f"{attention}-b16": EncoderEntry(
-            "open_clip", "ViT-B-16", "openai", attention=attention, weights="clip-b16", note=f"clip-b16, {what}"
+        f"{attention}-b16": _open_clip(
+            "ViT-B-16", "openai", 16, 224, "mit", f"clip-b16, {what}", attention=attention, weights="clip-b16"
         )
         for attention, what in ATTENTIONS.items()
         if attention != "clip"
     },
-    "dino-s16": EncoderEntry("timm", "vit_small_patch16_224.dino", note="DINO ViT-S/16"),
-    "dino-s8": EncoderEntry("timm", "vit_small_patch8_224.dino", note="DINO ViT-S/8"),
-    "dino-b16": EncoderEntry("timm", "vit_base_patch16_224.dino", note="DINO ViT-B/16, the paper's comparison"),
-    "dino-b8": EncoderEntry("timm", "vit_base_patch8_224.dino", note="DINO ViT-B/8"),
-    "dinov2-s14": EncoderEntry("timm", "vit_small_patch14_dinov2.lvd142m", size=224, note="DINOv2 ViT-S/14"),
-    "dinov2-b14": EncoderEntry("timm", "vit_base_patch14_dinov2.lvd142m", size=224, note="DINOv2 ViT-B/14"),
-    "dinov2-l14": EncoderEntry("timm", "vit_large_patch14_dinov2.lvd142m", size=224, note="DINOv2 ViT-L/14"),
-    "dinov2-s14-reg": EncoderEntry("timm", "vit_small_patch14_reg4_dinov2.lvd142m", size=224, note="with 4 registers"),
-    "dinov2-b14-reg": EncoderEntry("timm", "vit_base_patch14_reg4_dinov2.lvd142m", size=224, note="with 4 registers"),
-    "dinov2-l14-reg": EncoderEntry("timm", "vit_large_patch14_reg4_dinov2.lvd142m", size=224, note="with 4 registers"),
-    "tiny-clip": EncoderEntry("built-in", "tiny-clip", note="CLIP of the built-in world, shipped: 64 pixels, patch 8"),
+    "metaclip2-h14": _open_clip(
+        "ViT-H-14-worldwide", "metaclip2_worldwide", 14, 224, BY_NC, "MetaCLIP 2 ViT-H/14, of texts in all languages"
+    ),
+    # attention-pooled: what stands for an image is no projection of a token
+    "siglip2-b16": _open_clip("ViT-B-16-SigLIP2", "webli", 16, 224, APACHE, "SigLIP 2 ViT-B/16", text=False),
+    "siglip2-so400m": _open_clip("ViT-SO400M-14-SigLIP2", "webli", 14, 224, APACHE, "SigLIP 2 So400m/14", text=False),
+    "pe-core-b16": _open_clip("PE-Core-B-16", "meta", 16, 224, APACHE, "Perception Encoder, core, B/16", text=False),
+    "pe-core-l14": _open_clip(
+        "PE-Core-L-14-336", "meta", 14, 336, APACHE, "Perception Encoder, core, L/14", text=False
+    ),
+    "pe-spatial-b16": _timm("vit_pe_spatial_base_patch16_512.fb", 16, 512, APACHE, "Perception Encoder, spatial, B/16"),
+    "pe-spatial-l14": _timm(
+        "vit_pe_spatial_large_patch14_448.fb", 14, 448, APACHE, "Perception Encoder, spatial, L/14"
+    ),
+    "dino-s16": _timm("vit_small_patch16_224.dino", 16, 224, APACHE, "DINO ViT-S/16"),
+    "dino-s8": _timm("vit_small_patch8_224.dino", 8, 224, APACHE, "DINO ViT-S/8"),
+    "dino-b16": _timm("vit_base_patch16_224.dino", 16, 224, APACHE, "DINO ViT-B/16, the paper's comparison"),
+    "dino-b8": _timm("vit_base_patch8_224.dino", 8, 224, APACHE, "DINO ViT-B/8"),
+    # timm's entries ask for 518 pixels, DINOv2's last and short phase of training; 224 compares with the others
+    "dinov2-s14": _timm("vit_small_patch14_dinov2.lvd142m", 14, 224, APACHE, "DINOv2 ViT-S/14"),
+    "dinov2-b14": _timm("vit_base_patch14_dinov2.lvd142m", 14, 224, APACHE, "DINOv2 ViT-B/14"),
+    "dinov2-l14": _timm("vit_large_patch14_dinov2.lvd142m", 14, 224, APACHE, "DINOv2 ViT-L/14"),
+    "dinov2-s14-reg": _timm("vit_small_patch14_reg4_dinov2.lvd142m", 14, 224, APACHE, "DINOv2 with 4 registers"),
+    "dinov2-b14-reg": _timm("vit_base_patch14_reg4_dinov2.lvd142m", 14, 224, APACHE, "DINOv2 with 4 registers"),
+    "dinov2-l14-reg": _timm("vit_large_patch14_reg4_dinov2.lvd142m", 14, 224, APACHE, "DINOv2 with 4 registers"),
+    "dinov3-s16": _timm("vit_small_patch16_dinov3.lvd1689m", 16, 256, DINOV3, "DINOv3 ViT-S/16"),
+    "dinov3-b16": _timm("vit_base_patch16_dinov3.lvd1689m", 16, 256, DINOV3, "DINOv3 ViT-B/16"),
+    "dinov3-l16": _timm("vit_large_patch16_dinov3.lvd1689m", 16, 256, DINOV3, "DINOv3 ViT-L/16"),
+    "eupe-b16": _timm("vit_base_patch16_dinov3_qkvb.eupe_lvd1689m", 16, 256, FAIR, "EUPE ViT-B/16"),
+    "tipsv2-b14": _timm("vit_base_patch14_reg1_tipsv2.webli", 14, 448, APACHE, "TIPSv2 ViT-B/14"),
+    "tipsv2-l14": _timm("vit_large_patch14_reg1_tipsv2.webli", 14, 448, APACHE, "TIPSv2 ViT-L/14"),
+    "radio-v3-b16": _timm("vit_base_patch16_radio_v3.c_radio", 16, 512, NVIDIA, "C-RADIOv3 ViT-B/16"),
+    "radio-v3-l16": _timm("vit_large_patch16_radio_v3.c_radio", 16, 512, NVIDIA, "C-RADIOv3 ViT-L/16"),
+    "mae-b16": _timm("vit_base_patch16_224.mae", 16, 224, BY_NC, "MAE ViT-B/16"),
+    "tiny-clip": EncoderEntry(
+        "built-in", "tiny-clip", None, 8, 64, "mit", "CLIP of the built-in world, shipped", text=True
+    ),
     # the last of its four blocks serves the CLS token: AUROC of its patch tokens is 0.66, of the block before 0.87
     "tiny-dino": EncoderEntry(
-        "built-in", "tiny-dino", block=2, note="DINO of the built-in world, shipped; block 2 of 0-3"
+        "built-in", "tiny-dino", None, 8, 64, "mit", "DINO of the built-in world, shipped; block 2 of 0-3", block=2
     ),
-    "mae-b16": EncoderEntry("timm", "vit_base_patch16_224.mae", note="MAE ViT-B/16"),
-    "mocov2-r50": EncoderEntry("mocov2", "resnet50", note="MoCo v2 ResNet-50, last feature map; official checkpoint"),
-    "crf-kernel": EncoderEntry("pixels", "crf-kernel", note="a dense CRF's affinity of colour and place; no weights"),
-    "pixels": EncoderEntry("pixels", "pixels", note="a patch's own pixels; no weights"),
-    "random-b16": EncoderEntry("random", "vit_base_patch16_224", note="ViT-B/16 that was never trained"),
+    "mocov2-r50": EncoderEntry(
+        "mocov2", "resnet50", None, 32, 224, BY_NC, "MoCo v2 ResNet-50, last feature map; official checkpoint"
+    ),
+    "crf-kernel": EncoderEntry(
+        "pixels", "crf-kernel", None, 16, 224, note="a dense CRF's affinity of colour and place; no weights"
+    ),
+    "pixels": EncoderEntry("pixels", "pixels", None, 16, 224, note="a patch's own pixels; no weights"),
+    "random-b16": EncoderEntry("random", "vit_base_patch16_224", None, 16, 224, note="ViT-B/16 that was never trained"),
 }

@@ -177,6 +177,16 @@ def load_random_vit(request: EncoderRequest) -> TimmVisionEncoder:
     return _encoder(name, trunk, request.vision_options)
 
 
+def any_size(trunk: Any) -> Any:
+    """The same trunk, weights and all, that takes images of any size: open_clip makes them for one size alone."""
+    if getattr(trunk, "dynamic_img_size", True):
+        return trunk
+    architecture, pool = trunk.pretrained_cfg["architecture"], trunk.global_pool
+    other = _create(architecture, num_classes=trunk.num_classes, global_pool=pool)
+    other.load_state_dict(trunk.state_dict())
+    return other
+
+
 def _refuse_unknown(name: str, model: str) -> None:
     if not timm.is_model(model):
         raise UsageError(

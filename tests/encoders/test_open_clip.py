@@ -174,3 +174,23 @@ def test_a_convolutional_clip_has_no_patch_tokens(tmp_path: Path) -> None:
     save_file(open_clip.create_model("RN50").state_dict(), weights)
     with pytest.raises(UsageError, match="no vision transformer"):
         load_encoder(f"open_clip:RN50@{weights}")
+
+
+def test_a_file_keeps_the_preprocessing_of_its_tag(
+    clip_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    tag = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "interpolation": "bilinear", "resize_mode": "squash"}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "small-test-vit", {"mine": tag})
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (75, 131, 3), dtype=np.uint8))
+    preprocess = load_encoder(f"open_clip:small-test-vit/mine@{clip_file}").preprocess
+    theirs = image_transform_v2(PreprocessCfg(size=64, **tag), is_train=False)
+    torch.testing.assert_close(preprocess(photo), theirs(photo))
+    assert preprocess.whole(photo).shape == (3, 64, 112)  # a view of the whole is never squashed
+    assert capsys.readouterr().err == ""
+    with pytest.raises(UsageError, match=r"Unknown pretrained tag of small-test-vit 'mien'. Did you mean 'mine'"):
+        load_encoder(f"open_clip:small-test-vit/mien@{clip_file}")
+    # without its tag it is shown photos as OpenAI's CLIP is, as ever, but that is told
+    encoder = load_encoder(f"open_clip:small-test-vit@{clip_file}")
+    assert encoder.preprocess.mean == open_clip.OPENAI_DATASET_MEAN
+    assert "resize" not in encoder.settings["preprocess"]
+    assert f"name their tag: open_clip:small-test-vit/mine@{clip_file}" in capsys.readouterr().err
