@@ -15,7 +15,7 @@ from pacl_bench.progress import note
 
 def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text dim"]:
     """The embeddings of many texts, unit norm, encoded now if the cache does not hold them."""
-    key = text_hash([encoder.fingerprint, json.dumps(encoder.settings), *texts])[:32]
+    key = _key(encoder, texts)
     file = disk.texts_file(key)
     if file.is_file():
         try:
@@ -29,3 +29,12 @@ def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text 
     embeddings = encoder(texts)
     disk.keep_texts(key, embeddings.numpy(), {"encoder": encoder.name, "texts": len(texts)})
     return embeddings
+
+
+def texts_are_cached(encoder: TextEncoder, texts: list[str]) -> bool:
+    """Whether the cache holds the embeddings of this very list."""
+    return disk.texts_file(_key(encoder, texts)).is_file()
+
+
+def _key(encoder: TextEncoder, texts: list[str]) -> str:
+    return text_hash([encoder.fingerprint, json.dumps(encoder.settings), *texts])[:32]

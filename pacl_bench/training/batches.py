@@ -34,6 +34,10 @@ class Batches(Protocol):
         """Of an epoch; None where nobody has counted."""
         ...
 
+    def plan(self, steps: int) -> None:
+        """Told once, before the first batch: how many steps the whole run has."""
+        ...
+
     def batch(self, step: int) -> Batch:
         """Of a step. A stream gives them in order only, from the position it was opened at."""
         ...

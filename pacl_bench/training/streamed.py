@@ -55,6 +55,9 @@ class StreamedBatches:
         self.chunks: Iterator[Chunk] | None = None
         self.usable = bool(position)  # whether this epoch has shown any pair that can be used
 
+    def plan(self, steps: int) -> None:
+        """Nothing is done beforehand: texts come with their images."""
+
     def batch(self, step: int) -> Batch:
         """The next one, whatever step it is for."""
         tokens: list[Tensor] = []
