@@ -1,13 +1,10 @@
 """What segmentation costs beside the encoder: upsampling, the best class of each pixel, counting."""
 
-import ctypes
-import gc
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
+from pacl_bench.bench.memory import peak_mb
 from pacl_bench.encoders.base import PatchFeatures, Preprocess
 from pacl_bench.encoders.open_clip import OpenClipVisionEncoder, untrained_clip
 from pacl_bench.encoders.view import View
@@ -125,21 +123,3 @@ def random_clip_b16() -> OpenClipVisionEncoder:
     clip = untrained_clip("ViT-B-16-quickgelu")
     mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
     return OpenClipVisionEncoder("clip-b16", clip.visual, Preprocess(224, 16, mean, std))
-
-
-def peak_mb(function: Callable[[], object]) -> int | None:
-    """The most memory a call holds beyond what was held before it, in MB; None where the system does not tell."""
-    gc.collect()
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed goes back, to be counted when it is taken again
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the highest so far becomes the present
-        before = _status_kb("VmRSS")
-        function()
-        return max(0, _status_kb("VmHWM") - before) // 1024
-    except OSError:
-        return None
-
-
-def _status_kb(field: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))

@@ -19,7 +19,7 @@ from pacl_bench.registry import text_hash
 
 def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text dim"]:
     """The embeddings of many texts, unit norm, encoded now if the cache does not hold them."""
-    key = text_hash([encoder.fingerprint, json.dumps(encoder.settings), *texts])[:32]
+    key = _key(encoder, texts)
     file = disk.texts_file(key)
     if file.is_file():
         kept = _read(file, (len(texts), encoder.dim))
@@ -33,6 +33,15 @@ def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text 
     except WriteError as error:  # a full disk too: what is lost is time
         disk.say_not_kept(cache_root(), error.cause)
     return embeddings
+
+
+def texts_are_cached(encoder: TextEncoder, texts: list[str]) -> bool:
+    """Whether the cache holds the embeddings of this very list."""
+    return disk.texts_file(_key(encoder, texts)).is_file()
+
+
+def _key(encoder: TextEncoder, texts: list[str]) -> str:
+    return text_hash([encoder.fingerprint, json.dumps(encoder.settings), *texts])[:32]
 
 
 def _read(file: Path, shape: tuple[int, int]) -> Float32[np.ndarray, "text dim"] | None:

@@ -251,7 +251,8 @@ class TextEncoder(nn.Module):
     def forward(self, texts: list[str], show_progress: bool = True) -> Float[Tensor, "text dim"]:
         """Text embeddings of unit norm, in float32, on the CPU."""
         embeddings = torch.empty(len(texts), self.dim)
-        by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # a batch is padded to its longest
+        lengths = self.lengths(texts)
+        by_length = sorted(range(len(texts)), key=lengths.__getitem__)  # a batch is padded to its longest
         starts = range(0, len(texts), self.BATCH)
         for start in track(starts, f"encoding texts with {self.name}") if show_progress else starts:
             batch = by_length[start : start + self.BATCH]
@@ -265,6 +266,10 @@ class TextEncoder(nn.Module):
     def encode(self, texts: list[str]) -> Float[Tensor, "text dim"]:
         """The adapter's part of `forward`: embeddings of any norm."""
         raise NotImplementedError
+
+    def lengths(self, texts: list[str]) -> list[int]:
+        """How long each text is, so that texts of about the same length share a batch: in characters, or in tokens."""
+        return [len(text) for text in texts]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -36,6 +36,10 @@ class Batches(Protocol):
         """How many pairs an epoch has; None where that is not known."""
         ...
 
+    def plan(self, steps: int) -> None:
+        """Told once, before the first batch: how many steps the whole run has."""
+        ...
+
     def batch(self, step: int) -> Batch:
         """The batch of a step. A stream cannot jump: it gives the next batch, and must be asked step by step."""
         ...

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pacl_bench.caching.encoded_set import EncodedSet, OnlineTokens
-from pacl_bench.caching.texts import cached_texts
+from pacl_bench.caching.texts import cached_texts, texts_are_cached
 from pacl_bench.caching.token_file import CachedTokens
 from pacl_bench.data.captions import noun_prompts
 from pacl_bench.data.pair_readers import Pairs, skipped_image
@@ -22,7 +22,7 @@ from pacl_bench.training.stream import repeats
 
 
 class CachedBatches:
-    """Batches of image files. Which images a step is given follows from its number, so any step can be asked for."""
+    """Batches of image files, their texts embedded before. Which images a step is given follows from its number."""
 
     def __init__(self, vision: VisionEncoder, text: TextEncoder, sets: list[Pairs], drawing: Drawing, skipped: SkipLog):
         self.drawing, self.skipped = drawing, skipped
@@ -38,15 +38,29 @@ class CachedBatches:
         self.times = repeats(sets, self.images.sizes)
         self.batch_size = min(drawing.batch_size, epoch_size(self.images.sizes, self.times))
 
+    def plan(self, steps: int) -> None:
+        """Embeds the texts of a run: those that its steps draw, or all where it draws as many as there are.
+
+        What a run draws depends on its seed and length, so its embeddings serve no other run. All texts at once are
+        embedded for every seed and recipe, and where the cache has them already there is nothing to save.
+        """
+        if steps * self.batch_size < len(self.texts) and not self.texts.all_are_cached():
+            self.texts.embed(sorted({text for step in range(steps) for text in self._drawn(step)[1]}))
+        else:
+            self.texts.embed_all()
+
     def batch(self, step: int) -> Batch:
         """The same for a step whatever was asked for before."""
+        images, texts = self._drawn(step)
+        numbers = torch.tensor(texts)
+        same_text = numbers[:, None] == numbers[None]
+        return Batch(self.images.patch_tokens(images), self.texts.embeddings(texts), same_text, {})
+
+    def _drawn(self, step: int) -> tuple[list[int], list[int]]:
+        """The images of a step, and a text of each."""
         images = shuffled(self.images.sizes, self.times, self.batch_size, step, self.drawing.seed)
         draw = np.random.default_rng([self.drawing.seed, step, 1])
-        chosen = self.texts.draw(images, self.drawing.noun_share, draw)
-        numbers = torch.tensor(chosen)
-        return Batch(
-            self.images.patch_tokens(images), self.texts.embeddings[chosen], numbers[:, None] == numbers[None], {}
-        )
+        return images, self.texts.draw(images, self.drawing.noun_share, draw)
 
     def describe(self) -> dict[str, Any]:
         captions = sum(map(len, self.images.captions))
@@ -94,9 +108,10 @@ class TrainingImages:
 
 
 class TrainingTexts:
-    """The captions of all images and the noun prompts made of them, each text embedded once."""
+    """The captions of all images and the noun prompts made of them, numbered through, each embedded at most once."""
 
     def __init__(self, captions_of: list[list[str]], encoder: TextEncoder):
+        self.encoder = encoder
         numbers: dict[str, int] = {}
         self.captions = [[numbers.setdefault(c, len(numbers)) for c in captions] for captions in captions_of]
         self.prompts = [
@@ -104,10 +119,29 @@ class TrainingTexts:
             for captions in captions_of
         ]
         self.texts = list(numbers)
-        self.embeddings = cached_texts(encoder, self.texts)
+        self._embedded = torch.empty(0, encoder.dim)
+        self._row_of: dict[int, int] = {}  # of a text's number
 
     def __len__(self) -> int:
-        return len(self.captions)
+        return len(self.texts)
+
+    def all_are_cached(self) -> bool:
+        """Whether embedding all texts costs nothing."""
+        return texts_are_cached(self.encoder, self.texts)
+
+    def embed_all(self) -> None:
+        self.embed(list(range(len(self))))
+
+    def embed(self, numbers: list[int]) -> None:
+        """Embeds the texts of these numbers, and forgets others."""
+        self._embedded = cached_texts(self.encoder, [self.texts[number] for number in numbers])
+        self._row_of = {number: row for row, number in enumerate(numbers)}
+
+    def embeddings(self, numbers: list[int]) -> Float[Tensor, "text dim"]:
+        """Of the texts of these numbers; all are embedded where one is asked for that was not planned."""
+        if not self._row_of.keys() >= set(numbers):
+            self.embed_all()
+        return self._embedded[[self._row_of[number] for number in numbers]]
 
     def draw(self, images: list[int], noun_share: float, random: np.random.Generator) -> list[int]:
         """One text for each image: one of its captions, or a noun of that caption in a template."""

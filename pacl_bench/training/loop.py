@@ -84,6 +84,7 @@ def _run(
     checkpoint_every: int,
 ) -> None:
     """The loop. Whatever ends it, the last good state is in the checkpoint."""
+    batches.plan(total_steps)
     log = Log(out / LOG, state.step)
     try:
         with interrupts_wait() as interrupted, bar("loss", "rate") as progress:

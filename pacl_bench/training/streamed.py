@@ -68,6 +68,9 @@ class StreamedBatches:
         self.chunks: Iterator[Chunk] | None = None
         self.usable = bool(position)  # whether this epoch has shown any pair that can be used
 
+    def plan(self, steps: int) -> None:
+        """Nothing is done beforehand: texts come with their images."""
+
     def batch(self, step: int) -> Batch:
         """The next batch of the stream; `step` plays no part, since a stream cannot go back."""
         tokens: list[Tensor] = []

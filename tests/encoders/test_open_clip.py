@@ -7,11 +7,14 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from open_clip import CLIP, CustomTextCLIP
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import save_file
 
 from pacl_bench import load_encoder, load_text_encoder
+from pacl_bench.encoders.open_clip import OpenClipTextEncoder
 from pacl_bench.encoders.weights_files import read_state_dict
 from pacl_bench.errors import UsageError
 
@@ -79,6 +82,59 @@ def test_text_embeddings_are_open_clips_own_of_unit_norm(small_clip, clip_spec: 
     torch.testing.assert_close(encoder(texts), expected, rtol=1e-5, atol=1e-5)
     assert encoder.dim == 24
     assert encoder([]).shape == (0, 24)
+
+
+TOWERS: dict[str, dict] = {
+    "CLIP's": {},
+    "CLIP's with eos": {"pool_type": "eos", "eos_id": 1},
+    "SigLIP's": {"no_causal_mask": True, "pool_type": "last"},
+    "CLIP's with last": {"pool_type": "last"},
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "tower", "positions"),
+    [(CLIP, "CLIP's", 9), (CustomTextCLIP, "CLIP's", 9), (CustomTextCLIP, "CLIP's with eos", 9)]
+    + [(CustomTextCLIP, "SigLIP's", 32), (CustomTextCLIP, "CLIP's with last", 32)],
+)
+def test_causal_towers_are_run_at_the_longest_text(model: type, tower: str, positions: int) -> None:
+    """And give what they give at full length; towers that see their padding are run at all of it."""
+    torch.manual_seed(0)
+    vision = CLIPVisionCfg(layers=1, width=32, head_width=16, patch_size=16, image_size=32)
+    text = CLIPTextCfg(context_length=32, vocab_size=100, width=32, heads=2, layers=2, **TOWERS[tower])
+    clip = model(24, vision, text).eval()
+
+    def tokenizer(texts: list[str]) -> torch.Tensor:
+        """A begin, a word a letter, the end, padding."""
+        tokens = torch.zeros(len(texts), 32, dtype=torch.int64)
+        for row, text in zip(tokens, texts, strict=True):
+            row[: len(text) + 2] = torch.tensor([2, *range(10, 10 + len(text)), 1 if "eos" in tower else 99])
+        return tokens
+
+    encoder = OpenClipTextEncoder("small", clip, tokenizer)
+    seen = []
+    clip.get_submodule("transformer" if model is CLIP else "text.transformer").register_forward_pre_hook(
+        lambda _module, given: seen.append(given[0].shape[1])
+    )
+    texts = ["cats", "leopard", ""]
+    found = encoder(texts)
+    assert seen == [positions]
+    with torch.no_grad():
+        expected = clip.encode_text(tokenizer(texts), normalize=True)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
+    assert encoder.lengths(texts) == ([6, 9, 2] if positions == 9 else [4, 7, 0])
+
+
+def test_texts_of_about_the_same_tokens_share_a_batch(clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sorted by tokens, not by characters."""
+    encoder = load_text_encoder(clip_spec)
+    monkeypatch.setattr(encoder, "BATCH", 2)
+    batches = []
+    encode = encoder.encode
+    monkeypatch.setattr(encoder, "encode", lambda texts: batches.append(texts) or encode(texts))
+    texts = ["a photograph", "x , y , z , w", "two photographs", "a , b , c , d"]
+    encoder(texts)
+    assert batches == [["a photograph", "two photographs"], ["x , y , z , w", "a , b , c , d"]]
 
 
 def test_preprocessing_is_open_clips_own(small_clip, clip_spec: str) -> None:

@@ -98,6 +98,25 @@ def test_a_resumed_run_ends_at_the_very_same_weights(
     assert all(torch.equal(weights[name], whole[name]) for name in whole)
 
 
+def test_only_texts_that_are_drawn_are_embedded(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short run embeds what its steps draw; a long one all texts, which later runs find; the weights are the same."""
+    embedded: list[int] = []
+    forward = TextEncoder.forward
+    monkeypatch.setattr(TextEncoder, "forward", lambda self, texts: embedded.append(len(texts)) or forward(self, texts))
+    short = train(config, tmp_path / "short")
+    long = replace(config, recipe=replace(config.recipe, steps=20))
+    train(long, tmp_path / "long")
+    again = train(config, tmp_path / "again")
+    drawn, everything = embedded
+    assert drawn <= 6 * 4 < everything == 10 + 4 * 7  # captions, and dog, cat, number and grass in seven templates
+    assert (short.step, again.step) == (6, 6)
+    weights, others = (load_file(tmp_path / folder / "head.safetensors") for folder in ("short", "again"))
+    for name, expected in weights.items():
+        torch.testing.assert_close(others[name], expected, rtol=0, atol=1e-5)
+
+
 def test_ctrl_c_waits_for_the_step_to_end(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = train(config, tmp_path / "whole")
     step = torch.optim.AdamW.step
