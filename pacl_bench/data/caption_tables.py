@@ -63,7 +63,7 @@ def _miscounted(fields: int, header: _Header) -> str:
 def _header(file: Path, line: str) -> _Header:
     likely = "\t" if file.suffix == ".tsv" else ","
     names = {delimiter: _column_names(line, delimiter) for delimiter in {likely: 0} | DELIMITERS}
-    delimiter = next((delimiter for delimiter in names if set(COLUMNS) <= set(names[delimiter])), likely)
+    delimiter = max(names, key=lambda delimiter: len({*COLUMNS} & {*names[delimiter]}))
     columns = names[delimiter]
     missing = next((column for column in COLUMNS if column not in columns), None)
     if missing is not None:

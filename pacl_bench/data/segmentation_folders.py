@@ -88,25 +88,33 @@ def listed_classes(classes: dict[int, int]) -> Int16[np.ndarray, "256"]:
 
 
 def read_raw_labels(file: Path) -> UInt8[np.ndarray, "height width_px"]:
-    """The numbers in a label map, palette or grey, as the file holds them.
+    """The numbers in a label map, palette or grey; BrokenImage where it has colours, or more than 8 bits."""
+    mode, raw = read_png(file)
+    if raw.ndim != 2:
+        raise BrokenImage(file, "a label map must hold one number a pixel, this holds colours")
+    if mode not in ("L", "P", "1"):
+        raise BrokenImage(file, f"a label map must hold 8 bits a pixel, 0 to 255; this is of Pillow's mode {mode!r}")
+    return raw.astype(np.uint8)
+
+
+def read_png(file: Path) -> tuple[str, np.ndarray]:
+    """Pillow's mode of a PNG, and the numbers in it as they are stored: one a pixel, or as many as it has channels.
 
     Raises:
-        BrokenImage: it is no PNG, has colours, or more than 8 bits.
+        BrokenImage: it is not there, does not decode, or is no PNG: a JPEG has other numbers than those it was made of.
     """
     try:
         with Image.open(file, formats=photo_formats()) as image:
-            kind, mode, raw = image.format, image.mode, np.asarray(image)
+            kind, mode, numbers = image.format, image.mode, np.asarray(image)
     except FileNotFoundError:
         raise BrokenImage(file, "no such file") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
         raise BrokenImage(file, str(error).partition("\n")[0] or type(error).__name__) from None
     if kind != "PNG":
-        raise BrokenImage(file, f"a label map must be a PNG, this is a {kind}")
-    if raw.ndim != 2:
-        raise BrokenImage(file, "a label map must hold one number a pixel, this holds colours")
-    if mode not in ("L", "P", "1"):
-        raise BrokenImage(file, f"a label map must hold 8 bits a pixel, 0 to 255; this is of Pillow's mode {mode!r}")
-    return (raw // _spread(file) if mode == "L" else raw).astype(np.uint8)
+        raise BrokenImage(file, f"a PNG is wanted, this is a {kind}")
+    if mode == "1":
+        return mode, numbers.astype(np.uint8)
+    return mode, numbers // _spread(file) if mode == "L" else numbers
 
 
 BIT_DEPTH = 24  # where a PNG says how many bits a pixel has

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from pacl_bench import records
+from pacl_bench.data.segmentation_folders import read_png
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.evaluators import EVALUATORS
 from pacl_bench.evaluators.base import Evaluator, Result
@@ -68,13 +69,9 @@ def read_label_map(file: Path, shape: tuple[int, ...], num_classes: int) -> UInt
     """A predicted map of an image of (height, width) pixels.
 
     Raises:
-        BrokenImage: another size, colours, a label outside the set, or no image at all.
+        BrokenImage: another size, colours, a label outside the set, or no PNG at all.
     """
-    try:
-        with Image.open(file) as image:
-            found = np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BrokenImage(file, str(error).splitlines()[0]) from None
+    _, found = read_png(file)
     if found.ndim != 2 or found.dtype.kind not in "ui":
         raise BrokenImage(file, "a prediction must hold one whole number a pixel, this holds something else")
     if found.shape != tuple(shape):

@@ -150,6 +150,31 @@ def test_folders_of_the_user_that_are_none(tmp_path: Path) -> None:
         load_classification(f"folder:{tmp_path}/empty")
 
 
+def test_a_segmentation_folder_is_no_set_of_two_classes(tmp_path: Path) -> None:
+    root = folders(tmp_path / "mine", "images", "masks")
+    with pytest.raises(
+        UsageError, match=r"mine holds images/ and masks/: a segmentation set, for segment,"
+    ):
+        load_classification(f"folder:{root}")
+    (root / "names.tsv").write_text("images\tphoto\nmasks\tmask\n")
+    assert load_classification(f"folder:{root}").classnames == ["photo", "mask"]
+
+
+def test_names_of_folders_that_cannot_be_told_apart(tmp_path: Path) -> None:
+    root = folders(tmp_path / "mine", "red_fox", "red fox")
+    with pytest.raises(UsageError, match="two folders stand for the class 'red fox'"):
+        load_classification(f"folder:{root}")
+    (root / "names.tsv").write_text("red_fox\tfox\nred fox\tFox\nred_fox\tdog\n")
+    with pytest.raises(UsageError, match=r"names\.tsv, line 3: the folder 'red_fox' was listed before"):
+        load_classification(f"folder:{root}")
+    (root / "names.tsv").unlink()
+    (root / "red fox").rename(root / "caf\udce9")
+    with pytest.raises(UsageError, match=r"the name of the folder caf\\udce9 is not in UTF-8"):
+        load_classification(f"folder:{root}")
+    (root / "caf\udce9").rename(root / "#1 fox\u2028")
+    assert load_classification(f"folder:{root}").classnames == ["#1 fox\u2028", "red fox"]
+
+
 def test_own_templates_are_those_of_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PACL_DATA", str(tmp_path))
     folders(tmp_path / "eurosat" / "2750", "Forest", "River")

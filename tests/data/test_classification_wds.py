@@ -1,5 +1,6 @@
 """CLIP_benchmark's wds folders, written by webdataset as its export does."""
 
+import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from shard_samples import tar_of
 
 from pacl_bench.data.classification import load_classification
 from pacl_bench.errors import UsageError
@@ -135,4 +137,75 @@ def test_an_image_that_is_broken_is_named(folder: Path) -> None:
 def test_a_folder_that_is_wrong_is_one_line(folder: Path, name: str, content: str, line: str) -> None:
     (folder / name).write_text(content)
     with pytest.raises(UsageError, match=line):
+        load_classification(f"wds:{folder}")
+
+
+def files(names: dict[str, int]) -> list[tuple[str, bytes]]:
+    """Of names of images, an image of the class; of names with .cls, the class."""
+    return [
+        (name, str(label).encode() if name.endswith(".cls") else encoded(label, "png")) for name, label in names.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        ({"a.b.com_0.png": 1, "a.b.com_0.cls": 1, "a.b.com_1.png": 2, "a.b.com_1.cls": 2}, [1, 2]),
+        ({"0.cls": 1, "0.mask.png": 0, "0.png": 1, "x.y/1.PNG": 2, "x.y/1.cls": 2}, [1, 2]),
+        ({"0.png": 1, "1.png": 2, "0.cls": 1, "1.cls": 2, "._0.png": 0, "0.json": 0}, [1, 2]),
+        ({"0.jpg": 1, "0.gif": 0, "0.cls": 1, "1.bmp": 2, "1.cls": 2}, [1, 2]),
+    ],
+)
+def test_an_image_has_the_class_of_its_name(folder: Path, names: dict[str, int], labels: list[int]) -> None:
+    (folder / "test" / "1.tar").write_bytes(tar_of(files(names)))
+    images = load_classification(f"wds:{folder}")
+    assert images.labels[3:] == labels
+    assert [images.image(3 + at).getpixel((3, 3)) for at in range(len(labels))] == [COLOURS[label] for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"a.v1.png": 1, "a.v2.cls": 1}, r"sample a\.v1 has no class"),
+        ({"0.mask.png": 1, "0.cls": 1}, r"sample 0 has no image"),
+        ({"0.png": 1, "0.cls": 1, "0.PNG": 1}, r"0\.PNG is there twice"),
+        ({"0.png": 1, "0.cls": 1, "x\udce9.png": 1}, r"sample x\\udce9 has no class"),
+    ],
+)
+def test_names_that_do_not_belong_together_are_told(folder: Path, names: dict[str, int], said: str) -> None:
+    (folder / "test" / "1.tar").write_bytes(tar_of(files(names)))
+    with pytest.raises(UsageError, match=rf"1\.tar: {said}"):
+        load_classification(f"wds:{folder}")
+
+
+def test_a_shard_that_is_damaged_in_the_middle_is_named(folder: Path) -> None:
+    content = bytearray((folder / "test" / "0.tar").read_bytes())
+    headers = [at for at in range(0, len(content), 512) if content[at + 257 : at + 262] == b"ustar"]
+    content[headers[2] + 150] ^= 1
+    (folder / "test" / "0.tar").write_bytes(content)
+    with pytest.raises(UsageError, match=r"0\.tar is cut short or no tar \(bad checksum at byte"):
+        load_classification(f"wds:{folder}")
+
+
+def test_shards_joined_end_to_end_are_one(folder: Path) -> None:
+    both = (folder / "test" / "0.tar").read_bytes() + (folder / "test" / "1.tar").read_bytes()
+    (folder / "test" / "0.tar").write_bytes(both)
+    (folder / "test" / "nshards.txt").write_text("1")
+    images = load_classification(f"wds:{folder}")
+    assert images.labels == LABELS
+    assert images.image(4).getpixel((3, 3)) == COLOURS[LABELS[4]]
+
+
+def test_a_compressed_shard_is_told(folder: Path) -> None:
+    shard = folder / "test" / "0.tar"
+    shard.write_bytes(gzip.compress(shard.read_bytes()))
+    with pytest.raises(UsageError, match=r"0\.tar is compressed\. Decompress it"):
+        load_classification(f"wds:{folder}")
+
+
+def test_class_names_are_what_stands_in_a_line(folder: Path) -> None:
+    (folder / "classnames.txt").write_bytes("#1 red\u2028thing\r\n# green\r\nblue\r\n\r\n".encode())
+    assert load_classification(f"wds:{folder}").classnames == ["#1 red\u2028thing", "# green", "blue"]
+    (folder / "classnames.txt").write_text("\nred\ngreen\n")
+    with pytest.raises(UsageError, match=r"classnames\.txt: class 0 has no name"):
         load_classification(f"wds:{folder}")

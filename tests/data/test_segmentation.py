@@ -1,6 +1,8 @@
 """Every declared segmentation set in small trees of its official layout, and a user's own folder."""
 
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pacl_bench.data.segmentation import IGNORE_LABEL, SEGMENTATION_SETS, load_segmentation
-from pacl_bench.data.segmentation_folders import counted_classes, listed_classes
+from pacl_bench.data.segmentation_folders import counted_classes, listed_classes, read_raw_labels
 from pacl_bench.data.vocabulary import load_vocabulary
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.patches import background_class
@@ -292,6 +294,62 @@ def test_what_is_wrong_with_a_mask_is_named(mine: Path, picture: Image.Image, sa
     picture.save(mine / "masks" / "a.png")
     with pytest.raises(BrokenImage, match=f"masks/a.png: .*{said}"):
         load_segmentation(f"folder:{mine}").label_map(0)
+
+
+def test_names_are_what_stands_in_a_line(mine: Path) -> None:
+    """Only an end of line ends a name; a comment is a number sign and a space."""
+    names = ["zebra\u2028crossing", "#1 car", "$\\frac{$ cost", "a\tb", "d\x85e\x1cf\x0bg", "sofa"]
+    text = "\r\n".join(["# mine", *names[:3], "#", *names[3:], "", ""])
+    (mine / "names.txt").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert load_segmentation(f"folder:{mine}").classnames == names
+
+
+def grey_png(labels: np.ndarray, bits: int) -> bytes:
+    """A grey PNG of 1, 2 or 4 bits a pixel, which Pillow reads but does not write."""
+    per_byte = 8 // bits
+    places = [labels[:, at::per_byte].astype(int) << 8 - bits * (at + 1) for at in range(per_byte)]
+    rows = b"".join(b"\0" + row.tobytes() for row in np.add.reduce(places).astype(np.uint8))
+    header = struct.pack(">IIBBBBB", labels.shape[1], labels.shape[0], bits, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_masks_of_few_bits_hold_the_labels_that_are_stored(tmp_path: Path, bits: int) -> None:
+    """Pillow spreads them over 0 to 255: label 3 of 2 bits becomes 255, which is ignored."""
+    labels = np.arange(2**bits, dtype=np.uint8).repeat(8)[None].repeat(4, 0)
+    (tmp_path / "mask.png").write_bytes(grey_png(labels, bits))
+    assert np.array_equal(read_raw_labels(tmp_path / "mask.png"), labels)
+    palette = Image.fromarray(labels)
+    palette.putpalette(list(range(256)) * 3)
+    palette.save(tmp_path / "palette.png", bits=bits)
+    assert np.array_equal(read_raw_labels(tmp_path / "palette.png"), labels)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "GIF", "TIFF"])
+def test_a_mask_that_is_no_png_is_named(mine: Path, kind: str) -> None:
+    Image.new("L", (WIDTH, HEIGHT)).save(mine / "masks" / "a.png", kind)
+    with pytest.raises(BrokenImage, match=f"masks/a.png: a PNG is wanted, this is a {kind}"):
+        load_segmentation(f"folder:{mine}").label_map(0)
+    (mine / "masks" / "a.png").rename(mine / "masks" / "a.jpg")
+    with pytest.raises(UsageError, match=r"masks/a\.png not found, and a\.jpg is no PNG"):
+        load_segmentation(f"folder:{mine}")
+
+
+def test_masks_and_images_in_capitals(mine: Path) -> None:
+    (mine / "masks" / "a.png").rename(mine / "masks" / "a.PNG")
+    (mine / "images" / "a.png").rename(mine / "images" / "a.PNG")
+    assert len(load_segmentation(f"folder:{mine}")) == 3
+
+
+def test_a_folder_of_classes_is_no_segmentation_set(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "pets" / name / "0.jpg")
+    with pytest.raises(UsageError, match=r"pets holds images in cat/, dog/ \.\.\.: a folder a class, for classify"):
+        load_segmentation(f"folder:{tmp_path}/pets")
 
 
 def test_broken_files_of_a_folder_are_named(mine: Path) -> None:

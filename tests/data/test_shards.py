@@ -1,14 +1,19 @@
 """Webdataset shards: every pair once an epoch, whatever the workers; what cannot be used is named by cause."""
 
+import bz2
+import gzip
 import io
+import json
+import lzma
 import tarfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from shard_samples import jpeg, write_shards, write_tar
+from shard_samples import jpeg, tar_of, write_shards, write_tar
 
 from pacl_bench.data.pairs import load_pairs, name_of, short_name
 from pacl_bench.data.shards import RawPair, ShardSet, Skipped, read_pairs
@@ -209,3 +214,160 @@ def test_a_damaged_tar_gives_what_it_has(tmp_path: Path, damage: str) -> None:
     assert [skip.cause for skip in found if isinstance(skip, Skipped)] == ["damaged tar"]
     chunks = epoch(Stream(sets, PREPROCESS, 0.0, 0), 0)
     assert sorted(texts(chunks)) == ["0"] * 3 + ["1"] * cut + ["2"] * 3
+
+
+def read(file: Path, content: bytes | None = None) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Image -> caption of the pairs in a tar, the images being words here; and what was skipped: cause, where."""
+    if content is not None:
+        file.write_bytes(content)
+    found = list(read_pairs(file))
+    pairs = [pair for pair in found if isinstance(pair, RawPair)]
+    skipped = [(skip.cause, skip.where.removeprefix(f"{file}")) for skip in found if isinstance(skip, Skipped)]
+    assert len({pair.content for pair in pairs}) == len(pairs)
+    return {pair.content.decode(): pair.captions[0] for pair in pairs}, skipped
+
+
+NAMES = {  # names of the files of samples -> the pairs that they are (image: caption), and what is skipped
+    "web addresses": (["www.site.com_0.jpg", "www.site.com_0.txt", "www.site.com_1.jpg", "www.site.com_1.txt"],
+                      {"www.site.com_0.jpg": "www.site.com_0.txt", "www.site.com_1.jpg": "www.site.com_1.txt"}, []),
+    "a mask beside": (["0.jpg", "0.mask.jpg", "0.txt", "1.depth.png", "1.jpg", "1.txt"],
+                      {"0.jpg": "0.txt", "1.jpg": "1.txt"}, []),
+    "a mask alone": (["0.mask.jpg", "0.txt", "1.mask.jpg"], {},
+                     [("missing image", "/0"), ("missing caption", "/1.mask")]),
+    "a png too": (["0.png", "0.jpg", "0.txt"], {"0.jpg": "0.txt"}, []),
+    "dots on one side": (["a.v1.jpg", "a.v2.txt"], {}, [("missing caption", "/a.v1"), ("missing image", "/a.v2")]),
+    "dots in folders": (["./x.y/0.jpg", "./x.y/0.txt", "x.z/0.jpg", "x.z/0.txt"],
+                        {"./x.y/0.jpg": "./x.y/0.txt", "x.z/0.jpg": "x.z/0.txt"}, []),
+    "the caption first": (["0.txt", "0.json", "0.JPEG"], {"0.JPEG": "0.txt"}, []),
+    "two of a name": (["0.jpg", "0.txt", "0.txt", "1.jpg", "1.txt"], {"1.jpg": "1.txt"}, [("name used twice", "/0")]),
+    "sorted by kind": (["0.jpg", "1.jpg", "0.txt", "1.txt"], {},
+                       [("missing caption", "/0"), ("missing caption", "/1"), ("missing image", "/0"),
+                        ("missing image", "/1")]),
+    "left by a Mac": (["._0.jpg", "0.jpg", "._0.txt", "0.txt", ".DS_Store", "README"], {"0.jpg": "0.txt"}, []),
+    "climbing": (["../0.jpg", "../0.txt", "/1.jpg", "/1.txt"], {"../0.jpg": "../0.txt", "/1.jpg": "/1.txt"}, []),
+    "of all tongues": (["猫.jpg", "猫.txt", "caf\udce9.jpg", "caf\udce8.txt"], {"猫.jpg": "猫.txt"},
+                       [("missing caption", "/caf\\udce9"), ("missing image", "/caf\\udce8")]),
+    "a class is no caption": (["0.jpg", "0.cls"], {}, [("missing caption", "/0")]),
+    "two lines": (["a\nb.jpg"], {}, [("missing caption", "/a\\nb")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("case", NAMES)
+def test_a_caption_goes_with_the_image_of_its_name(tmp_path: Path, case: str, format: int) -> None:
+    names, pairs, skipped = NAMES[case]
+    members = [(name, name.encode("utf-8", "replace")) for name in names]
+    assert read(tmp_path / "a.tar", tar_of(members, format)) == (pairs, skipped)
+
+
+PAIRS = [(f"{n:03}.{suffix}", f"{n:03}.{suffix}".encode()) for n in range(6) for suffix in ("jpg", "txt")]
+WHOLE = {f"{n:03}.jpg": f"{n:03}.txt" for n in range(6)}
+
+
+def without(*numbers: int) -> dict[str, str]:
+    return {f"{n:03}.jpg": f"{n:03}.txt" for n in range(6) if n not in numbers}
+
+
+@pytest.mark.parametrize("member", range(12))
+def test_a_damaged_header_loses_its_own_pair_and_is_counted(tmp_path: Path, member: int) -> None:
+    """One bit of the checksum in it is wrong. Of the pair behind a caption's, the image is left out too."""
+    content = bytearray(tar_of(PAIRS))
+    content[1024 * member + 150] ^= 1
+    pairs, skipped = read(tmp_path / "a.tar", bytes(content))
+    lost = (member // 2, member // 2 + member % 2)
+    assert pairs == without(*lost)
+    assert ("damaged tar", f": bad checksum at byte {1024 * member:,}") in skipped
+
+
+def test_a_long_name_that_is_damaged_pairs_nothing_wrongly(tmp_path: Path) -> None:
+    """Without its long name a member has the first 100 letters of it, which other members share."""
+    stem = "x" * 96
+    names = [f"{stem}.jpg.{n}.{suffix}" for n in range(3) for suffix in ("jpg", "txt")]
+    whole = tar_of([(name, name.encode()) for name in names], tarfile.GNU_FORMAT)
+    assert read(tmp_path / "a.tar", whole)[0] == dict(zip(names[::2], names[1::2], strict=True))
+    headers = [at for at in range(0, len(whole), 512) if whole[at : at + 13] == b"././@LongLink"]
+    assert len(headers) == 6
+    for first in headers:
+        for second in headers:
+            content = bytearray(whole)
+            for header in {first, second}:
+                content[header + 150] ^= 1
+            pairs, skipped = read(tmp_path / "a.tar", bytes(content))
+            assert all(caption == image[:-3] + "txt" for image, caption in pairs.items())
+            assert any(cause == "damaged tar" for cause, _ in skipped)
+
+
+def test_nothing_is_put_together_across_a_damage(tmp_path: Path) -> None:
+    """Two samples of one name: what is damaged is the caption of the first and the image of the second."""
+    members = [("0.jpg", b"first"), ("0.txt", b"one"), ("0.jpg", b"second"), ("0.txt", b"two")]
+    content = bytearray(tar_of(members))
+    content[1024 + 150] ^= 1
+    pairs, skipped = read(tmp_path / "a.tar", bytes(content))
+    assert pairs == {}
+    assert [cause for cause, _ in skipped] == ["missing caption", "missing image", "damaged tar"]
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_tars_joined_end_to_end_are_all_read(tmp_path: Path, packer: str) -> None:
+    parts = [tar_of(PAIRS[:4]), tar_of(PAIRS[4:10]), tar_of(PAIRS[10:])]
+    assert read(tmp_path / "a.tar", b"".join(map(PACKERS[packer], parts))) == (WHOLE, [])
+    assert read(tmp_path / "a.tar", PACKERS[packer](b"".join(parts))) == (WHOLE, [])
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_a_tar_without_its_end_is_counted(tmp_path: Path, packer: str) -> None:
+    whole = PACKERS[packer](tar_of(PAIRS))
+    for size in (0, 5, len(whole) // 3, len(whole) // 2, len(whole) - 5 if packer != "plain" else 1024 * 12):
+        pairs, skipped = read(tmp_path / "a.tar", whole[:size])
+        assert pairs.items() <= WHOLE.items()
+        assert [cause for cause, _ in skipped if cause == "damaged tar"] == ["damaged tar"]
+
+
+def test_what_is_no_file_has_no_content(tmp_path: Path) -> None:
+    """Links are not followed: a pair whose image is one is counted as lost."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        folder = tarfile.TarInfo("folder.jpg")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for number, kind in enumerate((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE)):
+            link, caption = tarfile.TarInfo(f"{number}.jpg"), tarfile.TarInfo(f"{number}.txt")
+            link.type, link.linkname, caption.size = kind, "/etc/passwd", 1
+            tar.addfile(link)
+            tar.addfile(caption, io.BytesIO(b"a"))
+    pairs, skipped = read(tmp_path / "a.tar", buffer.getvalue())
+    assert (pairs, skipped) == ({}, [("missing image", f"/{number}") for number in range(3)])
+
+
+def test_empty_files_and_captions_of_other_kinds(tmp_path: Path) -> None:
+    captions = {
+        "json": (b'{"caption": "from json"}', "from json"), "txt": ("\ufeffa\ncat ".encode(), "a cat"),
+        "TXT": (b"", "empty caption"), "JSON": (b"[" * 100_000, "broken caption"),
+    }  # fmt: skip
+    for suffix, (content, expected) in captions.items():
+        members = [("0.jpg", b"photo"), (f"0.{suffix}", content)]
+        pairs, skipped = read(tmp_path / "a.tar", tar_of(members))
+        assert [*pairs.values(), *(cause for cause, _ in skipped)] == [expected]
+    sixteen = read(tmp_path / "a.tar", tar_of([("0.jpg", b"photo"), ("0.txt", "cat".encode("utf-16-le"))]))
+    assert sixteen[1] == [("broken caption", "/0: it holds a zero byte")]
+    assert next(read_pairs(tmp_path / "a.tar")).cause == "broken caption"  # type: ignore[union-attr]
+
+
+def test_the_count_beside_a_tar_is_compared(tmp_path: Path) -> None:
+    for count in (6, 7, 5, 10**30):
+        (tmp_path / "a_stats.json").write_text(json.dumps({"successes": count}))
+        told = [] if count == 6 else [("wrong count", f": 6 pairs found, {count:,} counted in a_stats.json")]
+        assert read(tmp_path / "a.tar", tar_of(PAIRS)) == (WHOLE, told)
+
+
+@pytest.mark.parametrize("count", ["true", "-1", "1.5", '"7"', "1e999", "NaN", "null", "[]", "{", "[" * 100_000])
+def test_a_count_that_is_none_is_named(tmp_path: Path, count: str) -> None:
+    (tmp_path / "a.tar").write_bytes(tar_of(PAIRS))
+    (tmp_path / "a_stats.json").write_text(f'{{"successes": {count}}}')
+    with pytest.raises(UsageError, match=r"a_stats\.json is not a count of pairs"):
+        _ = load_pairs(str(tmp_path / "a.tar"))[0].num_pairs

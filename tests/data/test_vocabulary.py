@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pacl_bench.data.vocabulary import load_vocabulary
+from pacl_bench.data.text_lines import is_comment, lines_of, printable
+from pacl_bench.data.vocabulary import load_templates, load_vocabulary
 from pacl_bench.errors import UsageError
 
 CLASSES = ["cat", "sofa", "tv monitor"]
@@ -47,3 +48,20 @@ def test_no_such_vocabulary() -> None:
         load_vocabulary("synonym", "voc20", CLASSES)
     with pytest.raises(UsageError, match=r"No synonyms are known for mine .for ade150, .*Give a file"):
         load_vocabulary("synonyms", "mine", CLASSES)
+
+
+def test_only_an_end_of_line_ends_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "names.txt"
+    file.write_text("# mine\n#1 cat,a\u2028b\nsofa\x85\x0c\x1cbed\n$x$", encoding="utf-8-sig")
+    vocabulary = load_vocabulary(str(file), "voc20", CLASSES)
+    assert vocabulary == [["#1 cat", "a\u2028b"], ["sofa\x85\x0c\x1cbed"], ["$x$"]]
+    file.write_text("# mine\n#{}\na {c}\u2028photo\n", encoding="utf-8")
+    assert load_templates(str(file)) == ["#{}", "a {}\u2028photo"]
+
+
+def test_lines() -> None:
+    assert [lines_of(text) for text in ("", "\n", "a", "a\n", "a\n\n", "\na")] == [
+        [], [""], ["a"], ["a"], ["a", ""], ["", "a"],
+    ]  # fmt: skip
+    assert [is_comment(line) for line in ("# a", "#", "# ", "#a", "a # b", "##")] == [True] * 3 + [False] * 3
+    assert printable("é a\n\u2028\udce9\x00") == "é a\\n\\u2028\\udce9\\x00"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -36,3 +37,14 @@ def write_shards(folder: Path, sizes: list[int], stats: bool = True) -> Path:
             content = {"count": size + 2, "successes": size, "failed_to_download": 2}
             (folder / f"{shard:05}_stats.json").write_text(json.dumps(content))
     return folder
+
+
+def tar_of(members: list[tuple[str, bytes]], format: int = tarfile.USTAR_FORMAT) -> bytes:
+    """A tar of files with the names given, in this order, as they are."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=format) as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
