@@ -7,6 +7,7 @@ from pacl_bench.data.pair_names import split_sum
 from pacl_bench.data.pairs import load_pairs, short_name
 from pacl_bench.encoders import load_encoder
 from pacl_bench.errors import UsageError
+from pacl_bench.evaluators import EVALUATORS
 from pacl_bench.model.head_files import CARD, default_name, read_card
 from pacl_bench.records import Record
 from pacl_bench.studies.runner import Rerun, run_study
@@ -84,6 +85,7 @@ def _require_everything(grid: Grid) -> Found:
             f"Two cells of the grid are called {twice!r}. Rename a csv file or a folder of shards, or give the encoder "
             "an ALIAS=."
         )
+    EVALUATORS["segment"].load_sets([grid.dataset])  # before hours of training
     fingerprints = {pairs: pairs_fingerprint(load_pairs(pairs)) for pairs in grid.pairs}
     own_texts = {encoder: _own_text(encoder) for encoder in grid.encoders}  # loads each: it is there
     return Found(fingerprints, {encoder: grid.text or own for encoder, own in own_texts.items()})
