@@ -52,7 +52,7 @@ def test_a_long_value_is_cut() -> None:
 
 
 def test_an_option_is_called_as_it_is_written() -> None:
-    with pytest.raises(UsageError, match="^--first-shelf 0: should be greater than or equal to 1.$"):
+    with pytest.raises(UsageError, match=r"^--first-shelf 0: should be greater than or equal to 1.$"):
         checked(Annotated[int, Field(ge=1)], "first_shelf", 0, as_option)
-    with pytest.raises(UsageError, match="^--shelves 0: should be greater than or equal to 1.$"):
+    with pytest.raises(UsageError, match=r"^--shelves 0: should be greater than or equal to 1.$"):
         made(Oven, {"shelves": [0]}, as_option)

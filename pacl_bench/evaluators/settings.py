@@ -9,6 +9,7 @@ Where nobody sets it, its default leaves the names of records as they are. No to
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -114,6 +115,11 @@ class Settings:
             UsageError: the settings do not fit the data set.
         """
         return {}
+
+    def describe(self, images: Any) -> dict[str, Any]:
+        """As a record of a data set holds them: all values, and what `resolve` says."""
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return plain | self.resolve(images)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,7 +1,7 @@
 """From a study to records: its cells, what is recorded already, one evaluator call for each that is not."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -172,11 +172,11 @@ def _read(results: Path, key: Key) -> Record | None:
     return records.read(file) if file.is_file() else None
 
 
-def _config(evaluator: str, model: VisionEncoder | AlignedModel, dataset: Any, settings: Any) -> dict[str, Any]:
+def _config(evaluator: str, model: VisionEncoder | AlignedModel, dataset: Any, settings: Settings) -> dict[str, Any]:
     """All that changes the numbers; a record of another config is measured again."""
     return {
         "evaluator": evaluator,
-        "settings": _settings_config(settings, dataset),
+        "settings": settings.describe(dataset),
         "model": model.describe(),
         "dataset": describe_dataset(dataset),
         "seed": 0,  # of the bootstrap; nothing else is drawn
@@ -207,9 +207,3 @@ def _measure(
     stopwatch = Stopwatch()
     result = evaluator.evaluate(model, dataset, settings)
     return Record(key, result.measurements, config, stopwatch.provenance(device) | result.cost, result.curves)
-
-
-def _settings_config(settings: Settings, dataset: Any) -> dict[str, Any]:
-    """The settings as a record holds them, with what names among them stand for on this set."""
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
-    return plain | settings.resolve(dataset)

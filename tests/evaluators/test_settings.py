@@ -82,7 +82,7 @@ def test_settings_say_what_their_names_stand_for_on_a_data_set(tmp_path: Path) -
 
 
 def test_the_order_of_settings_is_that_of_the_names_of_records() -> None:
-    """"purity=0.5,size=448": a field that moves renames records, so new ones come last."""
+    """ "purity=0.5,size=448": a field that moves renames records, so new ones come last."""
     found = {name: [field.name for field in fields(entry.settings)] for name, entry in EVALUATORS.items()}  # type: ignore[arg-type]
     order = {
         "patches": ["purity", "templates", "size"],
