@@ -10,8 +10,8 @@ from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import EVALUATORS
 from pacl_bench.model.head_files import CARD, default_name, read_card
 from pacl_bench.records import Record
-from pacl_bench.studies.runner import Rerun, run_study
-from pacl_bench.studies.study import Study
+from pacl_bench.studies.runner import require_known_encoders, run_study
+from pacl_bench.studies.study import Rerun, Study
 from pacl_bench.training.loop import pairs_fingerprint, train
 from pacl_bench.training.recipe import Loading, Recipe, TrainConfig
 from pacl_bench.training.state import RESUME_STATE
@@ -85,8 +85,9 @@ def _require_everything(grid: Grid) -> Found:
             f"Two cells of the grid are called {twice!r}. Rename a csv file or a folder of shards, or give the encoder "
             "an ALIAS=."
         )
-    EVALUATORS["segment"].load_sets([grid.dataset])  # before hours of training
+    require_known_encoders(grid.encoders)
     fingerprints = {pairs: pairs_fingerprint(load_pairs(pairs)) for pairs in grid.pairs}
+    EVALUATORS["segment"].load_sets([grid.dataset])  # before hours of training
     own_texts = {encoder: _own_text(encoder) for encoder in grid.encoders}  # loads each: it is there
     return Found(fingerprints, {encoder: grid.text or own for encoder, own in own_texts.items()})
 

@@ -80,11 +80,16 @@ def _require_names(study: Study) -> None:
         raise UsageError("Nothing to measure: give --encoders or --heads.")
     if not study.datasets:
         raise UsageError("Nothing to measure on: give --datasets.")
-    for spec in map(parse_spec, study.encoders):
-        if not spec.library:
-            lookup(ENCODERS, spec.model, "encoder")
+    require_known_encoders(study.encoders)
     for folder in study.heads:
         read_card(Path(folder))
+
+
+def require_known_encoders(names: list[str]) -> None:
+    """A UsageError with the nearest known name for an encoder that no table has; nothing is loaded."""
+    for spec in map(parse_spec, names):
+        if not spec.library:
+            lookup(ENCODERS, spec.model, "encoder")
 
 
 def _datasets(evaluator: Evaluator, study: Study, settings: Settings) -> list[Any]:

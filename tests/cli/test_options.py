@@ -138,6 +138,7 @@ def test_names_are_checked_before_data_is_looked_for(refused) -> None:
     assert "Did you mean 'cifar100'" in refused("classify", "--encoders", "clip-b16", "--datasets", "dtd,cifar1000")
     assert refused("patches", "--heads", "/nowhere").startswith("/nowhere holds no head")
     assert "Get it with `pacl-bench data fetch voc20`" in refused("coherence", "--encoders", "clip-b16")
+    assert "Did you mean 'clip-b16'" in refused("ablate", "--encoders", "clip-b61")
     assert "Did you mean 'voc20'" in refused(
         "ablate", "--encoders", "tiny-clip", "--pairs", "world-1k", "--dataset", "voc200"
     )
