@@ -58,5 +58,7 @@ def _why(wrong: ErrorDetails, known: list[str]) -> str:
         return unknown_name(str(wrong["loc"][-1]), known, "key")
     if wrong["type"] == "value_error":
         return str(wrong.get("ctx", {}).get("error"))
+    if wrong["type"] == "missing":
+        return "a value is missing."
     words = wrong["msg"].replace("Input should", "should").replace("tuple", "list").replace("dictionary", "table")
     return f"{words}."

@@ -33,7 +33,7 @@ class Command(TyperCommand):
         for option in (parameter for parameter in order if isinstance(parameter, TyperOption)):
             value = values.get(option.name or "")
             if order.count(option) > 1 and not option.multiple:
-                raise UsageError(f"{option.opts[0]} is given twice, and takes one value.")
+                raise UsageError(f"{option.opts[0]} is given twice.")
             if isinstance(value, str) and not listed(value):
                 raise UsageError(f"{option.opts[0]} {value!r} says nothing: leave it out, or give it a value.")
         return super().parse_args(ctx, args)

@@ -150,7 +150,7 @@ def _item(field: FieldInfo) -> FieldInfo | None:
     return FieldInfo.from_annotation(get_args(field.annotation)[0]) if several else None
 
 
-def _number(text: str) -> float | str:
+def _number(text: str) -> int | float | str:
     """A text that is no number stays one: the Field says so in its words."""
     for kind in (int, float):
         with suppress(ValueError):

@@ -33,8 +33,8 @@ class Declaration:
         root = self.found()
         if root is None:
             raise UsageError(
-                f"{self.name}: {' or '.join(map(str, self.candidates()))} not found. Get it from {self.source}, "
-                "or say where it lies with --data-root or PACL_DATA."
+                f"{self.name}: {' or '.join(map(str, self.candidates()))} not found. Get it with "
+                f"`pacl-bench data fetch {self.name}`, or say where it lies with --data-root or PACL_DATA."
             )
         return root
 

@@ -9,6 +9,7 @@ Where nobody sets it, its default leaves the names of records as they are. No to
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -74,6 +75,12 @@ def _several(text: str) -> str:
     return text
 
 
+def _told_apart(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len({f"{value:g}" for value in values}) < len(set(values)):
+        raise ValueError("two of them are one in the six digits by which protocols are called.")
+    return values
+
+
 # Settings that several evaluators have
 Purity = Annotated[float, Field(ge=0, le=1, description="Share of a patch's pixels that must have its label.")]
 Size = Annotated[
@@ -107,6 +114,11 @@ class Settings:
             UsageError: the settings do not fit the data set.
         """
         return {}
+
+    def describe(self, images: Any) -> dict[str, Any]:
+        """As a record of a data set holds them: all values, and what `resolve` says."""
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return plain | self.resolve(images)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -161,10 +173,12 @@ class SegmentationSettings(Settings):
     ] = "best"
     thresholds: Annotated[
         tuple[Annotated[float, Field(ge=0, le=1)], ...],
+        AfterValidator(_told_apart),
         Field(strict=False, description="Background where the best class's probability is below: 0.1,0.2,0.3."),
     ] = ()
     entropies: Annotated[
         tuple[Annotated[float, Field(ge=0)], ...],
+        AfterValidator(_told_apart),
         Field(strict=False, description="Background where the entropy over classes is above, in nats: 1.5."),
     ] = ()
     scale: Annotated[float, Field(gt=0, description="Of the cosines in the softmax these two are of.")] = SCALE

@@ -10,15 +10,15 @@ from typing import Any
 from pacl_bench.configs import defaults_of, without_defaults
 from pacl_bench.data.pair_names import split_sum
 from pacl_bench.data.pairs import load_pairs, short_name
-from pacl_bench.data.segmentation import load_segmentation
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.errors import UsageError
+from pacl_bench.evaluators import EVALUATORS
 from pacl_bench.model.head_files import CARD, RESIDUAL, default_name, read_card
 from pacl_bench.progress import note
 from pacl_bench.records import Key, Record
 from pacl_bench.registry import text_hash
-from pacl_bench.studies.runner import Rerun, run_study
-from pacl_bench.studies.study import Study
+from pacl_bench.studies.runner import require_known_encoders, run_study
+from pacl_bench.studies.study import Rerun, Study
 from pacl_bench.training.identity import Identity, changed, encoder_identity, head_identity, run_identity
 from pacl_bench.training.loop import pairs_fingerprint, train
 from pacl_bench.training.recipe import Loading, Recipe, TrainConfig
@@ -126,8 +126,9 @@ def _cells(grid: Grid) -> list[Cell]:
     """What is to be trained; all that is needed for it was found, and nothing need be loaded again to know it."""
     if not grid.encoders or not grid.pairs:
         raise UsageError("Nothing to train: give --encoders and --pairs.")
+    require_known_encoders(grid.encoders)
     fingerprints = {pairs: pairs_fingerprint(load_pairs(pairs)) for pairs in grid.pairs}
-    load_segmentation(grid.dataset)
+    EVALUATORS["segment"].load_sets([grid.dataset])  # before hours of training
     visions, text_of = {}, {}
     for encoder in grid.encoders:
         vision = load_encoder(encoder)

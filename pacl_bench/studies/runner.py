@@ -1,7 +1,7 @@
 """From a study to records: its cells, what is recorded already, one evaluator call for each that is not."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -72,7 +72,7 @@ def run_study(
             key = own_key(results / records.FOLDER, plain, described, data, is_declared(dataset.name))
             record = _read(results, key)
             if model is not None and described is not None:
-                config = _config(study.evaluator, described, data, _settings_config(settings, dataset))
+                config = _config(study.evaluator, described, data, settings.describe(dataset))
                 if record is None or rerun == "always" or not _is_current(record, config, settings, dataset):
                     record = _measure(key, evaluator, model, dataset, settings, config, device)
                     _write(results, record, plain)
@@ -87,10 +87,15 @@ def _require_names(study: Study) -> None:
         raise UsageError("Nothing to measure: give --encoders or --heads.")
     if not study.datasets:
         raise UsageError("Nothing to measure on: give --datasets.")
-    for spec in study.encoders:
-        requested(spec)
+    require_known_encoders(study.encoders)
     for folder in study.heads:
         read_card(Path(folder))
+
+
+def require_known_encoders(names: list[str]) -> None:
+    """A UsageError with the nearest known name for an encoder that no table has; nothing is loaded."""
+    for name in names:
+        requested(name)
 
 
 def _datasets(evaluator: Evaluator, study: Study, settings: Settings) -> list[Any]:
@@ -210,7 +215,7 @@ def _is_current(record: Record, config: dict[str, Any], settings: Settings, data
     """Whether a record is of this configuration: what an earlier version did not know yet had today's default."""
     head = {"kind": RESIDUAL, "train": defaults_of(Recipe)}
     model = {"encoder": defaults_of(VisionEncoder), "text": defaults_of(TextEncoder), "head": head}
-    defaults = {"settings": _settings_config(type(settings)(), dataset), "model": model}
+    defaults = {"settings": type(settings)().describe(dataset), "model": model}
     return not differences(record.config, config, defaults)
 
 
@@ -240,9 +245,3 @@ def _measure(
         model = replace(model, name=key.model)  # of two heads of one name each writes under its own
     result = evaluator.evaluate(model, dataset, settings)
     return Record(key, result.measurements, config, stopwatch.provenance(device) | result.cost, result.curves)
-
-
-def _settings_config(settings: Settings, dataset: Any) -> dict[str, Any]:
-    """The settings as a record holds them, with what names among them stand for on this set."""
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
-    return plain | settings.resolve(dataset)

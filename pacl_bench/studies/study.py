@@ -40,7 +40,7 @@ Names = Annotated[list[Name], AfterValidator(_no_name_twice)]
 class Study:
     """Which models x data sets are measured, how."""
 
-    name: Annotated[Name, Field(max_length=LONGEST_NAME)]
+    name: Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_word)]
     evaluator: Name
     encoders: Names = field(default_factory=list)  # measured as they are: before alignment
     heads: Names = field(default_factory=list)  # folders of trained heads

@@ -6,6 +6,8 @@ import sklearn.metrics
 import torch
 
 from pacl_bench.metrics.segmentation import (
+    ClassCounts,
+    class_counts,
     confusion_matrix,
     iou_per_class,
     mean_accuracy,
@@ -93,3 +95,12 @@ def test_a_sweep_equals_one_threshold_at_a_time() -> None:
         confusion = confusion_matrix(torch.from_numpy(ruled), torch.from_numpy(labels), 5)
         expected = [confusion.diagonal(), confusion.sum(1), confusion[:, :5].sum(0)]
         np.testing.assert_array_equal(counts, torch.stack(expected).numpy())
+
+
+def test_counts_of_several_sets_are_summarised_as_each_by_itself() -> None:
+    """What the evaluators and their intervals use is what the public functions give."""
+    confusions = [confusion_matrix(*random_maps(seed, 7, (3,)), 7, IGNORED) for seed in range(3)]
+    together = ClassCounts(*map(torch.stack, zip(*map(class_counts, confusions), strict=True)))
+    for metric in (miou, pixel_accuracy, mean_accuracy):
+        assert getattr(together, metric.__name__)().tolist() == [metric(confusion) for confusion in confusions]
+    assert torch.equal(together.iou().nan_to_num(-1), torch.stack([*map(iou_per_class, confusions)]).nan_to_num(-1))

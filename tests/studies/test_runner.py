@@ -1,18 +1,21 @@
 """From a study to records: what is recorded is skipped, what changed is measured again."""
 
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pacl_bench import evaluators, records
 from pacl_bench.data.catalog import declarations
 from pacl_bench.errors import NoTextSpace, UsageError
-from pacl_bench.studies.runner import run_study
+from pacl_bench.studies.runner import run_study, variant
 from pacl_bench.studies.study import Study, load_study, shipped_studies
 from pacl_bench.training.loop import train
 from pacl_bench.training.recipe import RECIPES, TrainConfig
+from pacl_bench.validation import as_option, made
 
 
 @pytest.fixture
@@ -219,3 +222,52 @@ def test_a_vocabulary_that_does_not_fit_is_told_of_first(voc: Path, clip_spec: s
     with pytest.raises(UsageError, match=r"mine.txt has 2 lines of names for 20 classes"):
         run_study(study, tmp_path)
     assert not measured
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "heads", "dataset", "settings"),
+    [
+        ("patches", ["heads/trained"], "folder:scenes", {"purity": 0.6}),
+        ("coherence", [], "folder:scenes", {}),
+        ("segment", ["heads/trained"], "folder:scenes", {"thresholds": [0.2]}),
+        ("classify", ["heads/trained"], "folder:classes", {}),
+    ],
+)
+def test_what_the_first_version_recorded_is_not_measured_again(
+    evaluator: str, heads: list, dataset: str, settings: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured
+) -> None:
+    """The studies of tests/frozen/make.py: name, settings and all else of a record are what they were."""
+    shutil.copytree(Path(__file__).parents[1] / "frozen" / "v1", tmp_path / "v1")
+    monkeypatch.chdir(tmp_path / "v1")
+    encoders = ["tiny-clip", *["tiny-dino"] * (evaluator == "coherence")]
+    found = run_study(Study(evaluator, evaluator, encoders, heads, [dataset], settings), Path())
+    assert len(found) == 2
+    assert measured == []
+
+
+def test_settings_and_names_of_every_record_so_far_are_what_they_were() -> None:
+    """Byte for byte, so that none is measured again: of tests/frozen and of results/."""
+    root = Path(__file__).parents[2]
+    files = [*root.glob("tests/frozen/v1/records/*/*/*.json"), *root.glob("results/records/*/*/*.json")]
+    assert len(files) > 8
+    for file in files:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        then = record["config"]["settings"]
+        if record["key"]["variant"].startswith("predictions"):
+            continue  # of another tool: nothing was set
+        declared = evaluators.EVALUATORS[record["config"]["evaluator"]].settings
+        known = [field.name for field in fields(declared)]  # type: ignore[arg-type]
+        settings = made(declared, {name: value for name, value in then.items() if name in known}, as_option)
+        now = settings.describe(SimpleNamespace(**record["config"]["dataset"]))
+        assert json.dumps({name: now[name] for name in now if name in then}) == json.dumps(then), file
+        assert variant(settings) == record["key"]["variant"], file
+
+
+def test_bounds_are_the_same_through_python(voc: Path, clip_spec: str, tmp_path: Path, measured: list) -> None:
+    for settings, line in (
+        ({"purity": -3}, "setting purity = -3: should be greater than or equal to 0."),
+        ({"size": 0}, "setting size = 0: should be greater than or equal to 1."),
+    ):
+        with pytest.raises(UsageError, match=line):
+            run_study(Study("x", "patches", [clip_spec], datasets=["voc20"], settings=settings), tmp_path)
+    assert measured == []

@@ -283,7 +283,7 @@ def test_kinds(tmp_path: Path) -> None:
         ("vok20", "Unknown data set 'vok20'. Did you mean 'voc20'"),
         ("cifar", "Did you mean 'cifar10'"),
         ("coco-val", "Did you mean 'coco-val2017'"),
-        ("voc20", "not found. Get it from"),
+        ("voc20", "not found. Get it with `pacl-bench data fetch voc20`"),
         ("gone.csv", "gone.csv not found"),
         ("folder:/gone", "/gone is not found; a folder is wanted"),
         (f"wds:{__file__}", "is a file; a folder is wanted"),
