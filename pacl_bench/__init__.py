@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pacl_bench.encoders import load_encoder, load_text_encoder
     from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder
+    from pacl_bench.encoders.open_clip import from_open_clip
+    from pacl_bench.evaluators.predict import predict_map
     from pacl_bench.metrics.coherence import Roc, pairwise_roc
     from pacl_bench.metrics.segmentation import confusion_matrix, iou_per_class, miou
     from pacl_bench.model.aligned import AlignedModel, load_aligned
@@ -22,6 +24,8 @@ _HOMES = {
     "PatchFeatures": "encoders.base",
     "TextEncoder": "encoders.base",
     "VisionEncoder": "encoders.base",
+    "from_open_clip": "encoders.open_clip",
+    "predict_map": "evaluators.predict",
     "Roc": "metrics.coherence",
     "pairwise_roc": "metrics.coherence",
     "confusion_matrix": "metrics.segmentation",
@@ -43,6 +47,7 @@ __all__ = [
     "VisionEncoder",
     "compatibility",
     "confusion_matrix",
+    "from_open_clip",
     "info_nce",
     "iou_per_class",
     "load_aligned",
@@ -51,6 +56,7 @@ __all__ = [
     "miou",
     "pairwise_roc",
     "patch_similarity",
+    "predict_map",
 ]
 
 

@@ -9,7 +9,7 @@ from pacl_bench.registry import lookup, unknown_name
 
 if TYPE_CHECKING:
     from pacl_bench.encoders.base import TextEncoder, VisionEncoder
-from pacl_bench.encoders.table import ATTENTIONS, DEFAULT_TAP, ENCODERS, LIBRARIES, OPTIONS, EncoderEntry
+from pacl_bench.encoders.table import ATTENTIONS, DEFAULT_TAP, ENCODERS, LIBRARIES, OPTIONS, POSITIONS, EncoderEntry
 
 
 def load_encoder(name: str) -> "VisionEncoder":
@@ -19,9 +19,10 @@ def load_encoder(name: str) -> "VisionEncoder":
         name: of the table ENCODERS, or `open_clip:ARCH/TAG`, `open_clip:ARCH@FILE`, `timm:NAME`, `timm:NAME@FILE`, or
             `random:NAME` for a model of timm that was never trained; options after `?`: `block` (from 0, or from -1
             backwards; default the last), `tap` (`pre-norm` or `post-norm`; default pre-norm for open_clip, post-norm
-            for timm), `size` (side of the input in pixels), `pos` (`bicubic`, the default, or `bilinear`: how
-            positional embeddings are interpolated to another grid), and for open_clip `attention` (of the last block:
-            `clip`, the default, or `maskclip`, `sclip`, `clearclip`, `naclip`; see encoders.attention).
+            for timm), `size` (side of the input in pixels), `pos` (`bicubic`, the default, `bilinear`,
+            `bicubic-noalias` or `bicubic+0.1`: how positional embeddings are interpolated to another grid; see
+            encoders.positions), and for open_clip `attention` (of the last block: `clip`, the default, or `maskclip`,
+            `sclip`, `clearclip`, `naclip` and others; see encoders.attention).
             `ALIAS=...` before it sets the name shown in tables.
 
     Raises:
@@ -76,7 +77,7 @@ def _vision_options(spec: EncoderSpec, library: str) -> VisionOptions:
         tap,
         size or entry.size,
         spec.option_choice("attention", entry.attention, tuple(ATTENTIONS)),
-        spec.option_choice("pos", "bicubic", ("bicubic", "bilinear")),
+        spec.option_choice("pos", "bicubic", tuple(POSITIONS)),
     )
 
 
