@@ -167,8 +167,9 @@ class VisionEncoder(nn.Module):
         pixels are scaled by changes in any case.
         """
         other = copy.copy(self)
-        own = self.preprocess
-        other.preprocess = replace(own, mean=setup.mean or own.mean, std=setup.std or own.std)
+        other._modules = dict(self._modules)  # a part that is replaced in the one stays in the other
+        if setup.pixels is not None:
+            other.preprocess = replace(self.preprocess, **setup.pixels._asdict())
         return other
 
     def grid_of(self, image_shape: tuple[int, ...], stride: int | None = None) -> tuple[int, int]:

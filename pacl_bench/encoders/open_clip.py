@@ -69,7 +69,8 @@ class OpenClipVisionEncoder(VisionEncoder):
         self.block = resolve_block(block, self.num_blocks, name)
         self.tap = tap
         self.attention, self.pos = attention, pos
-        self._refuse_unless_changeable()
+        if attention != "clip":
+            self._refuse_unless_changeable()
         if visual.attn_pool is None and visual.proj is not None:  # CoCa's pooler leaves patch tokens unprojected
             self.projection_dim = visual.proj.shape[1]
 
@@ -83,9 +84,10 @@ class OpenClipVisionEncoder(VisionEncoder):
         other.pos = setup.pos or self.pos
         if setup.attention is not None and self._attention_changes:
             other.attention = setup.attention
+        if other.attention != "clip":
             other._refuse_unless_changeable()
         if setup.activation is not None or setup.norm_eps is not None:
-            other._modules = {"tapped": _Tapped(_dressed(self.visual, setup))}
+            other.tapped = _Tapped(_dressed(self.visual, setup))
             other.norm_eps = setup.norm_eps
         return other
 
@@ -97,11 +99,11 @@ class OpenClipVisionEncoder(VisionEncoder):
 
     def _refuse_unless_changeable(self) -> None:
         last = self.num_blocks - 1
-        if self.attention != "clip" and self.block != last:
+        if self.block != last:
             raise UsageError(
                 f"{self.name}: attention={self.attention} changes the last block, {last}; leave out block."
             )
-        if self.attention != "clip" and not self._attention_changes:
+        if not self._attention_changes:
             raise no_other_attention(self.name, self.attention)
 
     def encode_blocks(
@@ -233,8 +235,8 @@ def from_open_clip(visual: nn.Module, name: str = "open_clip model") -> VisionEn
     """The vision tower of an open_clip model that you have in hand, as an encoder that everything here takes.
 
     The module itself stays as it is, in training mode if it was. The encoder reads the same weights, so it can measure
-    a model between two steps of its training. Photos are prepared as `create_model` has noted on the tower; on one that
-    was built by hand, as for OpenAI's CLIP at the size it was built for.
+    a model between two steps of its training; of weights in half precision it has a copy in single. Photos are prepared
+    as `create_model` has noted on the tower; for one that was built by hand, as for OpenAI's CLIP, at its own size.
 
     Args:
         visual: `model.visual` of a model of open_clip: a VisionTransformer, or a ViT of timm.
@@ -245,7 +247,7 @@ def from_open_clip(visual: nn.Module, name: str = "open_clip model") -> VisionEn
     """
     if isinstance(getattr(visual, "visual", None), nn.Module):
         raise UsageError(f"{name}: a whole {type(visual).__name__}; give its vision tower, model.visual.")
-    encoder = _adapted(name, sharing_weights(visual), VisionOptions(tap="pre-norm"))
+    encoder = _adapted(name, sharing_weights(visual).float(), VisionOptions(tap="pre-norm"))
     if encoder is None:
         raise UsageError(f"{name}: a {type(visual).__name__} is no vision transformer of open_clip: no patch tokens.")
     encoder.architecture = f"open_clip:{type(visual).__name__}"
@@ -254,12 +256,13 @@ def from_open_clip(visual: nn.Module, name: str = "open_clip model") -> VisionEn
 
 def _adapted(name: str, visual: Any, options: VisionOptions) -> VisionEncoder | None:
     """The adapter of a vision tower; None where it is no vision transformer."""
-    if isinstance(visual, VisionTransformer):
+    own, timms = isinstance(visual, VisionTransformer), isinstance(visual, TimmModel)
+    if own:
         preprocess = _preprocess(visual, visual.patch_size[0], options.size)
         return OpenClipVisionEncoder(
             name, visual, preprocess, options.block, options.tap, options.attention, options.pos
         )
-    if isinstance(visual, TimmModel) and hasattr(visual.trunk, "patch_embed"):
+    if timms and hasattr(visual.trunk, "patch_embed"):
         if options.attention != "clip":
             raise no_other_attention(name, options.attention)
         preprocess = _preprocess(visual, visual.trunk.patch_embed.patch_size[0], options.size)

@@ -1,9 +1,16 @@
 """How somebody else's evaluation runs an encoder: what it changes in the network, and the pixels it feeds it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Activation = Literal["GELU", "QuickGELU"]
+
+
+class Pixels(NamedTuple):
+    """How pixels from 0 to 1 are scaled: the mean is taken away, what is left divided by the standard deviation."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -14,5 +21,4 @@ class Setup:
     pos: str | None = None  # how positional embeddings are interpolated, a name of encoders.table.POSITIONS
     activation: Activation | None = None  # of every block
     norm_eps: float | None = None  # of every layer norm: what is added to the variance
-    mean: tuple[float, ...] | None = None  # of the pixels from 0 to 1, taken away from them
-    std: tuple[float, ...] | None = None  # of the pixels from 0 to 1, divided by
+    pixels: Pixels | None = None

@@ -14,8 +14,9 @@ from pacl_bench.encoders.batched import encode_batch
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.presets import EVERY_SET, PRESETS, Steps
 from pacl_bench.evaluators.protocol_steps import (
-    Side,
+    Axis,
     Tiles,
+    axis_of,
     best_candidate,
     best_of_names,
     entropy,
@@ -23,13 +24,12 @@ from pacl_bench.evaluators.protocol_steps import (
     mean_probabilities,
     probability,
     refined,
-    side_of,
     stretched,
 )
 from pacl_bench.evaluators.upsampling import TILE_ENTRIES, Placing, pixel_scores
 from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.model.compatibility import patch_similarity
-from pacl_bench.registry import lookup
+from pacl_bench.registry import lookup, unknown_name
 
 
 @torch.no_grad()
@@ -64,12 +64,21 @@ def predict_map(
             of which the protocol leaves less than one patch.
     """
     preset = lookup(PRESETS, protocol, "protocol")
-    steps = preset.steps_on(lookup(dict.fromkeys(EVERY_SET, dataset), dataset, "data set of the protocols"))
+    if dataset not in EVERY_SET:
+        raise UsageError(unknown_name(dataset, EVERY_SET, "data set of a protocol"))
+    steps = preset.steps_on(dataset)
     classes = _classes(class_of_name, len(text_embeddings))
+    if 0 not in classes and steps.area is not None:
+        raise UsageError(f"{protocol} on {dataset}: class 0 is its background, and no name has it.")
+    if not steps.candidate and not classes.any():
+        raise UsageError(f"{protocol} on {dataset}: class 0 is its background, and no name has another class.")
     encoder = encoder.set_up(preset.setup)
     shown = steps.view.shown(encoder, image)
     (features,) = encode_batch(encoder, [shown], steps.view)
     patch_embeddings = encoder.project(features.patch_tokens)
+    width, own = text_embeddings.shape[1], patch_embeddings.shape[-1]
+    if width != own:
+        raise UsageError(f"text_embeddings: {width} numbers each; {encoder.name} has {own}. Take its own text encoder.")
     scores = patch_similarity(patch_embeddings, text_embeddings.to(patch_embeddings))[0].unflatten(-1, features.grid)
     label_size = label_size or (image.height, image.width)
     return class_map(scores.cpu(), classes, steps, shown.cpu(), encoder.patch_size, label_size)
@@ -88,12 +97,7 @@ def class_map(
     Args:
         shown: the image as the encoder saw it, before it was cut into windows.
     """
-    in_order = class_of_name.argsort(stable=True)  # of equal scores the first class wins
-    scores, class_of_name = scores[in_order], class_of_name[in_order]
-    if not steps.candidate:
-        scores, class_of_name = scores[class_of_name > 0], class_of_name[class_of_name > 0]
-    if steps.merged == "patches":
-        scores, class_of_name = best_of_names(scores, class_of_name)
+    scores, class_of_name = _candidates(scores, class_of_name, steps)
     tiles = score_tiles(scores, steps, shown, patch_size, label_size)
     if steps.softmax == "classes":
         tiles, class_of_name = _merged(tiles, class_of_name)
@@ -109,6 +113,17 @@ def class_map(
     return label_map.numpy().astype(np.uint8)
 
 
+def _candidates(
+    scores: Float[Tensor, "name row col"], class_of_name: Int[Tensor, " name"], steps: Steps
+) -> tuple[Float[Tensor, "candidate row col"], Int[Tensor, " candidate"]]:
+    """What is upsampled, in the order of classes, since of equal scores the first wins: names, or classes already."""
+    in_order = class_of_name.argsort(stable=True)
+    if not steps.candidate:
+        in_order = in_order[class_of_name[in_order] > 0]
+    scores, class_of_name = scores[in_order], class_of_name[in_order]
+    return best_of_names(scores, class_of_name) if steps.merged == "patches" else (scores, class_of_name)
+
+
 def score_tiles(
     scores: Float[Tensor, "name row col"],
     steps: Steps,
@@ -117,12 +132,12 @@ def score_tiles(
     label_size: tuple[int, int],
 ) -> Tiles:
     """The scores of the pixels of a label map, fused, upsampled and refined."""
-    sides = [side_of(pixels, steps.view, patch_size) for pixels in shown.shape[1:]]
+    axes = [axis_of(pixels, steps.view, patch_size) for pixels in shown.shape[1:]]
     if steps.fusion == "probabilities":
-        at_input = mean_probabilities(scores, *sides).permute(2, 0, 1)
+        at_input = mean_probabilities(steps.scale * scores, *axes).permute(2, 0, 1)
         dense = interpolate(at_input[None], size=label_size, mode="bilinear", align_corners=False)[0]
     else:
-        down, across = _weights(steps, sides, patch_size, label_size)
+        down, across = _weights(steps, axes, patch_size, label_size)
         if steps.refinement == "none":
             return lambda: pixel_scores(scores, down, across)
         dense = torch.cat(list(pixel_scores(scores, down, across))).permute(2, 0, 1).contiguous()
@@ -134,12 +149,12 @@ def score_tiles(
 
 
 def _weights(
-    steps: Steps, sides: list[Side], patch_size: int, label_size: tuple[int, int]
+    steps: Steps, axes: list[Axis], patch_size: int, label_size: tuple[int, int]
 ) -> list[Float[Tensor, "pixel patch"]]:
     """How the patches of all windows count for the pixels of a label map, down its rows and across its columns."""
     if steps.upsampled == "twice":
-        return [stretched(side.fused(), pixels) for side, pixels in zip(sides, label_size, strict=True)]
-    height, width = (side.pixels for side in sides)
+        return [stretched(axis.fused(), pixels) for axis, pixels in zip(axes, label_size, strict=True)]
+    height, width = (axis.pixels for axis in axes)
     stride = steps.stride or patch_size
     placing = Placing(patch_size, stride, (height, width), steps.window, steps.overlap, steps.remainder)
     return [placing.weights(axis, pixels) for axis, pixels in enumerate(label_size)]
@@ -159,6 +174,7 @@ def _merged(tiles: Tiles, class_of_name: Int[Tensor, " name"]) -> tuple[Tiles, I
 
 
 def _classes(class_of_name: Sequence[int], names: int) -> Int[Tensor, " name"]:
+    """The class of each name; a UsageError where they do not fit the names or a map of bytes."""
     classes = torch.as_tensor(class_of_name, dtype=torch.long)
     if len(classes) != names or not names:
         raise UsageError(f"class_of_name: {len(classes)} classes for {names} text_embeddings; one a name is wanted.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from pacl_bench.data.vocabulary import PEERS, has_names
 from pacl_bench.encoders.resizing import Remainder, Resize
-from pacl_bench.encoders.setup import Setup
+from pacl_bench.encoders.setup import Pixels, Setup
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.protocol_steps import Fusion, Merged, Refinement, Softmax, Upsampled
@@ -63,7 +63,7 @@ class Preset:
     title: str  # the method and where it was published
     source: str  # repository@commit, files
     steps: Steps
-    setup: Setup = Setup()  # how it runs its encoder
+    setup: Setup = field(default_factory=Setup)  # how it runs its encoder
     on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # data set -> the steps that differ there
     datasets: tuple[str, ...] = ()  # those that its code has settings for; on others its general ones are taken
 
@@ -88,8 +88,8 @@ def _of_255(*values: float) -> tuple[float, ...]:
 
 WITH_BACKGROUND = ("voc21", "context60", "coco_object")
 EVERY_SET = ("voc20", "voc21", "context59", "context60", "coco_object", "coco_stuff171", "cityscapes19", "ade150")
-CLIP_PIXELS = {"mean": _of_255(122.771, 116.746, 104.094), "std": _of_255(68.501, 66.632, 70.323)}
-IMAGENET_PIXELS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+CLIP_PIXELS = Pixels(_of_255(122.771, 116.746, 104.094), _of_255(68.501, 66.632, 70.323))
+IMAGENET_PIXELS = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 # SCLIP's segmentor, on which NACLIP's and ClearCLIP's were built
 _SCLIP = Steps(
@@ -101,7 +101,7 @@ _SCLIP = Steps(
     upsampled="twice",
     merged="pixels",
     softmax="names",
-    scale=40,
+    scale=40.0,
     templates="openai80",
     vocabulary="sclip",
 )
@@ -109,7 +109,7 @@ _NACLIP = Preset(
     "NACLIP without PAMR: Hajimiri et al., Pay Attention to Your Neighbours, WACV 2025",
     "sinahmr/NACLIP@0cac3a651f753b11315ea799cfbfabf79da1bd76: naclip.py, configs/, eval.py --pamr off",
     _SCLIP,
-    Setup("naclip", "bicubic+0.1", **CLIP_PIXELS),
+    Setup("naclip", "bicubic+0.1", pixels=CLIP_PIXELS),
     {
         "voc20": {"window": None},
         "voc21": {"window": None, "threshold": 0.1},
@@ -130,18 +130,18 @@ _TIPS = Preset(
         remainder="stretch",
         fusion="probabilities",
         upsampled="twice",
-        scale=1,
+        scale=1.0,
         templates="tcl9",
         vocabulary="tipsv2",
     ),
-    Setup("maskclip", "bilinear", mean=(0.0,) * 3, std=(1.0,) * 3),
+    Setup("maskclip", "bilinear", pixels=Pixels((0.0,) * 3, (1.0,) * 3)),
     datasets=("ade150",),
 )
 _DINOTXT = Preset(
     "dino.txt, its zero-shot segmentation in windows: Jose et al., CVPR 2025",
     "facebookresearch/dinov3@6876159a11b4df116f30f667f8c9888617df0751: notebooks/dinotxt_segmentation_inference.ipynb",
     replace(_TIPS.steps, size=512, window=384, overlap=0.5, templates="openai80", vocabulary="dinotxt"),
-    Setup("clip", **IMAGENET_PIXELS),  # its positions rotate (RoPE); an encoder that adds them keeps its own way
+    Setup("clip", pixels=IMAGENET_PIXELS),  # its positions rotate (RoPE); an encoder that adds them keeps its own way
     datasets=("cityscapes19", "ade150"),
 )
 _WHOLE = {"window": None, "fusion": "scores", "upsampled": "once"}  # mode whole of both notebooks
@@ -151,11 +151,11 @@ PRESETS: dict[str, Preset] = {
         "SCLIP: Wang et al., ECCV 2024",
         "wangf3014/SCLIP@b56bd3014b9e8a3ee3450bcfc53700a67d627b7a: clip_segmentor.py, configs/",
         _SCLIP,
-        Setup("sclip", "bicubic+0.1", **CLIP_PIXELS),
+        Setup("sclip", "bicubic+0.1", pixels=CLIP_PIXELS),
         {
-            "voc21": {"scale": 65, "threshold": 0.1, "area": 0.1},
-            "context60": {"scale": 50, "threshold": 0.1},
-            "coco_object": {"scale": 50, "threshold": 0.1},
+            "voc21": {"scale": 65.0, "threshold": 0.1, "area": 0.1},
+            "context60": {"scale": 50.0, "threshold": 0.1},
+            "coco_object": {"scale": 50.0, "threshold": 0.1},
             "coco_stuff171": {"size": 448},
             "cityscapes19": {"size": 560},
         },
@@ -171,8 +171,8 @@ PRESETS: dict[str, Preset] = {
     "clearclip": Preset(
         "ClearCLIP: Lan et al., ECCV 2024; its base_config.py says vanilla, its paper's rows need ClearCLIP",
         "mc-lan/ClearCLIP@ad68a404d55d48d27330b93554eb64a234ff717f: clearclip_segmentor.py, configs/",
-        replace(_SCLIP, size=448, window=448, remainder="pad-around", scale=50, vocabulary="clearclip"),
-        Setup("clearclip", "bicubic+0.1", **CLIP_PIXELS),
+        replace(_SCLIP, size=448, window=448, remainder="pad-around", scale=50.0, vocabulary="clearclip"),
+        Setup("clearclip", "bicubic+0.1", pixels=CLIP_PIXELS),
         {
             "voc21": {"threshold": 0.5},
             "context60": {"threshold": 0.15},
@@ -192,11 +192,11 @@ PRESETS: dict[str, Preset] = {
             long_side=2048,
             remainder="pad",
             upsampled="twice",
-            scale=1,
+            scale=1.0,
             templates="maskclip85",
             vocabulary="maskclip",
         ),
-        Setup("maskclip", "bicubic-noalias", "GELU", 1e-6, **IMAGENET_PIXELS),
+        Setup("maskclip", "bicubic-noalias", "GELU", 1e-6, pixels=IMAGENET_PIXELS),
         {"context59": {"size": 520, "long_side": 520}, "cityscapes19": {"long_side": 1024}},
         ("voc20", "context59", "coco_stuff171", "cityscapes19"),
     ),

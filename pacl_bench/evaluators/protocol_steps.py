@@ -3,7 +3,7 @@
 Two steps come before: an image is brought to a size and its windows to whole patches (encoders.resizing), and its
 patches are compared with every name. What comes in here is "name row col", the patches of all windows side by side.
 
-    sides        where patches lie along each side of the image, by a weight for each pixel and patch
+    axes         where patches lie along each side of the image, by a weight for each pixel and patch
     fusion       what several windows say of a pixel: the mean of their scores, or of their probabilities
     upsampling   bilinear: to the pixels of the resized image and from there to the label map's, or straight to these
     refinement   PAMR: scores follow the edges of the image
@@ -28,7 +28,7 @@ from torch.nn.functional import interpolate, pad
 from pacl_bench.encoders.resizing import rim_before, tiled_side
 from pacl_bench.encoders.view import View
 from pacl_bench.encoders.windows import window_starts
-from pacl_bench.evaluators.upsampling import TILE_ENTRIES, pixel_scores
+from pacl_bench.evaluators.upsampling import pixel_scores
 
 Fusion = Literal["scores", "probabilities"]
 Upsampled = Literal["once", "twice"]
@@ -42,7 +42,7 @@ Tiles = Callable[[], Iterator[Tensor]]
 PAMR_STEPS, PAMR_DILATIONS = 10, (8, 16)
 
 
-class Side(NamedTuple):
+class Axis(NamedTuple):
     """One side of a resized image: where its windows begin, and how the patches of one count for its pixels."""
 
     pixels: int
@@ -59,15 +59,15 @@ class Side(NamedTuple):
         return weights / covering
 
 
-def side_of(pixels: int, view: View, patch_size: int) -> Side:
-    """A side of an image that is `pixels` long when it is shown."""
+def axis_of(pixels: int, view: View, patch_size: int) -> Axis:
+    """The side of an image that is `pixels` long when it is shown."""
     size = min(pixels, view.window or pixels)
     tiled = tiled_side(size, patch_size, view.remainder)
     patches = (tiled - patch_size) // (view.stride or patch_size) + 1
     around = view.remainder == "pad-around"
     before = rim_before(size, patch_size, view.remainder)
     weights = stretched(torch.eye(patches), tiled if around else size)[before : before + size]
-    return Side(pixels, window_starts(pixels, view.window, view.overlap), weights)
+    return Axis(pixels, window_starts(pixels, view.window, view.overlap), weights)
 
 
 def stretched(weights: Float[Tensor, "pixel patch"], pixels: int) -> Float[Tensor, "new_pixel patch"]:
@@ -76,7 +76,7 @@ def stretched(weights: Float[Tensor, "pixel patch"], pixels: int) -> Float[Tenso
 
 
 def mean_probabilities(
-    scores: Float[Tensor, "name row col"], down: Side, across: Side
+    scores: Float[Tensor, "name row col"], down: Axis, across: Axis
 ) -> Float[Tensor, "height width_px name"]:
     """The mean over windows of the softmax over names, at the pixels of the resized image."""
     fused = torch.zeros(down.pixels, across.pixels, len(scores))
@@ -117,10 +117,13 @@ def refined(
 
 
 def _affinity(guide: Float[Tensor, "3 height width_px"]) -> Float[Tensor, "neighbour height width_px"]:
-    neighbours = torch.stack(list(_neighbours(guide)))
-    spread = torch.cat([neighbours, guide.expand(len(PAMR_DILATIONS), -1, -1, -1)]).std(0)
-    alike = -(neighbours - guide).abs() / (1e-8 + 0.1 * spread)
-    return alike.mean(1).softmax(0)
+    """How much each neighbour of a pixel counts for it."""
+    alike = torch.zeros(8 * len(PAMR_DILATIONS), *guide.shape[1:])
+    for colour in guide.split(1):
+        neighbours = torch.cat(list(_neighbours(colour)))
+        spread = torch.cat([neighbours, colour.expand(len(PAMR_DILATIONS), -1, -1)]).std(0)
+        alike -= (neighbours - colour).abs() / (1e-8 + 0.1 * spread)
+    return (alike / len(guide)).softmax(0)
 
 
 def _neighbours(maps: Float[Tensor, "map height width_px"]) -> Iterator[Float[Tensor, "map height width_px"]]:
@@ -142,18 +145,14 @@ def best_of_names(
     return torch.stack([of_class.amax(0) for of_class in scores.split(names.tolist())]), classes
 
 
-def best_candidate(
-    tiles: Tiles, candidates: Int[Tensor, " candidate"] | None = None
-) -> Int[Tensor, "height width_px"]:
+def best_candidate(tiles: Tiles, candidates: Int[Tensor, " candidate"] | None = None) -> Int[Tensor, "height width_px"]:
     """Which name (or class) is best at each pixel, of equal ones the first; of all, or of those that are candidates."""
     if candidates is None:
         return torch.cat([tile.argmax(-1) for tile in tiles()])
     return candidates[torch.cat([tile[..., candidates].argmax(-1) for tile in tiles()])]
 
 
-def probability(
-    tiles: Tiles, best: Int[Tensor, "height width_px"], scale: float
-) -> Float[Tensor, "height width_px"]:
+def probability(tiles: Tiles, best: Int[Tensor, "height width_px"], scale: float) -> Float[Tensor, "height width_px"]:
     """What the softmax over all names (or classes) gives the best one of each pixel."""
     odds = []
     for start, tile in _with_starts(tiles()):

@@ -50,7 +50,9 @@ def correspondence(
     return Correspondence(one @ other.T, _agreement(label_map, first, second) >= AGREEMENT)
 
 
-def correspondence_average_precision(similarity: Float[np.ndarray, " pair"], positive: Bool[np.ndarray, " pair"]) -> float:
+def correspondence_average_precision(
+    similarity: Float[np.ndarray, " pair"], positive: Bool[np.ndarray, " pair"]
+) -> float:
     """The mean over positive pairs of the precision at their similarity, all pairs of all images in one pool.
 
     Raises:
