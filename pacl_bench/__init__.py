@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from pacl_bench import metrics, records
     from pacl_bench.encoders import load_encoder, load_text_encoder
     from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder
+    from pacl_bench.encoders.open_clip import from_open_clip
+    from pacl_bench.evaluators.predict import predict_map
     from pacl_bench.metrics.coherence import Roc, pairwise_roc
     from pacl_bench.metrics.segmentation import confusion_matrix, iou_per_class, miou
     from pacl_bench.model.aligned import AlignedModel, load_aligned
@@ -24,6 +26,8 @@ _HOMES = {
     "PatchFeatures": "encoders.base",
     "TextEncoder": "encoders.base",
     "VisionEncoder": "encoders.base",
+    "from_open_clip": "encoders.open_clip",
+    "predict_map": "evaluators.predict",
     "Roc": "metrics.coherence",
     "pairwise_roc": "metrics.coherence",
     "confusion_matrix": "metrics.segmentation",
@@ -45,6 +49,7 @@ __all__ = [
     "VisionEncoder",
     "compatibility",
     "confusion_matrix",
+    "from_open_clip",
     "info_nce",
     "iou_per_class",
     "load_aligned",
@@ -54,6 +59,7 @@ __all__ = [
     "miou",
     "pairwise_roc",
     "patch_similarity",
+    "predict_map",
     "records",
 ]
 

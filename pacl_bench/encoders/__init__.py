@@ -21,10 +21,11 @@ def load_encoder(name: str) -> "VisionEncoder":
             `timm:NAME`, `timm:NAME@FILE`, `random:NAME` for a model of timm that was never trained, or
             `python:FILE.py:FUNCTION` and `python:MODULE:FUNCTION` for code of your own (see encoders.python); options
             after `?`: `block` (from 0, or from -1 backwards; default the last), `tap` (`pre-norm` or `post-norm`;
-            default pre-norm for open_clip, post-norm for timm), `size` (side of the input in pixels), `pos` (`bicubic`,
-            the default, or `bilinear`: how positional embeddings are interpolated to another grid), and for open_clip
-            `attention` (of the last block: `clip`, the default, or `maskclip`, `sclip`, `clearclip`, `naclip`; see
-            encoders.attention). `ALIAS=...` before it sets the name shown in tables.
+            default pre-norm for open_clip, post-norm for timm), `size` (side of the input in pixels), `pos` (how
+            positional embeddings come to another grid: `bicubic`, the default, `bilinear`, `bicubic-noalias` or
+            `bicubic+0.1`; see encoders.positions), and for open_clip `attention` (of the last block: `clip`, the
+            default, or `maskclip`, `sclip`, `clearclip`, `naclip` and others; see encoders.attention). `ALIAS=...`
+            before it sets the name shown in tables.
 
     Raises:
         UsageError: a name, option, file or weights that do not exist, in one line that says the way out.

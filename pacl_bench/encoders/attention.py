@@ -18,7 +18,10 @@ Each variant puts something else in the place of softmax(q k' / sqrt(d)); some l
                places of two patches in the grid (counted in tokens, whatever the stride), 0 where one of them is CLS.
                Hajimiri et al., Pay Attention to Your Neighbours, WACV 2025 (sinahmr/NACLIP, clip/model.py).
 
-All then go through CLIP's final norm and projection, as its own tokens do.
+    naclip-kk  softmax(k k' / sqrt(d)), no residual, no mlp. NACLIP's code has it for comparison.
+
+Each of these and CLIP's own can also be had the other way, `maskclip-noresidual`, `clearclip-residual`: peers' code
+and the rows of their tables differ in that. All then go through CLIP's final norm and projection, as its own tokens do.
 """
 
 from collections.abc import Callable
@@ -53,12 +56,19 @@ def _gaussian(side: int) -> Float[Tensor, "side side"]:
     return torch.exp(-((place[:, None] - place) ** 2) / (2 * NEIGHBOURHOOD**2))
 
 
-VARIANTS: dict[str, Variant] = {
+FORMULAS: dict[str, Variant] = {
+    "clip": Variant(lambda q, k, v, grid: attend(q, k, v), residual=True),
     "maskclip": Variant(lambda q, k, v, grid: v, residual=True),
     "sclip": Variant(lambda q, k, v, grid: attend(q, q, v) + attend(k, k, v), residual=True),
     "clearclip": Variant(lambda q, k, v, grid: attend(q, q, v), residual=False),
     "naclip": Variant(lambda q, k, v, grid: attend(k, k, v, neighbourhood(grid).to(k)), residual=False),
+    "naclip-kk": Variant(lambda q, k, v, grid: attend(k, k, v), residual=False),
 }
+OTHER_WAY: dict[str, Variant] = {
+    f"{name}-{'noresidual' if formula.residual else 'residual'}": formula._replace(residual=not formula.residual)
+    for name, formula in FORMULAS.items()
+}
+VARIANTS = {name: formula for name, formula in (FORMULAS | OTHER_WAY).items() if name != "clip"}  # the model's own
 
 
 def changed_block(

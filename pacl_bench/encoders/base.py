@@ -4,7 +4,7 @@ import copy
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import NamedTuple, TypeVar
@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
+from pacl_bench.encoders.setup import Setup
 from pacl_bench.encoders.spec import Tap
 from pacl_bench.errors import NoTextSpace, UsageError
 from pacl_bench.progress import track
@@ -112,7 +113,7 @@ class VisionEncoder(nn.Module):
             "post-norm" after the model's final norm.
         any_stride: whether the patch convolution may step by less than a patch (the stride trick).
         attention: of the last block: "clip" is the model's own, the others are in `encoders.attention`. pos: how
-            positional embeddings are interpolated to another grid, "bicubic" or "bilinear".
+            positional embeddings are interpolated to another grid, one of `encoders.positions`.
         projection_dim: of the text space the model's own projection leads to; None where the model has no text.
     """
 
@@ -166,6 +167,18 @@ class VisionEncoder(nn.Module):
         assert self.fingerprint  # computed once for all of them
         other = copy.copy(self)
         other.block = resolve_block(block, self.num_blocks, self.name)
+        return other
+
+    def set_up(self, setup: Setup) -> "VisionEncoder":
+        """The same encoder, weights and all, run as somebody else runs it; this one stays as it is.
+
+        Changes it has no part for are left out: an encoder without positional embeddings keeps its own way. What
+        pixels are scaled by changes in any case.
+        """
+        other = copy.copy(self)
+        other._modules = dict(self._modules)  # a part that is replaced in the one stays in the other
+        if setup.pixels is not None:
+            other.preprocess = replace(self.preprocess, **setup.pixels._asdict())
         return other
 
     def grid_of(self, image_shape: tuple[int, ...], stride: int | None = None) -> tuple[int, int]:
@@ -284,6 +297,15 @@ class TextEncoder(nn.Module):
     def settings(self) -> dict[str, object]:
         """All that decides which embeddings come out, besides the weights; as it stands in JSON."""
         return {"architecture": self.architecture, **(self.code or {})}
+
+
+def sharing_weights(module: Module) -> Module:
+    """A copy of a module that may be changed, frozen or moved without touching the module.
+
+    The weights lie in the same memory: the copy costs none, and follows when the module is trained on.
+    """
+    shared = {id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in module.parameters()}
+    return copy.deepcopy(module, {**shared, **{id(buffer): buffer for buffer in module.buffers()}})
 
 
 def state_sha256(module: nn.Module) -> str:

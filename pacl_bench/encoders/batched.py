@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
+from pacl_bench.encoders.resizing import tiled
 from pacl_bench.encoders.view import View
 from pacl_bench.encoders.windows import cut, side_by_side
 from pacl_bench.image_sets import BrokenImage, ImageSet
@@ -83,7 +84,8 @@ def encoded_batches(
 def encode_batch(encoder: VisionEncoder, tensors: list[Tensor], view: View) -> Iterator[PatchFeatures]:
     """The features of images of one shape; windows lie side by side as one large grid, and have no one CLS token."""
     shape = tensors[0].shape[1:]
-    crops = [crop for tensor in tensors for crop in cut(tensor, view.window, view.overlap)]
+    windows = [window for tensor in tensors for window in cut(tensor, view.window, view.overlap)]
+    crops = [tiled(window, encoder.patch_size, view.remainder) for window in windows]
     chunks = (torch.stack(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH))
     features = [encoder(chunk.to(encoder.device), view.stride) for chunk in chunks]
     (rows, cols), (down, across) = view.window_grid(encoder, shape), view.windows(shape)

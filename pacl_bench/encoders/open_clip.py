@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,16 +15,27 @@ from open_clip import CLIP, CustomTextCLIP
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.timm_model import TimmModel
+from open_clip.transform import PreprocessCfg
 from open_clip.transformer import QuickGELU, ResidualAttentionBlock, TextTransformer, VisionTransformer
-from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from pacl_bench.encoders.attention import changed_block
-from pacl_bench.encoders.base import Preprocess, TextEncoder, Tokens, VisionEncoder, frozen, patch_stride, resolve_block
+from pacl_bench.encoders.base import (
+    Preprocess,
+    TextEncoder,
+    Tokens,
+    VisionEncoder,
+    frozen,
+    patch_stride,
+    resolve_block,
+    sharing_weights,
+)
 from pacl_bench.encoders.hub import hub_access
+from pacl_bench.encoders.positions import at_grid
 from pacl_bench.encoders.request import EncoderRequest
-from pacl_bench.encoders.spec import Tap
+from pacl_bench.encoders.setup import Setup
+from pacl_bench.encoders.spec import Tap, VisionOptions
 from pacl_bench.encoders.timm import TimmVisionEncoder, any_size
 from pacl_bench.encoders.weights_files import failed_download, find_weights, load_strictly, read_state_dict
 from pacl_bench.errors import UsageError
@@ -36,6 +48,8 @@ class OpenClipVisionEncoder(VisionEncoder):
 
     Another `attention` changes the patch tokens; the CLS token is the model's own in any case.
     """
+
+    norm_eps: float | None = None  # what is added to the variance in layer norms, where that is not the model's own
 
     def __init__(
         self,
@@ -67,26 +81,40 @@ class OpenClipVisionEncoder(VisionEncoder):
     def visual(self) -> Any:
         return self.tapped.visual
 
+    def set_up(self, setup: Setup) -> "OpenClipVisionEncoder":
+        other = super().set_up(setup)
+        assert isinstance(other, OpenClipVisionEncoder)
+        other.pos = setup.pos or self.pos
+        if setup.attention is not None and self._attention_changes:
+            other.attention = setup.attention
+        if other.attention != "clip":
+            other._refuse_unless_changeable()
+        if setup.activation is not None or setup.norm_eps is not None:
+            other.tapped = _Tapped(_dressed(self.visual, setup))
+            other.norm_eps = setup.norm_eps
+        return other
+
+    @property
+    def _attention_changes(self) -> bool:
+        """Whether its last block is CLIP's own, with a block before it."""
+        blocks = self.visual.transformer.resblocks
+        return len(blocks) > 1 and isinstance(blocks[-1], ResidualAttentionBlock)
+
     def _refuse_unless_changeable(self) -> None:
         last = self.num_blocks - 1
         if self.block != last:
             raise UsageError(
                 f"{self.name}: attention={self.attention} changes the last block, {last}; leave out block."
             )
-        if last == 0 or not isinstance(self.visual.transformer.resblocks[last], ResidualAttentionBlock):
+        if not self._attention_changes:
             raise no_other_attention(self.name, self.attention)
 
     def encode_blocks(
         self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int], blocks: list[int]
     ) -> list[Tokens]:
         # open_clip adds its positional embedding as it is; for another grid it is interpolated and put in its place
-        position = resample_abs_pos_embed(
-            self.visual.positional_embedding[None],
-            list(grid),
-            list(self.visual.grid_size),
-            num_prefix_tokens=1,
-            interpolation=self.pos,
-        )[0]
+        table = self.visual.positional_embedding[None]
+        position = at_grid(table, grid, self.visual.grid_size, num_prefix_tokens=1, pos=self.pos)[0]
         taken = sorted(set(blocks))  # the order in which they are come by
         with patch_stride(self.visual.conv1, stride):
             outs = functional_call(
@@ -100,7 +128,8 @@ class OpenClipVisionEncoder(VisionEncoder):
 
     @property
     def settings(self) -> dict[str, object]:
-        return {**super().settings, "activation": activation(self.visual)}
+        eps = {} if self.norm_eps is None else {"norm_eps": self.norm_eps}
+        return {**super().settings, "activation": activation(self.visual), **eps}
 
     def project(self, tokens: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch dim"]:
         if self.projection_dim is None:
@@ -149,6 +178,18 @@ class _Tapped(nn.Module):
         )
         parts = zip(out["image_intermediates_prefix"], out["image_intermediates"], strict=True)
         return {block: torch.cat(part, dim=1) for block, part in zip(blocks, parts, strict=True)}
+
+
+def _dressed(visual: Any, setup: Setup) -> Any:
+    """A vision transformer of the same weights with another activation or another epsilon in its layer norms."""
+    other = sharing_weights(visual)
+    for module in list(other.modules()):
+        if isinstance(module, nn.LayerNorm) and setup.norm_eps is not None:
+            module.eps = setup.norm_eps
+        for name, child in module.named_children():
+            if isinstance(child, QuickGELU | nn.GELU) and setup.activation is not None:
+                setattr(module, name, nn.GELU() if setup.activation == "GELU" else QuickGELU())
+    return other
 
 
 class OpenClipTextEncoder(TextEncoder):
@@ -234,8 +275,40 @@ def no_other_attention(name: str, attention: str) -> UsageError:
 
 def load_open_clip_vision(request: EncoderRequest) -> VisionEncoder:
     """The vision tower of an architecture with the weights of a file, of PACL_WEIGHTS, or of the hub's tag."""
-    name, options = request.weights_name, request.vision_options
-    visual = _clip_of(request).visual
+    name = request.weights_name
+    encoder = _adapted(name, _clip_of(request).visual, request.vision_options)
+    if encoder is None:
+        raise UsageError(
+            f"{name}: {request.entry.model} is no vision transformer, so it has no patch tokens. Choose a ViT."
+        )
+    return encoder
+
+
+def from_open_clip(visual: nn.Module, name: str = "open_clip model") -> VisionEncoder:
+    """The vision tower of an open_clip model that you have in hand, as an encoder that everything here takes.
+
+    The module itself stays as it is, in training mode if it was. The encoder reads the same weights, so it can measure
+    a model between two steps of its training; of weights in half precision it has a copy in single. Photos are prepared
+    as `create_model` has noted on the tower; for one that was built by hand, as for OpenAI's CLIP, at its own size.
+
+    Args:
+        visual: `model.visual` of a model of open_clip: a VisionTransformer, or a ViT of timm.
+        name: what tables and records call it.
+
+    Raises:
+        UsageError: a tower that gives no patch tokens, or a whole CLIP where its tower is wanted.
+    """
+    if isinstance(getattr(visual, "visual", None), nn.Module):
+        raise UsageError(f"{name}: a whole {type(visual).__name__}; give its vision tower, model.visual.")
+    encoder = _adapted(name, sharing_weights(visual).float(), VisionOptions(tap="pre-norm"))
+    if encoder is None:
+        raise UsageError(f"{name}: a {type(visual).__name__} is no vision transformer of open_clip: no patch tokens.")
+    encoder.architecture = f"open_clip:{type(visual).__name__}"
+    return encoder
+
+
+def _adapted(name: str, visual: Any, options: VisionOptions) -> VisionEncoder | None:
+    """The adapter of a vision tower; None where it is no vision transformer."""
     own, timms = isinstance(visual, VisionTransformer), isinstance(visual, TimmModel)
     if own:
         preprocess = _preprocess(visual, visual.patch_size[0], options.size)
@@ -255,9 +328,7 @@ def load_open_clip_vision(request: EncoderRequest) -> VisionEncoder:
             projection=visual.head,
             pos=options.pos,
         )
-    raise UsageError(
-        f"{name}: {request.entry.model} is no vision transformer, so it has no patch tokens. Choose a ViT."
-    )
+    return None
 
 
 def load_open_clip_text(request: EncoderRequest) -> TextEncoder:
@@ -344,7 +415,7 @@ def _quick_gelu(arch: str, tag: str | None) -> bool:
 
 
 def _preprocess(visual: Any, patch_size: int, size: int | None) -> Preprocess:
-    config = visual.preprocess_cfg
+    config = getattr(visual, "preprocess_cfg", None) or asdict(PreprocessCfg(size=visual.image_size))
     own_size = config["size"] if isinstance(config["size"], int) else config["size"][0]
     return Preprocess(
         size or own_size,

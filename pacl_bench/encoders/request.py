@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from pacl_bench.encoders.spec import EncoderSpec, VisionOptions, parse_spec
-from pacl_bench.encoders.table import ATTENTIONS, ENCODERS, LIBRARIES, EncoderEntry, EncoderLibrary
+from pacl_bench.encoders.table import ATTENTIONS, ENCODERS, LIBRARIES, POSITIONS, EncoderEntry, EncoderLibrary
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import entry_points, lookup, unknown_name
 
@@ -48,7 +48,7 @@ class EncoderRequest:
             tap,
             size or entry.size,
             spec.option_choice("attention", entry.attention, tuple(ATTENTIONS)),
-            spec.option_choice("pos", "bicubic", ("bicubic", "bilinear")),
+            spec.option_choice("pos", "bicubic", tuple(POSITIONS)),
         )
 
     def vision_loader(self) -> Callable[["EncoderRequest"], Any]:

@@ -75,7 +75,8 @@ def parse_spec(text: str) -> EncoderSpec:
     if not model:
         raise UsageError(f"{text!r} names no encoder. See `pacl-bench list encoders`.")
     try:
-        options = dict(parse_qsl(query, strict_parsing=True)) if query else {}
+        # a plus is a plus here (pos=bicubic+0.1), not a blank as in an address
+        options = dict(parse_qsl(query.replace("+", "%2B"), strict_parsing=True)) if query else {}
     except ValueError:
         raise UsageError(f"{text!r}: options are written ?name=value&name=value.") from None
     return EncoderSpec(

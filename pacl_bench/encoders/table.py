@@ -77,6 +77,19 @@ ATTENTIONS = {  # what stands in the last block of a CLIP; their formulas are in
     "sclip": "query-query and key-key attention in the last block (SCLIP)",
     "clearclip": "query-query attention and nothing else in the last block (ClearCLIP)",
     "naclip": "key-key attention that favours neighbours and nothing else in the last block (NACLIP)",
+    "naclip-kk": "key-key attention and nothing else in the last block (NACLIP's kk)",
+    "clip-noresidual": "the model's own attention and nothing else in the last block (ClearCLIP's vanilla)",
+    "maskclip-noresidual": "maskclip without residual and mlp (ClearCLIP's MaskCLIP)",
+    "sclip-noresidual": "sclip without residual and mlp (ClearCLIP's SCLIP)",
+    "clearclip-residual": "clearclip with residual and mlp",
+    "naclip-residual": "naclip with residual and mlp (NACLIP's vanilla architecture)",
+    "naclip-kk-residual": "naclip-kk with residual and mlp",
+}
+POSITIONS = {  # how positional embeddings come to another grid; the ways are in encoders.positions
+    "bicubic": "with antialias, as timm does it",
+    "bilinear": "with antialias (TIPS)",
+    "bicubic-noalias": "without antialias (MaskCLIP)",
+    "bicubic+0.1": "without antialias, sampled as for a grid a tenth of a patch larger (SCLIP, NACLIP, ClearCLIP)",
 }
 
 
@@ -118,7 +131,7 @@ ENCODERS: dict[str, EncoderEntry] = {
             "ViT-B-16", "openai", 16, 224, "mit", f"clip-b16, {what}", attention=attention, weights="clip-b16"
         )
         for attention, what in ATTENTIONS.items()
-        if attention != "clip"
+        if attention != "clip" and "-" not in attention
     },
     "metaclip2-h14": _open_clip(
         "ViT-H-14-worldwide", "metaclip2_worldwide", 14, 224, BY_NC, "MetaCLIP 2 ViT-H/14, of texts in all languages"

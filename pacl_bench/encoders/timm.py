@@ -12,14 +12,15 @@ import timm
 import torch
 from jaxtyping import Float
 from timm.data.config import resolve_data_config
-from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from pacl_bench.encoders.base import Preprocess, Tokens, VisionEncoder, frozen, patch_stride, resolve_block
 from pacl_bench.encoders.hub import hub_access
+from pacl_bench.encoders.positions import at_grid
 from pacl_bench.encoders.request import EncoderRequest
+from pacl_bench.encoders.setup import Setup
 from pacl_bench.encoders.spec import Tap, VisionOptions
 from pacl_bench.encoders.weights_files import failed_download, find_weights, read_state_dict
 from pacl_bench.errors import UsageError
@@ -56,10 +57,21 @@ class TimmVisionEncoder(VisionEncoder):
         self.block = resolve_block(block, self.num_blocks, name)
         self.tap = tap
         self.pos = pos
-        if pos != "bicubic" and (not isinstance(trunk, VisionTransformer) or trunk.pos_embed is None):
+        if pos != "bicubic" and not self._positions_change:
             raise UsageError(f"{name}: pos={pos} is for plain ViTs with positional embeddings; leave it out.")
         if projection is not None and trunk.global_pool == "token":
             self.projection_dim = self._projected(torch.zeros(1, self.width)).shape[1]
+
+    @property
+    def _positions_change(self) -> bool:
+        """Whether it has positional embeddings that can be interpolated in another way."""
+        return isinstance(self.trunk, VisionTransformer) and self.trunk.pos_embed is not None
+
+    def set_up(self, setup: Setup) -> "VisionEncoder":
+        other = super().set_up(setup)
+        if setup.pos is not None and self._positions_change:
+            other.pos = setup.pos
+        return other
 
     def encode_blocks(
         self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int], blocks: list[int]
@@ -89,13 +101,8 @@ class TimmVisionEncoder(VisionEncoder):
         return [by_block[block] for block in blocks]
 
     def _position(self, grid: tuple[int, int]) -> Float[Tensor, "1 token width"]:
-        return resample_abs_pos_embed(
-            self.trunk.pos_embed,
-            list(grid),
-            list(self.trunk.patch_embed.grid_size),
-            num_prefix_tokens=0 if self.trunk.no_embed_class else self.trunk.num_prefix_tokens,
-            interpolation=self.pos,
-        )
+        num_prefix_tokens = 0 if self.trunk.no_embed_class else self.trunk.num_prefix_tokens
+        return at_grid(self.trunk.pos_embed, grid, self.trunk.patch_embed.grid_size, num_prefix_tokens, self.pos)
 
     def _tokens(self, out: Any) -> Tokens:
         if isinstance(out, Tensor):  # a model without prefix tokens

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pacl_bench.data.vocabulary import load_templates, load_vocabulary
+from pacl_bench.data.vocabulary import load_templates, load_vocabulary, vocabulary_label
 from pacl_bench.evaluators.settings import Names
 from pacl_bench.image_sets import SegmentationImages
 from pacl_bench.model.aligned import AlignedModel
@@ -31,7 +31,8 @@ class PromptSet:
     @property
     def suffix(self) -> str:
         """What a protocol's name says of it; nothing for the paper's templates and the set's own names of classes."""
-        told = f", vocabulary={Path(self.vocabulary).name}, names={self.names}" if self.vocabulary != "plain" else ""
+        label = vocabulary_label(self.vocabulary)
+        told = f", vocabulary={label}, names={self.names}" if label != "plain" else ""
         return told + (f", templates={Path(self.templates).name}" if self.templates != "paper7" else "")
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pacl_bench.encoders.base import VisionEncoder
+from pacl_bench.encoders.resizing import Remainder, rim_before, tiled_side
 from pacl_bench.encoders.view import View
 from pacl_bench.encoders.windows import window_starts
 from pacl_bench.evaluators.settings import Upsampling
@@ -41,6 +42,7 @@ class Placing:
     image_shape: tuple[int, int]  # height, width
     window: int | None = None
     overlap: float = 0.5
+    remainder: Remainder = "none"
 
     @lru_cache(maxsize=64)  # noqa: B019, images of a set have few sizes
     def side(self, axis: int, pixels: int, upsampling: Upsampling = "bilinear") -> Side:
@@ -83,15 +85,20 @@ class Placing:
         return weights / covering[:, None]
 
     def _centres(self, start: int, size: int) -> Float[Tensor, " patch"]:
-        """Of the patches of one window."""
-        number = (size - self.patch_size) // self.stride + 1
-        return start + torch.arange(number) * self.stride + self.patch_size / 2
+        """Of the patches of one window: where they lie, or spread over what they are said to cover."""
+        tiled = tiled_side(size, self.patch_size, self.remainder)
+        number = (tiled - self.patch_size) // self.stride + 1
+        if self.remainder == "none":
+            return start + torch.arange(number) * self.stride + self.patch_size / 2
+        covered = tiled if self.remainder == "pad-around" else size
+        before = rim_before(size, self.patch_size, self.remainder)
+        return start - before + (torch.arange(number) + 0.5) * (covered / number)
 
 
 def placing(encoder: VisionEncoder, view: View, photo_shape: tuple[int, int]) -> Placing:
     """Where the patches of a photo of (height, width) lie, shown whole to an encoder."""
-    seen = encoder.preprocess.whole_shape(photo_shape, view.short_side)
-    return Placing(encoder.patch_size, view.stride or encoder.patch_size, seen, view.window, view.overlap)
+    seen, stride = view.shape(encoder, photo_shape), view.stride or encoder.patch_size
+    return Placing(encoder.patch_size, stride, seen, view.window, view.overlap, view.remainder)
 
 
 def pixel_scores(

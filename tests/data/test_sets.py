@@ -12,7 +12,7 @@ from pacl_bench.errors import UsageError
 from pacl_bench.image_sets import BrokenImage, ImageSet
 
 
-@pytest.mark.parametrize(("name", "number"), list(zip(TEMPLATES, (7, 1, 80), strict=True)))
+@pytest.mark.parametrize(("name", "number"), list(zip(TEMPLATES, (7, 1, 80, 85, 9), strict=True)))
 def test_every_template_takes_one_name(name: str, number: int) -> None:
     templates = load_templates(name)
     assert len(templates) == number

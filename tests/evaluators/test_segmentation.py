@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from pacl_bench.data.segmentation import IGNORE_LABEL, load_segmentation
-from pacl_bench.data.vocabulary import load_templates
+from pacl_bench.data.vocabulary import load_templates, vocabulary_label
 from pacl_bench.encoders import load_encoder
 from pacl_bench.evaluators import segmentation
 from pacl_bench.evaluators.iou_counts import chance_miou
@@ -188,7 +188,7 @@ def test_every_protocol_equals_a_slow_reference(voc, clip_spec: str, stride: int
     )
     found = {(row.protocol, row.metric): row.value for row in evaluate_segmentation(model, images, settings)}
     plain = [[name] for name in images.classnames]
-    for names, suffix in ((plain, ""), (several, ", vocabulary=names.txt, names=best")):
+    for names, suffix in ((plain, ""), (several, f", vocabulary={vocabulary_label(str(file))}, names=best")):
         for at, nats in ((0.07, 2.9), (0.09, 2.5)):
             for (protocol, metric), value in slow_reference(model, images, names, at, nats, stride).items():
                 assert found[protocol + suffix, metric] == pytest.approx(value, abs=1e-6), (protocol, metric)
@@ -205,7 +205,7 @@ def test_names_may_be_averaged(perfect, coloured, tmp_path) -> None:
         headline(evaluate_segmentation(perfect, coloured, SegmentationSettings(vocabulary=str(file), names=how)))
         for how in ("best", "mean")
     )
-    suffix = ", vocabulary=mine.txt, names="
+    suffix = f", vocabulary={vocabulary_label(str(file))}, names="
     # under `best` class 0 takes class 1's fields as well, of equal scores the first
     assert best["pixel_accuracy", DATASET + suffix + "best"].value == pytest.approx(0.95, abs=2e-3)
     assert mean["pixel_accuracy", DATASET + suffix + "mean"].value > 0.98
