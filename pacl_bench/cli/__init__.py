@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from pacl_bench.cli import bench, cache, data, listing, measuring, show, training, world
+from pacl_bench.cli import bench, cache, data, listing, measuring, report, show, training, world
 from pacl_bench.errors import RunError, UsageError
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ for command in (
     measuring.classify,
     training.ablate,
     measuring.run,
-    measuring.report,
+    report.report,
 ):
     app.command()(command)
 app.command("list")(listing.list_)

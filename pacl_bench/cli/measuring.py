@@ -1,4 +1,4 @@
-"""The commands that measure and report: patches, coherence, segment, classify, run, report."""
+"""The commands that measure: patches, coherence, segment, classify, run."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -192,16 +192,6 @@ def run(
     from pacl_bench.studies.study import load_study
 
     print_records(run_study(load_study(study), results_root(), rerun, torch_device(device)), as_json)
-
-
-def report(results: ResultsRoot = None) -> None:
-    """Write the paper's tables and figures from the records there are, measured beside published."""
-    from pacl_bench.paths import results_root
-    from pacl_bench.report import write_report
-
-    if not (results_root() / "records").is_dir():
-        raise UsageError(f"{results_root()} holds no records/. Measure something first, or give another --results.")
-    print(write_report(results_root()).with_suffix(".html"))
 
 
 def _measure(
