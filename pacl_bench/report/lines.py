@@ -119,7 +119,7 @@ def controls(numbers: Iterable[Number]) -> Callable[[Run], bool]:
 
 
 def tell_apart(runs: Sequence[Run], names: Sequence[str], tells_encoder: bool = False) -> list[str]:
-    """For each run the few words that tell it from the others of its name: its training set's size, and what differs."""
+    """For each run the few words that tell it from the others of its name: its training set's size, what differs."""
     told: list[tuple[str, ...]] = [
         (name, run.encoder if tells_encoder else "", _size(run)) for name, run in zip(names, runs, strict=True)
     ]

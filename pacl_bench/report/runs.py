@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ METHODS = (BEFORE, UNTRAINED, AFTER, ELSEWHERE)
 BENCHMARKS, WORLD, OWN = "benchmarks", "built-in world", "own data sets"
 COUNTS = ".npz"  # beside a record's .json: its counts by image
 
+Curves = Mapping[str, Mapping[str, Sequence[float] | np.ndarray]]
 Group = TypeVar("Group", bound=Hashable)
 Item = TypeVar("Item")
 
@@ -32,6 +33,12 @@ class Run:
 
     record: Record
     counts: Path | None = None  # the file of its counts by image, where there is one
+    arrays: Curves | None = None  # the record's curves, where it was read without
+
+    @property
+    def curves(self) -> Curves:
+        """Name of a curve -> axis -> points."""
+        return self.record.curves if self.arrays is None else self.arrays
 
     @cached_property
     def _model(self) -> dict[str, Any]:
@@ -193,7 +200,8 @@ def read_runs(folder: Path, seen: Callable[[Record], None] = lambda record: None
     for record in store.read_all(folder):
         seen(record)
         counts = record.key.path.with_suffix(COUNTS)
-        runs.append(Run(_lightened(record, shared), folder / counts if counts in counted else None))
+        found = folder / counts if counts in counted else None
+        runs.append(Run(_lightened(record, shared), found, _arrays(record)))
     return runs
 
 
@@ -306,27 +314,30 @@ def _or_nan(value: float | None) -> float:
 
 
 def _lightened(record: Record, shared: dict[str, Any]) -> Record:
-    """The record without the numbers of classes that no table shows; what many records say is held once."""
+    """The record without curves and the numbers of classes that no table shows; what many records say is held once."""
 
     def once(content: Any) -> Any:
         return shared.setdefault(repr(content), content)
 
-    kept = [row for row in record.measurements if not row.class_name or row.metric == "patch_recall"]
     config = {name: once(part) for name, part in record.config.items()}
     if "model" in config:
         config["model"] = once({name: once(part) for name, part in config["model"].items()})
-    made = record.provenance
-    curves: dict[str, Any] = {
+    packages = once(record.provenance.get("packages", {}))
+    return replace(
+        record,
+        measurements=[row for row in record.measurements if not row.class_name or row.metric == "patch_recall"],
+        config=config,
+        provenance={**record.provenance, "packages": packages},
+        curves={},
+    )
+
+
+def _arrays(record: Record) -> Curves:
+    """The record's curves in a tenth of the memory."""
+    return {
         name: {axis: np.asarray(points, np.float32) for axis, points in axes.items()}
         for name, axes in record.curves.items()
     }
-    return replace(
-        record,
-        measurements=kept,
-        config=config,
-        provenance={**made, "packages": once(made.get("packages", {}))},
-        curves=curves,
-    )
 
 
 def _place(run: Run) -> tuple[Any, ...]:

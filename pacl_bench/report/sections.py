@@ -56,8 +56,8 @@ SECTIONS: dict[str, Section] = {
     ),
     "table2": Section(
         "Table 2: zero-shot segmentation",
-        "mIoU, %, under the protocol chosen. Numbers of two protocols never share a column, and no difference is formed "
-        "to a number of unknown protocol.",
+        "mIoU, %, under the protocol chosen. Numbers of two protocols never share a column, and no difference is "
+        "formed to a number of unknown protocol.",
         "pacl-bench segment --encoders clip-b16 --datasets voc20",
         table2,
         headline=partial(best_sentence, metric="mIoU"),
@@ -106,8 +106,8 @@ SECTIONS: dict[str, Section] = {
     ),
     "figure8": Section(
         "Figure 8: zero-shot classification",
-        "Accuracy, %: from before (o) to after alignment (*), the largest gain on top. The paper prints bars for 12 sets "
-        "of images; neither the list nor a number is known, so nothing published stands beside.",
+        "Accuracy, %: from before (o) to after alignment (*), the largest gain on top. The paper prints bars for 12 "
+        "data sets; neither the list nor a number is known, so nothing published stands beside.",
         "pacl-bench classify --encoders clip-b16 --datasets cifar10,caltech101,dtd",
         classification,
         Plot(dots_panels, dots_figure),

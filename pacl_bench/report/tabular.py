@@ -167,10 +167,9 @@ class Table:
 
     def head(self, column: Column) -> str:
         """The second line of a column's head: its name here, what guessing scores on it, what was counted."""
-        own = [column.name] * bool(column.shown) + [column.note] * bool(column.note)
-        return " · ".join(
-            own if self.shared_head else own[:1] + [self._counted(column)] * bool(self._counted(column)) + own[1:]
-        )
+        counted = "" if self.shared_head else self._counted(column)
+        told = [column.name if column.shown else "", counted, column.note]
+        return " · ".join(filter(None, told))
 
     @cached_property
     def shared_head(self) -> str:
@@ -225,7 +224,7 @@ class Table:
         """The table as it looks: a row for each line, columns (name, part) with the parts value, low, high, chance, n
         and seeds. In percent where the table is shown so; NaN is a gap.
         """
-        scale = 100 if self.percent else 1
+        scale = 100.0 if self.percent else 1.0
         parts = ["value", "low", "high", "chance", "n", "seeds"]
         rows = [
             {
@@ -248,7 +247,7 @@ class Table:
         """One row a number: which of the section's tables, line and column it stands in, the number with all that is
         known of it, and the records it comes from.
         """
-        scale = 100 if self.percent else 1
+        scale = 100.0 if self.percent else 1.0
         rows = [
             {
                 **self.choices,

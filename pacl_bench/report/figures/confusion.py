@@ -46,7 +46,7 @@ class ConfusionPanel:
         ax.tick_params(length=0, labelsize=5.5, pad=1)
         ax.set_title(self.title)
         ax.set(xlabel="predicted", ylabel="class of the patch")
-        return ax
+        return as_written(ax)
 
 
 def confusion_panels(runs: Sequence[Run]) -> list[ConfusionPanel]:
@@ -56,7 +56,7 @@ def confusion_panels(runs: Sequence[Run]) -> list[ConfusionPanel]:
     shown = [
         one
         for one in numbers(runs, "patches", "patch_accuracy")
-        if one.protocol == "all-classes" and "confusion" in one.run.record.curves
+        if one.protocol == "all-classes" and "confusion" in one.run.curves
     ]
     groups = grouped(shown, lambda one: (one.run.study, one.run.variant, one.run.dataset, one.run.encoder))
     rows = [_panels(_before_and_after(group)) for group in list(groups.values())[: MOST_PANELS // 2]]
@@ -79,7 +79,7 @@ def confusion_figure(panels: Sequence[ConfusionPanel]) -> Figure:
         scale = figure.colorbar(ScalarMappable(Normalize(0, 1), COLOURS), ax=axes, shrink=0.6 / len(rows), aspect=25)
         scale.set_label("share of the class's patches")
         scale.outline.set_visible(False)  # type: ignore[operator]
-    return as_written(figure)
+    return figure
 
 
 def _before_and_after(group: Sequence[Number]) -> list[Number]:
@@ -115,7 +115,7 @@ def _shares(matrix: Float[np.ndarray, "label predicted"]) -> Float[np.ndarray, "
 
 def _matrix(run: Run, num_classes: int) -> Float[np.ndarray, "label predicted"]:
     """Patches by class and by what they were taken for."""
-    cells = run.record.curves["confusion"]
+    cells = run.curves["confusion"]
     matrix = np.zeros((num_classes, num_classes))
     matrix[np.array(cells["label"], int), np.array(cells["predicted"], int)] = cells["patches"]
     return matrix

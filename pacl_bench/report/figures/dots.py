@@ -72,7 +72,7 @@ class DotsPanel:
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="y", color=RANDOM, lw=0.4, alpha=0.6)
         ax.spines["left"].set_visible(False)
-        return ax
+        return as_written(ax)
 
     def _draw_row(self, ax: Axes, row: Dots, at: int) -> None:
         for number, cell in enumerate(row.after.values()):
@@ -83,7 +83,7 @@ class DotsPanel:
             _draw_cell(ax, cell, at + 0.12 * number, AFTER, PALETTE[number % len(PALETTE)])
         for method, cell in ((BEFORE, row.before), (UNTRAINED, row.untrained)):
             if cell is not None:
-                _draw_cell(ax, cell, at, method, MARKERS[method][1])
+                _draw_cell(ax, cell, float(at), method, MARKERS[method][1])
         ax.plot([100 * row.chance] * 2, [at - 0.3, at + 0.3], color=INK, lw=0.9)
 
     @property
@@ -118,7 +118,7 @@ def dots_figure(panels: Sequence[DotsPanel]) -> Figure:
         handles = _handles(panels)
         cols = legend_columns([str(handle.get_label()) for handle in handles], figure.get_figwidth())
         figure.legend(handles=handles, loc="outside upper left", ncols=cols, **LEGEND)
-    return as_written(figure)
+    return figure
 
 
 def _rows(lines: Sequence[Line]) -> list[Dots]:

@@ -60,9 +60,11 @@ class LayersPanel:
         ax.set(xlabel="Block (0 is the first)", ylabel="Coherence (AUROC)", title=self.title)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         low, high = ax.get_ylim()
-        ends = {line.encoder: (line.blocks[-1], line.auroc[-1], self.colours[line.encoder]) for line in self.lines}
+        ends = {
+            line.encoder: (float(line.blocks[-1]), line.auroc[-1], self.colours[line.encoder]) for line in self.lines
+        }
         label_ends(ax, ends, 0.07 * (high - low))
-        return ax
+        return as_written(ax)
 
 
 def layers_panels(runs: Sequence[Run]) -> list[LayersPanel]:
@@ -84,7 +86,7 @@ def layers_figure(panels: Sequence[LayersPanel]) -> Figure:
     with matplotlib.rc_context(STYLE):
         for at, panel in enumerate(panels, start=1):
             panel.draw(figure.add_subplot(rows, cols, at))
-    return as_written(figure)
+    return figure
 
 
 def _lines(group: Sequence[Number], block_of: Mapping[str, tuple[str, int]]) -> list[BlockLine]:

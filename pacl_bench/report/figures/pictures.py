@@ -47,7 +47,7 @@ class PhotoPanel:
             ax.plot(*at, marker="X", markersize=7, color="yellow", markeredgecolor="black", markeredgewidth=0.7)
         ax.set_title(self.title, loc="center")
         ax.set_axis_off()
-        return ax
+        return as_written(ax)
 
 
 def picture_figure(rows: list[list[PhotoPanel]], classnames: list[str] | None = None) -> Figure:
@@ -73,7 +73,7 @@ def picture_figure(rows: list[list[PhotoPanel]], classnames: list[str] | None = 
         if used and classnames:
             handles = [Patch(color=tuple(_over_grey(colours[label])), label=classnames[label]) for label in used]
             figure.legend(handles=handles, loc="outside lower center", ncols=legend_cols, **LEGEND)
-    return as_written(figure)
+    return figure
 
 
 def save_picture(rows: list[list[PhotoPanel]], stem: Path, classnames: list[str] | None = None) -> list[Path]:

@@ -70,7 +70,7 @@ class RocPanel:
         ax.plot([0, 1], [0, 1], **CHANCE)
         ax.set(xlabel="False positives (pairs of two classes)", ylabel="True positives (pairs of one class)")
         label_curves(ax, [curve for curve in self.curves if curve.is_named])
-        return ax
+        return as_written(ax)
 
     def draw_pr(self, ax: Axes | None = None) -> Axes:
         """The precision-recall curves, in the same colours, and the precision of guessing."""
@@ -79,7 +79,7 @@ class RocPanel:
         if not np.isnan(self.same_class_share):
             ax.axhline(self.same_class_share, **CHANCE)
         ax.set(xlabel="Recall (pairs of one class)", ylabel="Precision", title="")
-        return ax
+        return as_written(ax)
 
     def draw_list(self, ax: Axes | None = None) -> Axes:
         """AUROC of each model as a dot with its interval, the best on top, beside a line at chance."""
@@ -93,7 +93,7 @@ class RocPanel:
         ax.set(xlabel="AUROC (95 % interval)", ylim=(rows - 0.5, -0.5))
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
-        return ax
+        return as_written(ax)
 
     def _draw_curves(self, ax: Axes, curves: Sequence[DrawnCurve]) -> None:
         for curve in reversed(curves):  # the best on top
@@ -123,7 +123,7 @@ class RocPanel:
 
 def roc_panels(runs: Sequence[Run]) -> list[RocPanel]:
     """Figure 3: a panel for each study, variant, data set and kind of pairs."""
-    shown = [one for one in numbers(runs, "coherence", "auroc") if "roc" in one.run.record.curves]
+    shown = [one for one in numbers(runs, "coherence", "auroc") if "roc" in one.run.curves]
     shown = without_inner_blocks(shown)
     precision = {one.run.file: one for one in numbers(runs, "coherence", "average_precision")}
     colours = _colours(shown)
@@ -144,7 +144,7 @@ def roc_figure(panels: Sequence[RocPanel]) -> Figure:
             places = rows[at].subgridspec(1, len(panel.draws))
             for col, draw in enumerate(panel.draws):
                 draw(figure.add_subplot(places[0, col]))
-    return as_written(figure)
+    return figure
 
 
 def label_curves(ax: Axes, curves: Sequence[DrawnCurve]) -> None:
@@ -171,7 +171,7 @@ def _colours(shown: Sequence[Number]) -> dict[str, str]:
 
 def _roc_panel(title: str, group: Sequence[Number], precision: dict[str, Number], colours: dict[str, str]) -> RocPanel:
     best = sorted(group, key=lambda one: -one.value)[:MOST_CURVES]
-    with_pr = [one for one in best if "pr" in one.run.record.curves and one.run.file in precision]
+    with_pr = [one for one in best if "pr" in one.run.curves and one.run.file in precision]
     shares = [precision[one.run.file].chance for one in with_pr]
     return RocPanel(
         title,
@@ -186,7 +186,7 @@ def _curve(
     number: Number, curve: str, x_axis: str, y_axis: str, colours: dict[str, str], least: float = 0.0
 ) -> DrawnCurve:
     """The recorded curve from x = least on, with no more points than are seen."""
-    points: dict[str, Any] = number.run.record.curves[curve]
+    points: dict[str, Any] = number.run.curves[curve]
     x = np.asarray(points[x_axis], float)
     kept = np.flatnonzero(x >= least)
     kept = kept[thinned(len(kept))]

@@ -47,7 +47,7 @@ class SizesPanel:
         ends = {towers: (size, 100 * cell.value, self.colours[towers]) for towers, (size, cell) in last.items()}
         low, high = ax.get_ylim()
         label_ends(ax, ends, 0.075 * (high - low))
-        return ax
+        return as_written(ax)
 
     def _draw_line(self, ax: Axes, towers: str, points: Sequence[tuple[float, Cell]]) -> None:
         pairs, colour = [size for size, _ in points], self.colours[towers]
@@ -89,7 +89,7 @@ def sizes_figure(panels: Sequence[SizesPanel]) -> Figure:
     with matplotlib.rc_context(STYLE):
         for at, panel in enumerate(panels, start=1):
             panel.draw(figure.add_subplot(rows, cols, at))
-    return as_written(figure)
+    return figure
 
 
 def _panel(title: str, measured: Sequence[Number]) -> SizesPanel:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib
 import numpy as np
@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from pacl_bench.report.runs import Number, grouped
+
+Drawn = TypeVar("Drawn", Axes, Figure)
 
 COLUMN_WIDTH, TEXT_WIDTH = 3.3, 6.9  # inches, of a paper's page
 # Okabe and Ito's, told apart with every common kind of colour blindness; yellow is too faint for a line
@@ -87,11 +89,11 @@ def inline_svg(figure: Figure) -> str:
     return svg
 
 
-def as_written(figure: Figure) -> Figure:
-    """The figure with all its texts as they are, also those that were made before STYLE held: a dollar is a dollar."""
-    for text in figure.findobj(Text):
+def as_written(drawn: Drawn) -> Drawn:
+    """Axes or a figure with all texts as they are, also in a user's axes, where STYLE does not hold: a $ is a $."""
+    for text in drawn.findobj(Text):
         text.set_parse_math(False)  # type: ignore[attr-defined]
-    return figure
+    return drawn
 
 
 def thinned(number: int, most: int = MOST_POINTS) -> np.ndarray:
