@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -186,7 +185,7 @@ def _curve(
     number: Number, curve: str, x_axis: str, y_axis: str, colours: dict[str, str], least: float = 0.0
 ) -> DrawnCurve:
     """The recorded curve from x = least on, with no more points than are seen."""
-    points: dict[str, Any] = number.run.curves[curve]
+    points = number.run.curves[curve]
     x = np.asarray(points[x_axis], float)
     kept = np.flatnonzero(x >= least)
     kept = kept[thinned(len(kept))]
