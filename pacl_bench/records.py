@@ -133,6 +133,41 @@ def tidy_rows(record: Record, file: str = "") -> list[dict[str, Any]]:
     return [{**shared, **asdict(measurement)} for measurement in record.measurements]
 
 
+def comparable(one: Record, other: Record) -> list[str]:
+    """The fields in which two records differ so that their numbers must not be compared; none where they may be.
+
+    Models may differ in everything; what is asked of them may not: protocol, data set, images, class names, prompts,
+    and the geometry of the images.
+    """
+    asked, of_other = what_was_asked(one), what_was_asked(other)
+    shared = {row.protocol for row in one.measurements} & {row.protocol for row in other.measurements}
+    return [field for field in asked if asked[field] != of_other[field]] + ["protocol"] * (not shared)
+
+
+def what_was_asked(record: Record) -> dict[str, Any]:
+    """All but the model and the protocol that decides what a record's numbers mean, by the name of the field.
+
+    What records of earlier versions do not say is what those versions did: the set's own names for the classes,
+    the whole image at the encoder's own size and stride.
+    """
+    dataset, settings = record.config.get("dataset", {}), record.config.get("settings", {})
+    return {
+        "evaluator": record.config.get("evaluator"),
+        "data set": record.key.dataset,
+        "fingerprint": dataset.get("fingerprint"),
+        "images": dataset.get("images"),
+        "class names": dataset.get("classnames_hash"),
+        "templates": settings.get("templates_hash"),
+        "vocabulary": settings.get("vocabulary_hash", dataset.get("classnames_hash")),
+        "size": settings.get("size"),
+        "stride": settings.get("stride"),
+        "window": settings.get("window"),
+        "overlap": settings.get("overlap") if settings.get("window") else None,
+        "upsampling": settings.get("upsampling", "bilinear"),
+        "purity": settings.get("purity"),
+    }
+
+
 def block_name(encoder: str, block: int) -> str:
     """What one block of an encoder that is measured block by block is called."""
     return f"{encoder} block {block}"

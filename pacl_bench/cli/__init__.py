@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from pacl_bench import __version__
-from pacl_bench.cli import bench, cache, data, listing, measuring, show, training, world
+from pacl_bench.cli import bench, cache, data, listing, measuring, report, show, training, world
 from pacl_bench.cli.app import App
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.evaluators import other_evaluators
@@ -46,7 +46,7 @@ for command in (
     measuring.classify,
     training.ablate,
     measuring.run,
-    measuring.report,
+    report.report,
 ):
     app.command()(command)
 app.command("list")(listing.list_)

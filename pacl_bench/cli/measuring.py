@@ -1,4 +1,4 @@
-"""The commands that measure and report: patches, coherence, segment, classify, run, report.
+"""The commands that measure: patches, coherence, segment, classify, run.
 
 A command that measures has the options of the settings class of its evaluator (evaluators/settings.py).
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pacl_bench.cli.declared import Given
-from pacl_bench.cli.options import Cells, ResultsRoot, Running, torch_device
+from pacl_bench.cli.options import Cells, Running, torch_device
 from pacl_bench.cli.output import print_records
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import find_evaluator
@@ -115,16 +115,6 @@ def run(
     from pacl_bench.studies.study import load_study
 
     _run(load_study(study), running)
-
-
-def report(results: ResultsRoot = None) -> None:
-    """Write the paper's tables and figures from the records there are, measured beside published."""
-    from pacl_bench.paths import results_root
-    from pacl_bench.report import write_report
-
-    if not (results_root() / "records").is_dir():
-        raise UsageError(f"{results_root()} holds no records/. Measure something first, or give another --results.")
-    print(write_report(results_root()).with_suffix(".html"))
 
 
 def _measure(

@@ -1,118 +1,153 @@
-"""The words of the report, and the sections of its page in order."""
+"""The report as one page of HTML, which needs no other file and no network, and as Markdown. No torch here."""
 
+import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
-import pandas as pd
+from markdown import markdown
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from pacl_bench.records import Record
 from pacl_bench.report import provenance
-from pacl_bench.report.markdown import pipe_table, table_section
-from pacl_bench.report.tables import MEASURED
+from pacl_bench.report.details import Details
+from pacl_bench.report.figures.style import inline_svg
+from pacl_bench.report.forms import templates, to_html, to_latex, to_markdown
+from pacl_bench.report.headlines import default_table, disagreement
+from pacl_bench.report.runs import Run, grouped
+from pacl_bench.report.sections import Section
+from pacl_bench.report.tabular import Table
 
-HOW_TO_READ = """\
-## How to read
-
-A cell reads `value [low, high]`. Accuracies and mIoU are in percent, AUROC is between 0 and 1, and – is a gap: not
-measured, not printed, or without meaning for the row.
-
-- **Brackets** hold a 95 % interval over the images of the test set: a jackknife that leaves out one image after the
-  other (patches and pixels of one image are not independent), for AUROC groups of images. It says nothing of what
-  another training seed would give; each seed is a row of its own.
-- **Chance** is what guessing scores on the same images: every candidate class equally likely for each patch, pixel or
-  image; 0.5 for AUROC. It stands in the head of a column, or in each cell where it differs. **Majority class** is what
-  always answering the candidate class scores that is most frequent in the set.
-- **Before alignment** is the encoder as it comes, with its own projection. **Untrained head** is a PACL head of 0
-  steps: random weights, the control. **PACL head** is a trained one. Nothing but a head is ever trained.
-- **Patch protocols**: `all-classes`: every class of the set is a candidate. `present-classes`: the classes of the image
-  are (`images of 2+ classes`: where that leaves a choice). `binary`: the patch's class against one other, the mean
-  over the others. A patch counts if enough of its pixels (setting `purity`) have one label.
-- **Segmentation protocols**: `dataset-miou`: all classes are candidates, one confusion matrix over the set; today's
-  usual one. `present-miou`: the classes of the image are candidates, mIoU of each image, averaged over images; how one
-  citing paper reads PACL. `background=none`: background is no candidate and its pixels do not count.
-  `background=class`: it is a class like the others. `background=threshold=x` and `background=entropy=x,scale=y`: no
-  candidate, but what falls to it are pixels whose best class has a probability below x, or whose entropy over the
-  classes is above x nats, under the softmax of the scaled cosines. `boundary_blind_*` (in the records): without pixels
-  near a boundary of labels (setting `boundary`). Different quantities: compare numbers of one protocol only.
-- **Coherence pairs**: `pairs-across`: patches of two images. `pairs-within`: of one. `pairs-all`: both. `grid=G`: not
-  of patches, but of the cells of one grid for all encoders, G along the short side of an image; tokens are brought to
-  it bilinearly. Mean of classes: of a class, pairs of two of its patches against pairs of which one is of it; each
-  class counts the same. Average precision: chance is the share of pairs that are of one class. Bands around curves are
-  pointwise.
-- **Published** numbers stand beside measured ones as printed. The slides do not state their protocol, and encoders,
-  training data and test images differ: a reference, not a target that the measured rows reproduce or miss. Their source
-  is in the csv file beside each table.
-"""
+HEADLINES = 3
+PIXELS = 130  # an inch of a figure on the page
+MOST_TEX = 60  # lines of a table that the page offers as LaTeX: no paper prints more
 
 
 @dataclass(frozen=True)
-class Section:
-    """A table or figure of the paper."""
+class Made:
+    """A section with its tables and figure, made from runs."""
 
-    title: str
-    text: str
-    command: str  # fills it
-    table: pd.DataFrame  # its numbers
-    images: str  # how much of which data sets
-    figure: str | None = None  # the name of its files, without ending
-    decimals: int = 1
+    name: str
+    section: Section
+    tables: list[Table] = field(default_factory=list)
+    figure: Figure | None = None
+    picture: Path | None = None  # the PNG that `pacl-bench show` drew
 
     @property
     def is_gap(self) -> bool:
-        """Nothing was measured for it."""
-        if "source" in self.table.index.names:
-            return MEASURED not in self.table.index.get_level_values("source")
-        return self.table.empty
+        """Nothing was measured or drawn for it."""
+        return self.picture is None and not any(table.is_measured for table in self.tables)
 
-    def markdown(self) -> str:
-        parts = [f"## {self.title}"]
-        if self.is_gap:
-            parts.append(f"No record yet. Run: `{self.command}`")
-        parts.append(f"{self.text} {'' if self.is_gap else self.images}")
-        if self.figure and not self.is_gap:
-            parts.append(f"![{self.title}]({self.figure}.png)\n\nFor print: [{self.figure}.pdf]({self.figure}.pdf)")
-        if len(self.table):
-            parts.append(table_section(self.table, self.decimals))
-        return "\n\n".join(part.rstrip() for part in parts) + "\n"
+    @cached_property
+    def default(self) -> Table | None:
+        """The table that is shown first."""
+        return default_table(self.tables)
 
+    @property
+    def choices(self) -> dict[str, list[str]]:
+        """What there is to choose between, where there is more than one: by view, data, protocol."""
+        values: dict[str, dict[str, None]] = {}
+        for table in self.tables:
+            for name, value in table.choices.items():
+                values.setdefault(name, {})[value] = None
+        return {name: list(found) for name, found in values.items() if len(found) > 1}
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the paper that shows images: drawn by `pacl-bench show` into the folder of the report."""
+    @property
+    def used(self) -> str:
+        """How much of which data sets its numbers are of."""
+        runs = {id(one.run): one.run for table in self.tables for cell in table.cells for one in cell.numbers}
+        return provenance.images_used(runs.values())
 
-    title: str
-    text: str
-    command: str
-    figure: str  # the name of its files, without ending
-    is_gap: bool
+    @property
+    def disagreement(self) -> str:
+        return disagreement(self.tables)
 
-    def markdown(self) -> str:
-        shown = f"![{self.title}]({self.figure}.png)\n\nFor print: [{self.figure}.pdf]({self.figure}.pdf)"
-        body = f"No picture yet. Run: `{self.command}`" if self.is_gap else shown
-        return f"## {self.title}\n\n{self.text}\n\n{body}\n"
+    @property
+    def svg(self) -> Markup:
+        return Markup(inline_svg(self.figure)) if self.figure else Markup("")  # matplotlib escapes names
 
+    @property
+    def width(self) -> int:
+        """Of the figure on the page, in pixels: larger than on paper."""
+        return round(PIXELS * self.figure.get_figwidth()) if self.figure else 0
 
-def page(records: Sequence[Record], sections: Sequence[Section | Picture]) -> str:
-    """The whole report."""
-    filled = sum(not section.is_gap for section in sections)
-    opening = (
-        "# pacl-bench report\n\n"
-        f"{len(records)} records fill {filled} of {len(sections)} tables and figures. "
-        "Written by `pacl-bench report`; every number is in [tidy.csv](../tidy.csv).\n"
-    )
-    return "\n".join([opening, HOW_TO_READ, *(section.markdown() for section in sections), provenance_section(records)])
+    @property
+    def image(self) -> str:
+        """The picture as an address that holds it whole."""
+        content = self.picture.read_bytes() if self.picture else b""
+        return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
-
-def provenance_section(records: Sequence[Record]) -> str:
-    """Models, data, settings, code and machine behind the numbers."""
-    if not records:
-        return "## Provenance\n\nNo record yet.\n"
-    created = sorted(record.provenance["created"][:10] for record in records if record.provenance.get("created"))
-    lead = f"Measured {created[0]} to {created[-1]}.\n\n" if created else ""
-    tables = {title: make(records) for title, make in provenance.SECTIONS.items()}
-    body = [f"### {title}\n\n{pipe_table(_by_column(rows))}" for title, rows in tables.items() if rows]
-    return f"## Provenance\n\n{lead}" + "\n".join(body)
+    @property
+    def html_text(self) -> Markup:
+        return Markup(markdown(self.section.text))  # a section's own words
 
 
-def _by_column(rows: provenance.Rows) -> dict[str, list[str]]:
-    return {name: [row[name] for row in rows] for name in rows[0]}
+def html_page(runs: Sequence[Run], made: Sequence[Made]) -> str:
+    """The whole report in one file."""
+    details = Details()
+    for one in made:
+        for table in one.tables:
+            details.compare(table)
+    given = _content(runs, made) | {
+        "style": Markup(_read("style.css")),
+        "script": Markup(_read("page.js")),
+        "how_to_read": Markup(markdown(_read("how_to_read.md"))),
+        "table_html": lambda table: Markup(to_html(table, details.cell)),
+        "table_tex": lambda table, one: _tex(table, one),
+        "told": details.content,  # called last: the tables tell it which numbers they hold
+    }
+    return templates("html").get_template("page.html").render(given)
+
+
+def markdown_page(runs: Sequence[Run], made: Sequence[Made]) -> str:
+    """The same in Markdown; its figures are the SVG files beside it."""
+    given = _content(runs, made) | {"how_to_read": _read("how_to_read.md"), "table_md": to_markdown}
+    return templates("md").get_template("page.md").render(given)
+
+
+def latex_page(one: Made) -> str:
+    """The tables of a section's default view, one for each protocol."""
+    view = one.default.choices.get("view") if one.default else None
+    tables = [table for table in one.tables if table.choices.get("view") == view]
+    return "\n".join(_latex(table, one) for table in tables)
+
+
+def _content(runs: Sequence[Run], made: Sequence[Made]) -> dict[str, Any]:
+    filled = [one for one in made if not one.is_gap or one.tables]
+    headlines = [one.section.headline(one.tables) for one in made]
+    tables = {title: rows for title, make in provenance.TABLES.items() if (rows := make(runs))}
+    return {
+        "lead": _lead(runs),
+        "headlines": [headline for headline in headlines if headline][:HEADLINES],
+        "made": filled,
+        "gaps": [one for one in made if one.is_gap],
+        "provenance": tables,
+        "days": provenance.days(runs),
+    }
+
+
+def _lead(runs: Sequence[Run]) -> str:
+    """One line: what was measured."""
+    if not runs:
+        return "No record yet."
+    models, sets = {run.model for run in runs}, {run.dataset for run in runs}
+    kinds = ", ".join(f"{len(of_kind):,} {kind}" for kind, of_kind in grouped(runs, lambda run: run.evaluator).items())
+    return f"{len(runs):,} records of {len(models):,} models on {len(sets):,} data sets ({kinds})."
+
+
+def _tex(table: Table, one: Made) -> Markup:
+    # within a script element only its own end tag has a meaning
+    text = _latex(table, one) if len(table.lines) <= MOST_TEX else ""
+    return Markup(text.replace("</", "<\\/"))
+
+
+def _latex(table: Table, one: Made) -> str:
+    told = " · ".join([one.section.title, *(value for name, value in table.choices.items() if name != "view")])
+    return to_latex(table, told, f"tab:{one.name}")
+
+
+def _read(name: str) -> str:
+    return (files("pacl_bench.report") / "templates" / name).read_text(encoding="utf-8")

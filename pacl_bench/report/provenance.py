@@ -1,49 +1,54 @@
 """Where the numbers of a report come from: models, data sets, settings, machines, as tables of text."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pacl_bench.records import Record
-from pacl_bench.report.rows import AFTER, GAP, method, recipe, training_set
+from pacl_bench.report.runs import AFTER, GAP, Run, grouped, method, recipe, training_set
 
 Rows = list[dict[str, str]]  # of one table: all have the same columns
 
 
-def encoders(records: Sequence[Record]) -> Rows:
+def encoders(runs: Sequence[Run]) -> Rows:
     """Every frozen encoder that was measured, by the sha256 of its weights."""
-    return _distinct([row for record in records for row in _encoder_rows(record)])
+    return _distinct([row for run in _models(runs) for row in _encoder_rows(run)])
 
 
-def heads(records: Sequence[Record]) -> Rows:
+def heads(runs: Sequence[Run]) -> Rows:
     """Every head that was measured: what it was trained on and how."""
-    return _distinct([_head_row(record) for record in records if _model(record).get("head")])
+    return _distinct([_head_row(run) for run in _models(runs) if run.head])
 
 
-def datasets(records: Sequence[Record]) -> Rows:
+def datasets(runs: Iterable[Run]) -> Rows:
     """Every data set that was measured on, with how much of it. A set that changed in between has two rows."""
-    return _distinct([_dataset_row(record) for record in records])
+    return _distinct(
+        [_dataset_row(same[0]) for same in grouped(runs, lambda run: (run.dataset, _id(run, "dataset"))).values()]
+    )
 
 
-def settings(records: Sequence[Record]) -> Rows:
+def settings(runs: Sequence[Run]) -> Rows:
     """Every evaluator's settings, defaults filled in."""
-    return _distinct([_settings_row(record) for record in records])
+    groups = grouped(runs, lambda run: (run.evaluator, run.variant, _id(run, "settings")))
+    return _distinct([_settings_row(same[0]) for same in groups.values()])
 
 
-def machines(records: Sequence[Record]) -> Rows:
+def machines(runs: Sequence[Run]) -> Rows:
     """Every combination of code, packages and machine, with how many records it made."""
-    rows = Counter(tuple(_machine_row(record).items()) for record in records)
+    rows = Counter(tuple(_machine_row(run).items()) for run in runs)
     return [{"records": str(count), **dict(row)} for row, count in rows.items()]
 
 
-def images_used(records: Sequence[Record], evaluator: str) -> str:
+def images_used(runs: Iterable[Run]) -> str:
     """One sentence: "Measured on voc20 (392 of 1,449 official images)."; empty where nothing was measured."""
-    rows = datasets([record for record in records if record.config.get("evaluator") == evaluator])
-    told = [f"{row['data set']} ({row['images used']} of {row['official images']} official images)" for row in rows]
-    return f"Measured on {', '.join(told)}." if told else ""
+    of_size = grouped(datasets(runs), lambda row: (row["images used"], row["official images"]))
+    told = [
+        f"{', '.join(dict.fromkeys(row['data set'] for row in rows))} ({used} of {official} official images)"
+        for (used, official), rows in of_size.items()
+    ]
+    return f"Measured on {'; '.join(told)}." if told else ""
 
 
-SECTIONS: dict[str, Callable[[Sequence[Record]], Rows]] = {
+TABLES: dict[str, Callable[[Sequence[Run]], Rows]] = {
     "Encoders": encoders,
     "Heads": heads,
     "Data sets": datasets,
@@ -52,55 +57,66 @@ SECTIONS: dict[str, Callable[[Sequence[Record]], Rows]] = {
 }
 
 
-def _encoder_rows(record: Record) -> Rows:
-    model = _model(record)
-    vision, text = model.get("encoder") or {}, model.get("text") or {}
-    told = {name: value for name, value in vision.items() if name not in ("name", "sha256")}
+def days(runs: Iterable[Run]) -> str:
+    """When they were measured: "2026-11-23 to 2026-11-24"; empty where no record says so."""
+    created = sorted({(run.record.provenance.get("created") or "")[:10] for run in runs} - {""})
+    return " to ".join(dict.fromkeys([created[0], created[-1]])) if created else ""
+
+
+def _models(runs: Sequence[Run]) -> list[Run]:
+    """A run of each model."""
+    return [same[0] for same in grouped(runs, lambda run: (run.model, _id(run, "model"))).values()]
+
+
+def _id(run: Run, part: str) -> int:
+    """Equal for runs that share this part of their configuration in memory: a cheap first sieve for many records."""
+    return id(run.record.config.get(part))
+
+
+def _encoder_rows(run: Run) -> Rows:
+    text = run.record.config.get("model", {}).get("text") or {}
+    told = {name: value for name, value in run.vision.items() if name not in ("name", "sha256")}
     return [
         {"encoder": part["name"], "tower": tower, "sha256": part["sha256"][:12], "settings": _told(options)}
-        for tower, part, options in (("vision", vision, told), ("text", text, {}))
+        for tower, part, options in (("vision", run.vision, told), ("text", text, {}))
         if part
     ]
 
 
-def _head_row(record: Record) -> dict[str, str]:
-    model = _model(record)
-    head = model["head"]
+def _head_row(run: Run) -> dict[str, str]:
+    head = run.head or {}
     train = head.get("train", {})
     return {
-        "head": record.key.model,
+        "head": run.model,
         "sha256": head["sha256"][:12],
         "method": method(head),
-        "encoder": (model.get("encoder") or {}).get("name", GAP),
-        "text encoder": (model.get("text") or {}).get("name", GAP),
+        "encoder": run.encoder,
+        "text encoder": run.text,
         "training set": training_set(head),
         "captions": _number(train.get("captions")) if method(head) == AFTER else GAP,
         "recipe": recipe(head),
-        "seed": str(train.get("seed", GAP)),
+        "seed": run.seed,
     }
 
 
-def _dataset_row(record: Record) -> dict[str, str]:
-    dataset = record.config.get("dataset", {})
+def _dataset_row(run: Run) -> dict[str, str]:
+    dataset = run.record.config.get("dataset", {})
     return {
-        "data set": record.key.dataset,
+        "data set": run.dataset,
         "images used": _number(dataset.get("images")),
         "official images": _number(dataset.get("official_images")),
         "fingerprint": (dataset.get("fingerprint") or GAP)[:12],
     }
 
 
-def _settings_row(record: Record) -> dict[str, str]:
-    chosen = {name: value for name, value in record.config.get("settings", {}).items() if not name.endswith("_hash")}
-    return {
-        "evaluator": record.config.get("evaluator", GAP),
-        "variant": record.key.variant,
-        "settings": _told(chosen),
-    }
+def _settings_row(run: Run) -> dict[str, str]:
+    given = run.record.config.get("settings", {})
+    chosen = {name: value for name, value in given.items() if not name.endswith("_hash")}
+    return {"evaluator": run.evaluator, "variant": run.variant, "settings": _told(chosen)}
 
 
-def _machine_row(record: Record) -> dict[str, str]:
-    made = record.provenance
+def _machine_row(run: Run) -> dict[str, str]:
+    made = run.record.provenance
     packages = ", ".join(f"{name} {version}" for name, version in made.get("packages", {}).items())
     where = [made.get("machine"), made.get("device"), made.get("python") and f"Python {made['python']}"]
     return {
@@ -108,10 +124,6 @@ def _machine_row(record: Record) -> dict[str, str]:
         "machine": ", ".join(part for part in where if part) or GAP,
         "packages": packages or GAP,
     }
-
-
-def _model(record: Record) -> dict[str, Any]:
-    return record.config.get("model", {})
 
 
 def _told(options: dict[str, Any]) -> str:

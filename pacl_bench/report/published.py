@@ -1,33 +1,67 @@
-"""The numbers the paper's slides print, each with its source. They are in published.csv and nowhere else."""
+"""The numbers that papers print, each with its source. They are in published.csv and nowhere else. No torch here."""
 
 import csv
-import math
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
-from pacl_bench.report.rows import GAP, Row
+from pacl_bench.report.runs import GAP, grouped
+from pacl_bench.report.tabular import Cell, Line
 
-UNKNOWN_PROTOCOL = "published, protocol unknown"
+UNKNOWN_PROTOCOL = "protocol unknown"  # of the paper's own numbers: the slides do not say it
+TODAY = "2024-2026"  # the "table" of other papers' numbers
 
 
-def published(table: int) -> list[Row]:
-    """The printed numbers of one of the paper's tables, in the paper's order: one row a number, `value` in percent.
+@dataclass(frozen=True)
+class Published:
+    """One printed number, in percent. What its source does not say is empty.
 
-    `encoder`, `text encoder` and `dataset` are as printed; `encoder_name`, `text_name` and `dataset_name` are what this
-    program calls the same thing. What the slides do not say is GAP.
+    `encoder`, `text_encoder`, `training_set` and `dataset` are as printed; what ends in `_name` is what this program
+    calls the same thing. `mask`: masks, or a generator of masks, were used upstream. `preset`: the segmentation preset
+    here that follows the same protocol.
     """
+
+    table: str
+    method: str
+    encoder: str
+    encoder_name: str
+    text_encoder: str
+    text_name: str
+    training_set: str
+    training_name: str
+    annotation: str
+    mask: str
+    dataset: str
+    dataset_name: str
+    metric: str
+    value: float
+    protocol: str
+    preset: str
+    source: str
+
+    @property
+    def cell(self) -> Cell:
+        preset = f", preset {self.preset}" if self.preset else ""
+        return Cell.printed(self.value, f"{self.source}; {self.protocol}{preset}")
+
+
+@cache
+def published(table: int | str) -> list[Published]:
+    """The printed numbers of one of the paper's tables, or of TODAY, in the order of print."""
     lines = (files("pacl_bench.report") / "published.csv").read_text(encoding="utf-8").splitlines()
-    return [_row(printed) for printed in csv.DictReader(lines) if printed["table"] == str(table)]
+    rows = [row for row in csv.DictReader(lines) if row["table"] == str(table)]
+    return [Published(**{**row, "value": float(row["value"])}) for row in rows]  # type: ignore[arg-type]
 
 
-def _row(printed: dict[str, str]) -> Row:
-    told = {name: value or GAP for name, value in printed.items()}
-    unknown = {"ci_low": math.nan, "ci_high": math.nan, "chance": math.nan}
+def segmentation_lines(table: int | str) -> dict[str, Line]:
+    """The methods of a table of segmentation, by name: a column for each data set."""
     return {
-        **told,
-        **unknown,
-        "value": float(printed["value"]),
-        "text encoder": told["text_encoder"],
-        "training set": told["training_set"],
-        "protocol": UNKNOWN_PROTOCOL,
-        "file": "published.csv",
+        name: Line(name, _detail(rows[0]), {row.dataset_name: row.cell for row in rows})
+        for name, rows in grouped(published(table), lambda row: row.method).items()
     }
+
+
+def _detail(row: Published) -> str:
+    told = [row.encoder, row.training_set]
+    told += ["seen classes annotated"] * (row.annotation == "yes") + ["masks upstream"] * (row.mask == "yes")
+    return " · ".join(part for part in told if part and part != GAP)

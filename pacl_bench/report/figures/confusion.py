@@ -11,9 +11,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from pacl_bench.records import Record
-from pacl_bench.report.figures.style import COLUMN_WIDTH, STYLE, TEXT_WIDTH
-from pacl_bench.report.rows import AFTER, BEFORE, UNTRAINED, Row, measured
+from pacl_bench.report.figures.style import COLUMN_WIDTH, MOST_PANELS, STYLE, TEXT_WIDTH, as_written
+from pacl_bench.report.runs import AFTER, BEFORE, UNTRAINED, Number, Run, grouped, numbers
 
 COLOURS = "viridis"  # even steps to the eye, readable in grey and to the colour-blind
 MOST_CLASSES = 30  # shown of a larger set: those whose patches are most often taken for another class
@@ -24,6 +23,7 @@ class ConfusionPanel:
     """The confusion matrix of one model: rows by class, each the shares of what its patches were taken for."""
 
     title: str
+    row: str  # panels of one row stand side by side
     classnames: list[str]
     shares: Float[np.ndarray, "label predicted"]  # NaN for a class without patches
 
@@ -46,33 +46,35 @@ class ConfusionPanel:
         ax.tick_params(length=0, labelsize=5.5, pad=1)
         ax.set_title(self.title)
         ax.set(xlabel="predicted", ylabel="class of the patch")
-        return ax
+        return as_written(ax)
 
 
-def confusion_panels(records: Sequence[Record]) -> list[list[ConfusionPanel]]:
-    """A row of panels for each study, variant, data set and encoder: before alignment (else an untrained head) and the
-    trained head of the highest accuracy; every class of the set is a candidate.
+def confusion_panels(runs: Sequence[Run]) -> list[ConfusionPanel]:
+    """For each study, variant, data set and encoder the model before alignment (else an untrained head) and the trained
+    head of the highest accuracy; every class of the set is a candidate.
     """
-    by_file = {str(record.key.path): record for record in records if "confusion" in record.curves}
-    rows = [row for row in measured(records, "patches", "patch_accuracy") if row["file"] in by_file]
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        if row["protocol"] == "all-classes":
-            groups.setdefault(tuple(row[name] for name in ("study", "variant", "dataset", "encoder")), []).append(row)
-    return [_panels([(row, by_file[row["file"]]) for row in _before_and_after(group)]) for group in groups.values()]
+    shown = [
+        one
+        for one in numbers(runs, "patches", "patch_accuracy")
+        if one.protocol == "all-classes" and "confusion" in one.run.curves
+    ]
+    groups = grouped(shown, lambda one: (one.run.study, one.run.variant, one.run.dataset, one.run.encoder))
+    rows = [_panels(_before_and_after(group)) for group in list(groups.values())[: MOST_PANELS // 2]]
+    return [panel for panels in rows for panel in panels]
 
 
-def confusion_figure(rows: Sequence[Sequence[ConfusionPanel]]) -> Figure:
-    """The panels row by row, one scale of colours for all; a column wide where no row has two."""
-    cols = max(len(panels) for panels in rows)
+def confusion_figure(panels: Sequence[ConfusionPanel]) -> Figure:
+    """A row for each encoder, one scale of colours for all; a column wide where no row has two."""
+    rows = list(grouped(panels, lambda panel: panel.row).values())
+    cols = max(map(len, rows))
     width = TEXT_WIDTH if cols > 1 else COLUMN_WIDTH
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, 3.6 * len(rows)), layout="constrained")
         axes = figure.subplots(len(rows), cols, squeeze=False)
-        for panels, places in zip(rows, axes, strict=True):
-            for panel, ax in zip(panels, places, strict=False):
+        for of_row, places in zip(rows, axes, strict=True):
+            for panel, ax in zip(of_row, places, strict=False):
                 panel.draw(ax)
-            for ax in places[len(panels) :]:
+            for ax in places[len(of_row) :]:
                 ax.set_axis_off()
         scale = figure.colorbar(ScalarMappable(Normalize(0, 1), COLOURS), ax=axes, shrink=0.6 / len(rows), aspect=25)
         scale.set_label("share of the class's patches")
@@ -80,30 +82,40 @@ def confusion_figure(rows: Sequence[Sequence[ConfusionPanel]]) -> Figure:
     return figure
 
 
-def _before_and_after(rows: Sequence[Row]) -> list[Row]:
-    before = [row for method in (BEFORE, UNTRAINED) for row in rows if row["method"] == method][:1]
-    after = sorted((row for row in rows if row["method"] == AFTER), key=lambda row: -row["value"])[:1]
+def _before_and_after(group: Sequence[Number]) -> list[Number]:
+    before = [one for method in (BEFORE, UNTRAINED) for one in group if one.run.method == method][:1]
+    after = sorted((one for one in group if one.run.method == AFTER), key=lambda one: -one.value)[:1]
     return before + after
 
 
-def _panels(found: Sequence[tuple[Row, Record]]) -> list[ConfusionPanel]:
-    """Of one data set; all show the same classes."""
-    names = found[0][1].config["dataset"]["classnames"]
-    counts = [_matrix(record, len(names)) for _, record in found]
+def _panels(found: Sequence[Number]) -> list[ConfusionPanel]:
+    """Of one data set and encoder; all show the same classes."""
+    names = found[0].run.record.config["dataset"]["classnames"]
+    counts = [_matrix(one.run, len(names)) for one in found]
     shown = _most_confused(np.sum(counts, axis=0), MOST_CLASSES) if len(names) > MOST_CLASSES else np.arange(len(names))
-    panels = []
-    for (row, _), matrix in zip(found, counts, strict=True):
-        with np.errstate(invalid="ignore"):
-            shares = matrix / matrix.sum(1, keepdims=True)
-        method = row["method"] if row["method"] != AFTER else row["model"]
-        title = f"{row['dataset']} · {row['encoder']}\n{method}: {100 * row['value']:.1f} %"
-        panels.append(ConfusionPanel(title, [names[label] for label in shown], shares[np.ix_(shown, shown)]))
-    return panels
+    return [
+        ConfusionPanel(
+            f"{one.run.dataset} · {one.run.encoder}\n{_told(one.run)}: {100 * one.value:.1f} %",
+            " ".join((one.run.study, one.run.variant, one.run.dataset, one.run.encoder)),
+            [names[label] for label in shown],
+            _shares(matrix)[np.ix_(shown, shown)],
+        )
+        for one, matrix in zip(found, counts, strict=True)
+    ]
 
 
-def _matrix(record: Record, num_classes: int) -> Float[np.ndarray, "label predicted"]:
+def _told(run: Run) -> str:
+    return run.method if run.method != AFTER else run.model
+
+
+def _shares(matrix: Float[np.ndarray, "label predicted"]) -> Float[np.ndarray, "label predicted"]:
+    with np.errstate(invalid="ignore"):
+        return matrix / matrix.sum(1, keepdims=True)
+
+
+def _matrix(run: Run, num_classes: int) -> Float[np.ndarray, "label predicted"]:
     """Patches by class and by what they were taken for."""
-    cells = record.curves["confusion"]
+    cells = run.curves["confusion"]
     matrix = np.zeros((num_classes, num_classes))
     matrix[np.array(cells["label"], int), np.array(cells["predicted"], int)] = cells["patches"]
     return matrix

@@ -9,22 +9,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pacl_bench.records import Record
 from pacl_bench.report.figures.style import (
+    CHANCE,
     COLUMN_WIDTH,
-    LEGEND,
     LINES,
+    MOST_PANELS,
     PALETTE,
     STYLE,
     TEXT_WIDTH,
-    VANILLA,
-    grouped,
+    as_written,
+    label_ends,
     new_axes,
     new_figure,
+    titled,
 )
-from pacl_bench.report.rows import Row, every_block, measured
+from pacl_bench.report.runs import Number, Run, blocks, grouped, numbers
 
-LAYERS_HEIGHT = 2.4
+HEIGHT = 2.2
+MOST_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -46,45 +48,55 @@ class LayersPanel:
     colours: Mapping[str, str]  # of each encoder
 
     def draw(self, ax: Axes | None = None) -> Axes:
-        """A line an encoder, its 95 % band, and the line of guessing."""
-        ax = new_axes(COLUMN_WIDTH, LAYERS_HEIGHT) if ax is None else ax
+        """A line an encoder with its name at the end, its 95 % band, and the line of guessing."""
+        ax = new_axes(COLUMN_WIDTH, HEIGHT) if ax is None else ax
         for at, line in enumerate(self.lines):
             style = {"color": self.colours[line.encoder], "ls": LINES[at % len(LINES)]}
-            ax.plot(line.blocks, line.auroc, marker="os^D"[at % 4], ms=2.8, lw=1.1, label=line.encoder, **style)
+            [drawn] = ax.plot(line.blocks, line.auroc, marker="os^D"[at % 4], ms=2.8, lw=1.1, **style)
+            drawn.set_gid(line.encoder)
             low, high = np.array(line.ci).T
             ax.fill_between(line.blocks, low, high, color=style["color"], alpha=0.15, lw=0)
-        ax.axhline(0.5, color=VANILLA, ls=(0, (2, 2)), lw=0.8, label="chance", zorder=1)
+        ax.axhline(0.5, **CHANCE)
         ax.set(xlabel="Block (0 is the first)", ylabel="Coherence (AUROC)", title=self.title)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.legend(loc="best", **LEGEND)
-        return ax
+        low, high = ax.get_ylim()
+        ends = {
+            line.encoder: (float(line.blocks[-1]), line.auroc[-1], self.colours[line.encoder]) for line in self.lines
+        }
+        label_ends(ax, ends, 0.07 * (high - low))
+        return as_written(ax)
 
 
-def layers_panels(records: Sequence[Record]) -> list[LayersPanel]:
+def layers_panels(runs: Sequence[Run]) -> list[LayersPanel]:
     """Coherence block by block: a panel for each study, variant, data set and kind of pairs."""
-    blocks = every_block(records)
-    rows = [row for row in measured(records, "coherence", "auroc") if row["file"] in blocks]
-    rows = [{**row, "of": blocks[row["file"]][0], "block": blocks[row["file"]][1]} for row in rows]
-    colours = {encoder: PALETTE[at % len(PALETTE)] for at, encoder in enumerate(sorted({row["of"] for row in rows}))}
-    groups = grouped(rows, ["dataset", "protocol", "study", "variant"])
-    return [LayersPanel(title, _block_lines(group), colours) for title, group in groups.items()]
-
-
-def _block_lines(rows: Sequence[Row]) -> list[BlockLine]:
-    lines = []
-    for encoder in sorted({row["of"] for row in rows}):
-        its = sorted((row for row in rows if row["of"] == encoder), key=lambda row: row["block"])
-        intervals = [(row["ci_low"], row["ci_high"]) for row in its]
-        lines.append(BlockLine(encoder, [row["block"] for row in its], [row["value"] for row in its], intervals))
-    return lines
+    block_of = blocks(runs)
+    shown = [one for one in numbers(runs, "coherence", "auroc") if one.run.file in block_of]
+    encoders = sorted({block_of[one.run.file][0] for one in shown})
+    colours = {encoder: PALETTE[at % len(PALETTE)] for at, encoder in enumerate(encoders)}
+    groups = titled(shown, ["dataset", "protocol", "study", "variant"])
+    panels = [LayersPanel(title, _lines(group, block_of), colours) for title, group in groups.items()]
+    return panels[:MOST_PANELS]
 
 
 def layers_figure(panels: Sequence[LayersPanel]) -> Figure:
     """The panels two in a row; a single one is a column wide."""
     cols = min(2, len(panels))
     rows = -(-len(panels) // cols)
-    figure = new_figure(COLUMN_WIDTH if cols == 1 else TEXT_WIDTH, rows * LAYERS_HEIGHT)
+    figure = new_figure(COLUMN_WIDTH + 0.6 if cols == 1 else TEXT_WIDTH, rows * HEIGHT)
     with matplotlib.rc_context(STYLE):
         for at, panel in enumerate(panels, start=1):
             panel.draw(figure.add_subplot(rows, cols, at))
     return figure
+
+
+def _lines(group: Sequence[Number], block_of: Mapping[str, tuple[str, int]]) -> list[BlockLine]:
+    """The encoders whose best block is best."""
+    by_encoder = grouped(group, lambda one: block_of[one.run.file][0])
+    best = sorted(by_encoder, key=lambda encoder: -max(one.value for one in by_encoder[encoder]))
+    return [_line(encoder, by_encoder[encoder], block_of) for encoder in sorted(best[:MOST_LINES])]
+
+
+def _line(encoder: str, of_encoder: Sequence[Number], block_of: Mapping[str, tuple[str, int]]) -> BlockLine:
+    its = sorted(of_encoder, key=lambda one: block_of[one.run.file][1])
+    intervals = [(one.low, one.high) for one in its]
+    return BlockLine(encoder, [block_of[one.run.file][1] for one in its], [one.value for one in its], intervals)

@@ -9,15 +9,16 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, hsv_to_rgb
+from matplotlib.colors import Normalize, hsv_to_rgb, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from pacl_bench.report.figures.style import LEGEND, STYLE, TEXT_WIDTH, save
+from pacl_bench.report.figures.style import LEGEND, PALETTE, STYLE, TEXT_WIDTH, as_written, legend_columns, save
 
 COLOURS_OF_HEAT = "viridis"  # even steps to the eye, readable in grey and to the colour-blind
 LETTER = 0.065  # inches, at most on average in a title of 7 pt
 OVERLAY = 0.62  # how much a map covers the image
+MIDDLE = 0.5  # of the brightness of an image
 
 
 @dataclass(frozen=True)
@@ -44,30 +45,34 @@ class PhotoPanel:
             height, width = self.image.shape[:2]
             at = self.marker[0] * width - 0.5, self.marker[1] * height - 0.5
             ax.plot(*at, marker="X", markersize=7, color="yellow", markeredgecolor="black", markeredgewidth=0.7)
-        ax.set_title(self.title)
+        ax.set_title(self.title, loc="center")
         ax.set_axis_off()
-        return ax
+        return as_written(ax)
 
 
 def picture_figure(rows: list[list[PhotoPanel]], classnames: list[str] | None = None) -> Figure:
-    """The panels row by row, with a legend of the classes that occur, or one colour scale a row of heat."""
-    colours = class_colours(len(classnames or []))
+    """The panels row by row, with a legend of the classes that occur, or a colour bar for each range of heat."""
     used = classes_used(rows, len(classnames or []))
+    colours = np.zeros((len(classnames or []), 3))
+    colours[used] = class_colours(len(used))  # the fewer classes, the further apart their colours
     cols = max(map(len, rows))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(TEXT_WIDTH, _height(rows, cols) + (0.3 + 0.15 * (len(used) // 6) if used else 0)))
+        legend_cols = legend_columns([classnames[label] for label in used] if classnames else [], TEXT_WIDTH)
+        legend = 0.3 + 0.15 * (len(used) // legend_cols) if used else 0
+        scales = 0.35 if any(len(_ranges(panels)) > 1 for panels in rows) else 0
+        figure = Figure(figsize=(TEXT_WIDTH, _height(rows, cols) + legend + scales))
         figure.set_layout_engine("constrained")
         axes = figure.subplots(len(rows), cols, squeeze=False)
         for at, panels in enumerate(rows):
             for ax, panel in zip(axes[at], panels, strict=False):
                 panel.draw(ax, colours)
-                ax.set_title(_wrapped(panel.title, TEXT_WIDTH * 0.92 / cols))
+                ax.set_title(_wrapped(panel.title, TEXT_WIDTH * 0.92 / cols), loc="center")
             for ax in axes[at][len(panels) :]:
                 ax.set_axis_off()
-            _draw_scale(figure, axes[at], panels)
+        _draw_scales(figure, axes, rows)
         if used and classnames:
-            handles = [Patch(color=colours[label], label=classnames[label]) for label in used]
-            figure.legend(handles=handles, loc="outside lower center", ncols=6, **LEGEND)
+            handles = [Patch(color=tuple(_over_grey(colours[label])), label=classnames[label]) for label in used]
+            figure.legend(handles=handles, loc="outside lower center", ncols=legend_cols, **LEGEND)
     return figure
 
 
@@ -80,10 +85,14 @@ def save_picture(rows: list[list[PhotoPanel]], stem: Path, classnames: list[str]
 
 
 def class_colours(number: int) -> Float[np.ndarray, "label channel"]:
-    """Colours around the circle of hues, neighbours in the list told apart by brightness too."""
+    """Few are those of all figures, told apart with every common kind of colour blindness; more go around the circle of
+    hues, neighbours in the list told apart by brightness too.
+    """
+    if number <= len(PALETTE):
+        return np.array([to_rgb(colour) for colour in PALETTE[:number]]).reshape(-1, 3)
     hues = (np.arange(number) * 0.618034) % 1  # the golden section: no two close for any number of classes
     values = np.where(np.arange(number) % 2, 0.75, 1.0)
-    return hsv_to_rgb(np.stack([hues, np.full(number, 0.75), values], axis=1)) if number else np.zeros((0, 3))
+    return hsv_to_rgb(np.stack([hues, np.full(number, 0.75), values], axis=1))
 
 
 def classes_used(rows: list[list[PhotoPanel]], number: int) -> list[int]:
@@ -93,14 +102,29 @@ def classes_used(rows: list[list[PhotoPanel]], number: int) -> list[int]:
     return [int(label) for label in seen if 0 <= label < number]
 
 
-def _draw_scale(figure: Figure, axes: np.ndarray, panels: list[PhotoPanel]) -> None:
-    """One colour bar at the end of a row, where all its maps have one range."""
-    ranges = {panel.heat_range for panel in panels if panel.heat is not None}
-    if len(ranges) == 1:
-        scale = ScalarMappable(Normalize(*ranges.pop()), COLOURS_OF_HEAT)
-        bar = figure.colorbar(scale, ax=list(axes), shrink=0.85, aspect=18, pad=0.01)
-        bar.set_label("cosine similarity")
-        bar.outline.set_visible(False)  # type: ignore[operator]
+def _draw_scales(figure: Figure, axes: np.ndarray, rows: list[list[PhotoPanel]]) -> None:
+    """A colour bar at the end of each row whose maps have one range; else below each column whose maps have."""
+    by_row = [_ranges(panels) for panels in rows]
+    if all(len(ranges) <= 1 for ranges in by_row):
+        for of_row, ranges in zip(axes, by_row, strict=True):
+            for heat_range in ranges:
+                _draw_scale(figure, list(of_row), heat_range, "right")
+        return
+    for at, of_col in enumerate(axes.T):
+        ranges = _ranges([panels[at] for panels in rows if at < len(panels)])
+        if len(ranges) == 1:
+            _draw_scale(figure, list(of_col), ranges.pop(), "bottom")
+
+
+def _draw_scale(figure: Figure, axes: list[Axes], heat_range: tuple[float, float], side: str) -> None:
+    scale = ScalarMappable(Normalize(*heat_range), COLOURS_OF_HEAT)
+    bar = figure.colorbar(scale, ax=axes, location=side, shrink=0.85, aspect=18, pad=0.01)
+    bar.set_label("cosine similarity")
+    bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def _ranges(panels: list[PhotoPanel]) -> set[tuple[float, float]]:
+    return {panel.heat_range for panel in panels if panel.heat is not None}
 
 
 def _height(rows: list[list[PhotoPanel]], cols: int) -> float:
@@ -118,6 +142,11 @@ def _wrapped(title: str, width: float) -> str:
 def _grey(image: UInt8[np.ndarray, "height width_px channel"]) -> UInt8[np.ndarray, "height width_px channel"]:
     grey = image @ np.array([0.299, 0.587, 0.114])
     return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
+
+
+def _over_grey(colour: Float[np.ndarray, " channel"]) -> Float[np.ndarray, " channel"]:
+    """A class's colour as its tint looks over an image of middling brightness: what the legend shows."""
+    return OVERLAY * colour + (1 - OVERLAY) * MIDDLE
 
 
 def _painted(

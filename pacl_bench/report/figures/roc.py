@@ -1,31 +1,38 @@
-"""Figure 3: ROC and precision-recall curves of semantic coherence."""
+"""Figure 3: ROC and precision-recall curves of semantic coherence, and AUROC as a list."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
-from pacl_bench.records import Record
 from pacl_bench.report.figures.style import (
+    CHANCE,
     COLUMN_WIDTH,
-    LEGEND,
-    LINES,
+    MOST_PANELS,
     PALETTE,
+    RANDOM,
     STYLE,
     TEXT_WIDTH,
-    VANILLA,
-    grouped,
+    as_written,
     new_axes,
     new_figure,
+    thinned,
+    titled,
 )
-from pacl_bench.report.rows import UNTRAINED, Row, measured, require_one_a_cell, without_inner_blocks
+from pacl_bench.report.runs import UNTRAINED, Number, Run, grouped, numbers, require_one_a_seed, without_inner_blocks
 
 FIRST_RECALL = 0.01  # before it precision is that of few pairs: a spike that says nothing
+NAMED_CURVES = 8  # drawn in colour and labelled; the others are grey until pointed at
+MOST_CURVES = 40  # drawn at all
+SIDE = 1.75  # inches, of the square of a curve's axes where three parts stand side by side
+ANCHOR, LABELS = 0.3, 0.53  # where on the axis of x a label points to its curve, and where it stands
+HIGHEST, APART = 0.46, 0.058  # of the labels, on the axis of y: right of LABELS all of it lies below the diagonal
+ROW = 0.13  # inches, of the list
 
 
 @dataclass(frozen=True)
@@ -33,25 +40,17 @@ class DrawnCurve:
     """One model's ROC curve (fpr, tpr) or precision-recall curve (recall, precision)."""
 
     model: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Float[np.ndarray, " point"]
+    y: Float[np.ndarray, " point"]
     area: float  # AUROC or average precision
     ci: tuple[float, float]  # of the area, 95 %; NaN where unknown
-    band: tuple[Sequence[float], Sequence[float]] | None = None  # of the curve, pointwise
-    colour: str = PALETTE[0]
-    line: Any = LINES[0]
+    band: tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]] | None  # of the curve, pointwise
+    colour: str
 
     @property
-    def label(self) -> str:
-        """As it stands in the legend."""
-        interval = "" if np.isnan(self.ci[0]) else f" [{self.ci[0]:.3f}, {self.ci[1]:.3f}]"
-        return f"{self.model}  {self.area:.3f}{interval}"
-
-    def beyond(self, least: float) -> "DrawnCurve":
-        """From x = least on."""
-        kept = [at for at, x in enumerate(self.x) if x >= least]
-        x, y, *band = ([values[at] for at in kept] for values in (self.x, self.y, *(self.band or ())))
-        return replace(self, x=x, y=y, band=(band[0], band[1]) if band else None)
+    def is_named(self) -> bool:
+        """In colour, with a label."""
+        return self.colour != RANDOM
 
 
 @dataclass(frozen=True)
@@ -64,113 +63,138 @@ class RocPanel:
     same_class_share: float  # of the pairs: the precision of guessing; NaN where unknown
 
     def draw(self, ax: Axes | None = None) -> Axes:
-        """The ROC curves, the diagonal of guessing, and AUROC in the legend."""
-        ax = new_axes(COLUMN_WIDTH, self.height) if ax is None else ax
+        """The ROC curves, labelled, and the diagonal of guessing."""
+        ax = new_axes(COLUMN_WIDTH, COLUMN_WIDTH) if ax is None else ax
         self._draw_curves(ax, self.curves)
-        ax.plot([0, 1], [0, 1], color=VANILLA, ls=(0, (2, 2)), lw=0.8, label="chance  0.500", zorder=1)
-        ax.set(xlabel="False positive rate (pairs of two classes)", ylabel="True positive rate (pairs of one class)")
-        self._draw_legend(ax, "AUROC [95 % interval]", "lower right")
-        return ax
+        ax.plot([0, 1], [0, 1], **CHANCE)
+        ax.set(xlabel="False positives (pairs of two classes)", ylabel="True positives (pairs of one class)")
+        label_curves(ax, [curve for curve in self.curves if curve.is_named])
+        return as_written(ax)
 
     def draw_pr(self, ax: Axes | None = None) -> Axes:
-        """The precision-recall curves, the precision of guessing, and average precision in the legend."""
-        ax = new_axes(COLUMN_WIDTH, self.height) if ax is None else ax
-        self._draw_curves(ax, [curve.beyond(FIRST_RECALL) for curve in self.pr_curves])
+        """The precision-recall curves, in the same colours, and the precision of guessing."""
+        ax = new_axes(COLUMN_WIDTH, COLUMN_WIDTH) if ax is None else ax
+        self._draw_curves(ax, self.pr_curves)
         if not np.isnan(self.same_class_share):
-            label = f"chance  {self.same_class_share:.3f}"
-            ax.axhline(self.same_class_share, color=VANILLA, ls=(0, (2, 2)), lw=0.8, label=label, zorder=1)
-        ax.set(xlabel="Recall (pairs of one class found)", ylabel="Precision (of those found, of one class)")
-        self._draw_legend(ax, "Average precision [95 % interval]", "upper right")
-        return ax
+            ax.axhline(self.same_class_share, **CHANCE)
+        ax.set(xlabel="Recall (pairs of one class)", ylabel="Precision", title="")
+        return as_written(ax)
+
+    def draw_list(self, ax: Axes | None = None) -> Axes:
+        """AUROC of each model as a dot with its interval, the best on top, beside a line at chance."""
+        ax = new_axes(COLUMN_WIDTH, self.list_height) if ax is None else ax
+        for at, curve in enumerate(self.curves):
+            ax.plot([curve.ci[0], curve.ci[1]], [at, at], color=curve.colour, lw=1.2)
+            ax.plot(curve.area, at, "o", ms=3.2, color=curve.colour)
+        ax.axvline(0.5, **CHANCE)
+        ax.set_yticks(range(len(self.curves)), [f"{curve.model}  {curve.area:.3f}" for curve in self.curves])
+        rows = max(len(self.curves), SIDE / ROW / 1.3)  # a short list keeps to the top
+        ax.set(xlabel="AUROC (95 % interval)", ylim=(rows - 0.5, -0.5))
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        return as_written(ax)
 
     def _draw_curves(self, ax: Axes, curves: Sequence[DrawnCurve]) -> None:
-        for curve in curves:
-            ax.plot(curve.x, curve.y, color=curve.colour, ls=curve.line, lw=1.2, label=curve.label)
-            if curve.band is not None:
+        for curve in reversed(curves):  # the best on top
+            [line] = ax.plot(curve.x, curve.y, color=curve.colour, lw=1.2 if curve.is_named else 0.7)
+            line.set_gid(curve.model)
+            if curve.band is not None and curve.is_named:
                 ax.fill_between(curve.x, *curve.band, color=curve.colour, alpha=0.15, lw=0)
         ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", anchor="N", title=self.title)
         ax.xaxis.set_major_locator(MultipleLocator(0.2))
         ax.yaxis.set_major_locator(MultipleLocator(0.2))
 
-    def _draw_legend(self, ax: Axes, title: str, corner: str) -> None:
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
-        ax.legend(title=title, **({"loc": corner} if self.fits_inside else below), **LEGEND)
-
     @property
-    def draws(self) -> list[Callable[[Axes], Axes]]:
-        """What draws the ROC and, where it is recorded, the precision-recall panel."""
-        return [self.draw, self.draw_pr] if self.pr_curves else [self.draw]
-
-    @property
-    def fits_inside(self) -> bool:
-        """Whether the legends fit into the empty corners: below the ROC and above the precision-recall curves."""
-        in_corner = any(x > 0.2 and y > 0.65 for curve in self.pr_curves for x, y in _upper_edge(curve))
-        return len(self.curves) <= 5 and max(len(curve.label) for curve in self.curves) <= 40 and not in_corner
+    def list_height(self) -> float:
+        """In inches, of the list of all models."""
+        return 0.5 + ROW * len(self.curves)
 
     @property
     def height(self) -> float:
-        """In inches, at the width of a column."""
-        return COLUMN_WIDTH + (0 if self.fits_inside else 0.4 + 0.125 * (len(self.curves) + 2))
+        """In inches, of the panel in the figure."""
+        return max(SIDE + 0.45 + (0 if self.pr_curves else 0.5), self.list_height)
+
+    @property
+    def draws(self) -> list[Callable[[Axes], Axes]]:
+        """What draws its parts from left to right."""
+        return [self.draw, *([self.draw_pr] if self.pr_curves else []), self.draw_list]
 
 
-def roc_panels(records: Sequence[Record]) -> list[RocPanel]:
+def roc_panels(runs: Sequence[Run]) -> list[RocPanel]:
     """Figure 3: a panel for each study, variant, data set and kind of pairs."""
-    points = {str(record.key.path): record.curves for record in records if "roc" in record.curves}
-    rows = [row for row in measured(records, "coherence", "auroc") if row["file"] in points]
-    rows = without_inner_blocks(records, rows)
-    precision = {row["file"]: row for row in measured(records, "coherence", "average_precision")}
-    require_one_a_cell(rows, ["file", "protocol"])
-    # one colour for a model in all panels; a second round of colours is dashed
-    models = list(dict.fromkeys(row["model"] for row in sorted(rows, key=lambda row: -row["value"])))
-    styles = {
-        model: (PALETTE[at % len(PALETTE)], LINES[at // len(PALETTE) % len(LINES)]) for at, model in enumerate(models)
-    }
-    groups = grouped(rows, ["dataset", "protocol", "study", "variant"])
-    return [_roc_panel(title, group, precision, points, styles) for title, group in groups.items()]
+    shown = [one for one in numbers(runs, "coherence", "auroc") if "roc" in one.run.curves]
+    shown = without_inner_blocks(shown)
+    precision = {one.run.file: one for one in numbers(runs, "coherence", "average_precision")}
+    colours = _colours(shown)
+    panels = []
+    for title, group in titled(shown, ["dataset", "protocol", "study", "variant"]).items():
+        for of_model in grouped(group, lambda one: one.run.model).values():
+            require_one_a_seed(of_model)
+        panels.append(_roc_panel(title, group, precision, colours))
+    return panels[:MOST_PANELS]
 
 
 def roc_figure(panels: Sequence[RocPanel]) -> Figure:
-    """ROC and precision-recall side by side, two panels in a row; a single one is a column wide."""
-    draws = [(panel, draw) for panel in panels for draw in panel.draws]
-    cols = min(2, len(draws))
-    heights = [max(panel.height for panel, _ in draws[at : at + cols]) for at in range(0, len(draws), cols)]
-    figure = new_figure(COLUMN_WIDTH if cols == 1 else TEXT_WIDTH, sum(heights))
+    """A row for each panel: ROC, precision-recall where it is recorded, and the list of AUROC."""
+    figure = new_figure(TEXT_WIDTH, sum(panel.height for panel in panels))
     with matplotlib.rc_context(STYLE):
-        places = figure.add_gridspec(len(heights), cols, height_ratios=heights)
-        for at, (_, draw) in enumerate(draws):
-            draw(figure.add_subplot(places[divmod(at, cols)]))
+        rows = figure.add_gridspec(len(panels), 1, height_ratios=[panel.height for panel in panels])
+        for at, panel in enumerate(panels):
+            places = rows[at].subgridspec(1, len(panel.draws))
+            for col, draw in enumerate(panel.draws):
+                draw(figure.add_subplot(places[0, col]))
     return figure
 
 
-def _upper_edge(curve: DrawnCurve) -> Iterable[tuple[float, float]]:
-    """The points of the curve, or of the upper bound of its band."""
-    return zip(curve.x, curve.y if curve.band is None else curve.band[1], strict=True)
+def label_curves(ax: Axes, curves: Sequence[DrawnCurve]) -> None:
+    """Names below the diagonal, where a ROC is empty, each with a thin line to its own curve."""
+    heights = [float(np.interp(ANCHOR, curve.x, curve.y)) for curve in curves]
+    highest_first = sorted(zip(heights, curves, strict=True), key=lambda one: -one[0])
+    for at, (height, curve) in enumerate(highest_first):
+        ax.annotate(
+            curve.model,
+            (ANCHOR, height),
+            xytext=(LABELS, HIGHEST - at * APART),
+            color=curve.colour,
+            fontsize=6,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": curve.colour, "lw": 0.4, "shrinkA": 1, "shrinkB": 0},
+        )
 
 
-def _roc_panel(
-    title: str,
-    rows: Sequence[Row],
-    precision: Mapping[str, Row],
-    points: Mapping[str, dict[str, dict[str, list[float]]]],
-    styles: Mapping[str, tuple[str, Any]],
-) -> RocPanel:
-    rows = sorted(rows, key=lambda row: -row["value"])
-    with_pr = [row for row in rows if "pr" in points[row["file"]] and row["file"] in precision]
-    shares = {precision[row["file"]]["chance"] for row in with_pr}
+def _colours(shown: Sequence[Number]) -> dict[str, str]:
+    """One colour for a model in all panels: the best are named, the others grey."""
+    models = list(dict.fromkeys(one.run.model for one in sorted(shown, key=lambda one: -one.value)))
+    return {model: PALETTE[at] if at < NAMED_CURVES else RANDOM for at, model in enumerate(models)}
+
+
+def _roc_panel(title: str, group: Sequence[Number], precision: dict[str, Number], colours: dict[str, str]) -> RocPanel:
+    best = sorted(group, key=lambda one: -one.value)[:MOST_CURVES]
+    with_pr = [one for one in best if "pr" in one.run.curves and one.run.file in precision]
+    shares = [precision[one.run.file].chance for one in with_pr]
     return RocPanel(
         title,
-        [_curve(row, points[row["file"]]["roc"], "fpr", "tpr", styles) for row in rows],
-        [_curve(precision[row["file"]], points[row["file"]]["pr"], "recall", "precision", styles) for row in with_pr],
+        [_curve(one, "roc", "fpr", "tpr", colours) for one in best],
+        [_curve(precision[one.run.file], "pr", "recall", "precision", colours, FIRST_RECALL) for one in with_pr],
         # encoders with patches of different sizes count different pairs: the least share stands for all
         min(shares, default=np.nan),
     )
 
 
 def _curve(
-    row: Row, points: Mapping[str, list[float]], x: str, y: str, styles: Mapping[str, tuple[str, Any]]
+    number: Number, curve: str, x_axis: str, y_axis: str, colours: dict[str, str], least: float = 0.0
 ) -> DrawnCurve:
-    label = f"{row['model']} (untrained head)" if row["method"] == UNTRAINED else row["model"]
-    band = (points[f"{y}_low"], points[f"{y}_high"]) if f"{y}_low" in points else None
+    """The recorded curve from x = least on, with no more points than are seen."""
+    points = number.run.curves[curve]
+    x = np.asarray(points[x_axis], float)
+    kept = np.flatnonzero(x >= least)
+    kept = kept[thinned(len(kept))]
+    y, *band = (
+        np.asarray(points[axis], float)[kept] for axis in (y_axis, f"{y_axis}_low", f"{y_axis}_high") if axis in points
+    )
+    run = number.run
+    name = f"{run.model} (untrained head)" if run.method == UNTRAINED else run.model
+    interval = (number.low, number.high)
     return DrawnCurve(
-        label, points[x], points[y], row["value"], (row["ci_low"], row["ci_high"]), band, *styles[row["model"]]
+        name, x[kept], y, number.value, interval, (band[0], band[1]) if band else None, colours[run.model]
     )

@@ -1,37 +1,46 @@
-"""What all figures share: sizes, colours, fonts, legends, and how they are saved."""
+"""What all figures share: sizes, colours, fonts, labels at the end of lines, and how they are saved."""
 
+import html
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from pacl_bench.files import write_bytes
-from pacl_bench.report.rows import (
-    AFTER,
-    BEFORE,
-    METHODS,
-    Row,
-)
+from pacl_bench.report.runs import Number, grouped
 
-COLUMN_WIDTH, TEXT_WIDTH = 3.3, 6.9
+Drawn = TypeVar("Drawn", Axes, Figure)
+
+COLUMN_WIDTH, TEXT_WIDTH = 3.3, 6.9  # inches, of a paper's page
 # Okabe and Ito's, told apart with every common kind of colour blindness; yellow is too faint for a line
-PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-VANILLA, RANDOM, INK = "#8C8C8C", "#D9D9D9", "#333333"
-LINES = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))]  # a second round of colours is told apart by dashes
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333", "#7F5F3F"]
+VANILLA, RANDOM, INK = "#8C8C8C", "#C4C4C4", "#333333"  # INK takes the colour of the page's text where it is dark
+LINES = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))]
+CHANCE: dict[str, Any] = {"color": VANILLA, "ls": (0, (2, 2)), "lw": 0.8, "zorder": 1}
+MOST_PANELS = 12  # in one figure; the table beside it has all
+MOST_POINTS = 200  # of a curve that is drawn
 STYLE: dict[Any, Any] = {
     "font.size": 7,
     "axes.titlesize": 7,
+    "axes.titlelocation": "left",
     "axes.labelsize": 7,
     "xtick.labelsize": 6.5,
     "ytick.labelsize": 6.5,
     "legend.fontsize": 6.5,
     "legend.title_fontsize": 6.5,
+    "text.color": INK,
+    "text.parse_math": False,  # names are no TeX: a dollar in them is a dollar
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.linewidth": 0.6,
     "axes.edgecolor": INK,
     "axes.spines.top": False,
@@ -41,7 +50,8 @@ STYLE: dict[Any, Any] = {
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
     "pdf.fonttype": 42,  # TrueType: publishers refuse matplotlib's default, Type 3
-    "text.parse_math": False,  # a name may hold $, which is no mathematics
+    "svg.fonttype": "none",  # text stays text: small, and found by a search
+    "svg.hashsalt": "pacl-bench",  # the same ids, and so the same bytes, each time
 }
 LEGEND: dict[str, Any] = {
     "frameon": False,
@@ -50,51 +60,97 @@ LEGEND: dict[str, Any] = {
     "labelspacing": 0.3,
     "columnspacing": 1.2,
 }
+UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}, "svg": {"Date": None}}
 
 
 def save(figure: Figure, file: Path) -> None:
-    """PDF or PNG (200 dpi) by the file's ending, whole or not at all, the same bytes each time."""
-    for text in figure.findobj(Text):
-        text.set_parse_math(STYLE["text.parse_math"])  # type: ignore[attr-defined]  # made before this style applied
-    undated: dict[str, Any] = {"CreationDate": None} if file.suffix == ".pdf" else {"Software": None}
-    in_memory = io.BytesIO()
+    """PDF, SVG or PNG (200 dpi) by the file's ending, whole or not at all, the same bytes each time."""
+    form, in_memory = file.suffix[1:], io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(in_memory, format=file.suffix[1:], dpi=200, metadata=undated)
+        as_written(figure).savefig(in_memory, format=form, dpi=200, metadata=UNDATED[form])
     write_bytes(file, in_memory.getvalue())
 
 
-def series_colours(rows: Iterable[Row]) -> dict[str, str]:
-    """Grey for what was not trained here, one colour of the palette for each head."""
-    method_of = {row["series"]: row["method"] for row in rows}
-    heads = [series for series, method in method_of.items() if method == AFTER]
-    grey = {series: VANILLA if method == BEFORE else RANDOM for series, method in method_of.items()}
-    return grey | {series: PALETTE[at % len(PALETTE)] for at, series in enumerate(heads)}
+def inline_svg(figure: Figure) -> str:
+    """The figure as an `<svg>` element that takes the colour of its text from the page: it is seen on a dark one too.
+
+    What carries a `gid` shows it when it is pointed at.
+    """
+    held = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(held, format="svg", transparent=True, metadata=UNDATED["svg"])
+    svg = held.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    for artist in figure.findobj(lambda one: one.get_gid() is not None):
+        gid = str(artist.get_gid())
+        svg = svg.replace(f'<g id="{html.escape(gid)}">', f'<g class="named"><title>{html.escape(gid)}</title>')
+    return svg
 
 
-def share_legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend above all panels: each label once, in the order of METHODS, chance last."""
-    handles = {}
-    for ax in axes:
-        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    place = {method: at for at, method in enumerate(METHODS)}
-    labels = sorted(handles, key=lambda label: (place.get(label.split(":")[0], len(METHODS)), label))
-    widest = 0.4 + 0.05 * max(map(len, labels))  # inches, about: a handle and 6.5 pt letters
-    cols = max(1, min(len(labels), int(figure.get_figwidth() / widest)))
-    figure.legend([handles[label] for label in labels], labels, loc="outside upper center", ncols=cols, **LEGEND)
+def as_written(drawn: Drawn) -> Drawn:
+    """Axes or a figure with all texts as they are, also in a user's axes, where STYLE does not hold: a $ is a $."""
+    for text in drawn.findobj(Text):
+        text.set_parse_math(False)  # type: ignore[attr-defined]
+    return drawn
 
 
-def grouped(rows: Iterable[Row], names: Sequence[str]) -> dict[str, list[Row]]:
-    """The rows that agree in `names`, by a title of what they agree in.
+def thinned(number: int, most: int = MOST_POINTS) -> np.ndarray:
+    """Places of at most `most` of `number` points, the first and the last among them."""
+    return np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int))
+
+
+def label_ends(ax: Axes, ends: Mapping[str, tuple[float, float, str]], gap: float) -> None:
+    """Names to the right of where lines end, moved apart until none covers another.
+
+    Args:
+        ends: (x, y, colour) of the end of each line.
+        gap: between two names, in units of the y axis.
+    """
+    right = max((x for x, _, _ in ends.values()), default=0)
+    places = apart([y for _, y, _ in ends.values()], gap)
+    for (name, (_, y, colour)), place in zip(ends.items(), places, strict=True):
+        ax.annotate(
+            name,
+            (right, y),
+            xytext=(ax.get_xlim()[1], place),
+            color=colour,
+            va="center",
+            fontsize=6.5,
+            annotation_clip=False,
+        )
+
+
+def apart(places: Sequence[float], gap: float) -> list[float]:
+    """Places moved as little as need be until no two are closer than `gap`; their order stays."""
+    order = np.argsort(places, kind="stable")
+    moved = np.asarray(places, float)[order]
+    for _ in range(100):  # neighbours push each other away by half of what they lack
+        lack = np.maximum(0, gap - np.diff(moved)) / 2
+        if not (lack > gap / 1000).any():
+            break
+        moved[:-1] -= lack
+        moved[1:] += lack
+    found = np.empty(len(moved))
+    found[order] = moved
+    return found.tolist()
+
+
+def titled(numbers: Iterable[Number], names: Sequence[str]) -> dict[str, list[Number]]:
+    """The numbers that agree in `names`, by a title of what they agree in.
 
     Study and variant stand in the titles only where the rest does not tell two groups apart.
     """
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[name] for name in names), []).append(row)
-    told = [name not in ("study", "variant") for name in names]
-    short = {key: " · ".join(part for part, kept in zip(key, told, strict=True) if kept) for key in groups}
+    groups = grouped(numbers, lambda one: tuple(_told(one, name) for name in names))
+    kept = [name not in ("study", "variant") for name in names]
+    short = {key: " · ".join(part for part, keep in zip(key, kept, strict=True) if keep) for key in groups}
     clashes = Counter(short.values())
     return {short[key] if clashes[short[key]] == 1 else " · ".join(key): groups[key] for key in sorted(groups)}
+
+
+def legend_columns(labels: Iterable[str], width: float) -> int:
+    """How many of the labels stand side by side in a legend that is `width` inches wide."""
+    widest = 0.4 + 0.05 * max(map(len, labels), default=1)  # inches, about: a handle and 6.5 pt letters
+    return max(1, int(width / widest))
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -104,4 +160,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def new_axes(width: float, height: float) -> Axes:
-    return new_figure(width, height).add_subplot()
+    with matplotlib.rc_context(STYLE):
+        return new_figure(width, height).add_subplot()
+
+
+def _told(number: Number, name: str) -> str:
+    return number.protocol if name == "protocol" else getattr(number.run, name)

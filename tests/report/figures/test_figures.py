@@ -2,37 +2,59 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
-from report_samples import classify, coherence, head, of_block, typical, with_pr
+from report_samples import classify, coherence, head, of_block, segment, typical, with_pr
 
 from pacl_bench.errors import UsageError
-from pacl_bench.report.figures.bars import bar_figure, bar_panels
+from pacl_bench.records import Record
+from pacl_bench.report.figures.dots import DotsPanel, dots_figure, dots_panels
 from pacl_bench.report.figures.layers import layers_figure, layers_panels
-from pacl_bench.report.figures.roc import roc_figure, roc_panels
-from pacl_bench.report.figures.style import PALETTE, RANDOM, VANILLA, new_axes, save
+from pacl_bench.report.figures.roc import NAMED_CURVES, RocPanel, roc_figure, roc_panels
+from pacl_bench.report.figures.sizes import sizes_figure, sizes_panels
+from pacl_bench.report.figures.style import MOST_POINTS, PALETTE, RANDOM, apart, inline_svg, save, thinned
+from pacl_bench.report.runs import BEFORE, UNTRAINED, runs_of
 
 
-def heights(ax) -> dict[str, list[float]]:
-    """Of the bars, by their label in the legend."""
-    return {
-        bars.get_label(): [bar.get_height() for bar in bars if isinstance(bar, Rectangle)] for bars in ax.containers
-    }
+def rocs(made: list[Record]) -> list[RocPanel]:
+    return roc_panels(runs_of(made))
 
 
 def points(line: Line2D) -> np.ndarray:
     return np.stack([np.asarray(line.get_xdata()), np.asarray(line.get_ydata())], axis=1)
 
 
-def test_roc_draws_the_recorded_points_the_best_curve_first():
-    [panel] = roc_panels([coherence("dino-b16", 0.70), coherence("clip-b16", 0.75)])
+def named(ax: Axes) -> dict[str, Line2D]:
+    """The lines that say their name when they are pointed at."""
+    return {str(line.get_gid()): line for line in ax.get_lines() if line.get_gid() is not None}
+
+
+def test_roc_draws_the_recorded_points_the_best_curve_on_top():
+    [panel] = rocs([coherence("dino-b16", 0.70), coherence("clip-b16", 0.75)])
     ax = panel.draw()
-    best, second, diagonal = ax.get_lines()
-    assert best.get_label() == "clip-b16  0.750 [0.740, 0.760]"
-    assert second.get_label() == "dino-b16  0.700 [0.690, 0.710]"
-    np.testing.assert_allclose(points(best), [(x, x ** (1 / 0.75 - 1)) for x in np.linspace(0, 1, 41)])
-    np.testing.assert_array_equal(points(diagonal), [(0, 0), (1, 1)])
+    assert list(named(ax)) == ["dino-b16", "clip-b16"]
+    expected = [(x, x ** (1 / 0.75 - 1)) for x in np.linspace(0, 1, 41)]
+    np.testing.assert_allclose(points(named(ax)["clip-b16"]), expected)
+    np.testing.assert_array_equal(points(ax.get_lines()[-1]), [(0, 0), (1, 1)])
+
+
+def test_every_curve_carries_its_name_and_the_list_its_area():
+    [panel] = rocs([coherence("dino-b16", 0.70), coherence("clip-b16", 0.75)])
+    assert [text.get_text() for text in panel.draw().texts] == ["clip-b16", "dino-b16"]
+    ax = panel.draw_list()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["clip-b16  0.750", "dino-b16  0.700"]
+    whiskers = [points(line) for line in ax.get_lines() if len(line.get_xdata()) == 2][:2]
+    np.testing.assert_allclose(whiskers[0], [(0.74, 0), (0.76, 0)])
+
+
+def test_of_many_curves_eight_are_in_colour_and_the_others_grey():
+    [panel] = rocs([coherence(f"encoder-{at}", 0.5 + at / 50) for at in range(1, 12)])
+    colours = [curve.colour for curve in panel.curves]
+    assert colours == [*PALETTE[:NAMED_CURVES], RANDOM, RANDOM, RANDOM]
+    ax = panel.draw()
+    assert len(ax.texts) == NAMED_CURVES
+    assert len(named(ax)) == 11  # what is grey says its name too
 
 
 def test_roc_has_a_panel_for_each_kind_of_pairs_and_one_colour_for_a_model():
@@ -40,183 +62,198 @@ def test_roc_has_a_panel_for_each_kind_of_pairs_and_one_colour_for_a_model():
     made += [
         coherence(model, auroc, scope="within", variant="scope=within") for model, auroc in (("a", 0.8), ("b", 0.9))
     ]
-    across, within = roc_panels(made)
+    across, within = rocs(made)
     assert (across.title, within.title) == ("voc20 · pairs-across", "voc20 · pairs-within")
     assert [curve.model for curve in within.curves] == ["b", "a"]
     assert {c.model: c.colour for c in across.curves} == {c.model: c.colour for c in within.curves}
-    assert len(roc_figure([across, within]).axes) == 2
+    assert len(roc_figure([across, within]).axes) == 4
 
 
 def test_precision_and_recall_stand_beside_the_roc():
-    panels = roc_panels([with_pr(coherence("a", 0.7), 0.3), with_pr(coherence("b", 0.6), 0.4)])
-    figure = roc_figure(panels)
-    roc, pr = figure.axes
+    [panel] = rocs([with_pr(coherence("a", 0.7), 0.3), with_pr(coherence("b", 0.6), 0.4)])
+    roc, pr, areas = roc_figure([panel]).axes
     assert len(roc.collections) == len(pr.collections) == 2  # bands
-    best, second, chance = pr.get_lines()
-    assert [str(line.get_label()).split()[:2] for line in (best, second)] == [["a", "0.300"], ["b", "0.400"]]
-    assert [line.get_color() for line in (best, second)] == [line.get_color() for line in roc.get_lines()[:2]]
-    assert chance.get_label() == "chance  0.100"
-    np.testing.assert_allclose(points(best)[0], (0.05, 0.95))
-
-
-def test_the_legends_leave_the_plot_where_a_curve_runs_through_their_corner():
-    low, high = with_pr(coherence("a", 0.7), 0.3), with_pr(coherence("a", 0.7), 0.3)
-    low.curves["pr"]["precision_high"] = [0.5] * 20
-    assert [roc_panels([made])[0].fits_inside for made in (low, high)] == [True, False]
+    assert [line.get_color() for line in named(pr).values()] == [line.get_color() for line in named(roc).values()]
+    assert np.asarray(pr.get_lines()[-1].get_ydata()) == pytest.approx(0.1)  # chance
+    np.testing.assert_allclose(points(named(pr)["a"])[0], (0.05, 0.95))
+    assert len(areas.get_yticklabels()) == 2
 
 
 def test_records_without_precision_are_drawn_beside_those_with():
-    [panel] = roc_panels([with_pr(coherence("new", 0.7), 0.3), coherence("old", 0.6)])
+    [panel] = rocs([with_pr(coherence("new", 0.7), 0.3), coherence("old", 0.6)])
     assert [curve.model for curve in panel.curves] == ["new", "old"]
     assert [curve.model for curve in panel.pr_curves] == ["new"]
     assert panel.curves[1].band is None
 
 
+def test_curves_are_thinned_to_what_is_seen():
+    [panel] = rocs([coherence("a", 0.7, points=5001)])
+    [curve] = panel.curves
+    assert len(curve.x) == MOST_POINTS
+    assert (curve.x[0], curve.x[-1]) == (0, 1)
+    assert thinned(3).tolist() == [0, 1, 2]
+
+
 def test_of_an_encoder_measured_block_by_block_one_is_drawn_as_it_comes_else_the_last():
     made = [of_block("clip", block, 0.6 + block / 100) for block in range(4)]
-    [panel] = roc_panels([*made, coherence("dino", 0.5)])
+    [panel] = rocs([*made, coherence("dino", 0.5)])
     assert [curve.model for curve in panel.curves] == ["clip block 3", "dino"]
-    [panel] = roc_panels([*made, coherence("clip", 0.55)])
+    [panel] = rocs([*made, coherence("clip", 0.55)])
     assert [curve.model for curve in panel.curves] == ["clip"]
-    panels = roc_panels([*made, coherence("clip", 0.55, study="another")])
+    panels = rocs([*made, coherence("clip", 0.55, study="another")])
     assert sorted(curve.model for panel in panels for curve in panel.curves) == ["clip", "clip block 3"]
 
 
-def test_layers_are_a_line_an_encoder_in_the_order_of_blocks():
+def test_layers_are_a_line_an_encoder_named_at_its_end():
     made = [of_block(name, block, 0.6 + block / 100) for name in ("clip", "dino") for block in (0, 10, 2, 1)]
-    [panel] = layers_panels([*made, coherence("other", 0.5)])
-    clip, dino, chance = panel.draw().get_lines()
-    assert (clip.get_label(), dino.get_label(), chance.get_label()) == ("clip", "dino", "chance")
-    np.testing.assert_allclose(points(clip), [(0, 0.6), (1, 0.61), (2, 0.62), (10, 0.7)])
-    assert clip.get_color() != dino.get_color()
+    [panel] = layers_panels(runs_of([*made, coherence("other", 0.5)]))
+    ax = panel.draw()
+    assert list(named(ax)) == ["clip", "dino"]
+    np.testing.assert_allclose(points(named(ax)["clip"]), [(0, 0.6), (1, 0.61), (2, 0.62), (10, 0.7)])
+    assert [text.get_text() for text in ax.texts] == ["clip", "dino"]
     assert len(layers_figure([panel, panel]).axes) == 2
-    assert layers_panels([coherence("other", 0.5)]) == []
+    assert layers_panels(runs_of([coherence("other", 0.5)])) == []
+
+
+def test_labels_move_apart_and_keep_their_order():
+    assert apart([0.5, 0.5, 0.9], 0.1) == pytest.approx([0.45, 0.55, 0.9], abs=1e-3)
+    assert apart([0.9, 0.1], 0.1) == [0.9, 0.1]
 
 
 def test_studies_are_named_only_where_the_rest_does_not_tell_panels_apart():
     made = [coherence("a", 0.7), coherence("a", 0.7, study="mine")]
-    assert [panel.title for panel in roc_panels(made)] == [
+    assert [panel.title for panel in rocs(made)] == [
         "voc20 · pairs-across · coherence · default",
         "voc20 · pairs-across · mine · default",
     ]
 
 
-def test_a_panel_draws_into_the_axes_it_is_given():
-    ax = Figure().add_subplot()
-    assert roc_panels([coherence("a", 0.7)])[0].draw(ax) is ax
-
-
-def test_an_untrained_head_is_named_so_in_the_legend():
-    [panel] = roc_panels([coherence("head", 0.55, encoder="vits14", head=head(step=0))])
+def test_an_untrained_head_is_named_so():
+    [panel] = rocs([coherence("head", 0.55, encoder="vits14", head=head(step=0))])
     assert panel.curves[0].model == "head (untrained head)"
 
 
-def test_the_legend_of_many_curves_leaves_the_plot():
-    panels = roc_panels([coherence(f"encoder-{at}", 0.5 + at / 50) for at in range(1, 10)])
-    figure = roc_figure(panels)
-    figure.draw_without_rendering()
-    [ax] = figure.axes
-    legend = ax.get_legend()
-    assert legend is not None
-    assert legend.get_window_extent().y1 < ax.get_window_extent().y0
-    assert legend.get_window_extent().y0 >= 0
+def panels_of(made: list[Record]) -> list[DotsPanel]:
+    return dots_panels(runs_of(made))
 
 
-def test_a_dollar_in_a_name_is_no_mathematics(tmp_path: Path):
-    ax = new_axes(3.0, 3.0)
-    ax.set_title(r"$\frac{$ cost")
-    ax.set_xticks([0, 1], [r"$\frac{$", "b"])
-    ax.plot([0, 1], label=r"$\sqrt$")
-    ax.legend()
-    for ending in ("png", "pdf"):
-        save(ax.get_figure(root=True), tmp_path / f"figure.{ending}")
-        assert (tmp_path / f"figure.{ending}").stat().st_size > 1000
-
-
-def test_bars_are_the_accuracies_in_percent_easiest_data_set_first():
-    clip, vits14 = bar_panels(typical())
+def test_dots_are_a_row_a_data_set_the_largest_gain_on_top():
+    clip, vits14 = panels_of(typical())
     assert (clip.title, vits14.title) == ("clip-b16", "vits14")
-    assert clip.datasets == vits14.datasets == ["cifar10", "caltech101", "dtd"]
-    drawn = heights(clip.draw())
-    assert list(drawn) == ["before alignment", "PACL head"]
-    np.testing.assert_allclose(drawn["before alignment"], [88, 68, 48])
-    np.testing.assert_allclose(drawn["PACL head"], [83, 68, 53])
+    # before 88, 68, 48; after 83, 68, 53
+    assert [row.dataset for row in clip.rows] == ["dtd", "caltech101", "cifar10"]
+    assert [round(100 * row.gain) for row in clip.rows] == [5, 0, -5]
+    ax = clip.draw()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["dtd", "caltech101", "cifar10"]
 
 
-def test_a_gap_is_a_dash_not_a_bar():
-    _, vits14 = bar_panels(typical())
-    ax = vits14.draw()
-    assert len(heights(ax)["PACL head"]) == 2
-    assert len(heights(ax)["untrained head"]) == 3
-    [dash] = [text for text in ax.texts if text.get_text() == "–"]
-    assert dash.get_position()[0] == pytest.approx(2.2)  # the second bar of the third group
+def marks(ax: Axes, marker: str) -> list[tuple[float, float]]:
+    return [tuple(points(line)[0].round(3)) for line in ax.get_lines() if line.get_marker() == marker]
 
 
-def test_intervals_and_chance_are_drawn_where_they_are():
-    [panel] = bar_panels([classify("clip-b16", 0.8, encoder="clip-b16", text="clip-b16")])
-    interval, chance = panel.draw().collections
-    (x, low), (_, high) = np.asarray(interval.get_paths()[0].vertices)
-    bar = panel.series["before alignment"][0]
-    assert bar is not None
-    assert (x, low, high) == pytest.approx((0, bar.ci_low, bar.ci_high))
-    (left, level), (right, _) = np.asarray(chance.get_paths()[0].vertices)
-    assert (left, level, right) == pytest.approx((-0.44, 10, 0.44))
+def test_marks_whiskers_and_chance_stand_where_they_are():
+    made = [classify("clip", 0.8, encoder="clip", text="clip"), classify("pacl", 0.6, encoder="clip", head=head())]
+    made += [classify("none", 0.1, encoder="clip", head=head(step=0))]
+    [panel] = panels_of(made)
+    ax = panel.draw()
+    assert (marks(ax, "o"), marks(ax, "*"), marks(ax, "x")) == ([(80, 0)], [(60, 0)], [(10, 0)])
+    chance = ax.get_lines()[-1]
+    np.testing.assert_allclose(points(chance), [(10, -0.3), (10, 0.3)])
+    row = panel.rows[0]
+    assert row.before is not None
+    whiskers = [
+        points(line)[:, 0] for line in ax.get_lines() if line.get_color() == "#8C8C8C" and len(line.get_xdata()) == 2
+    ]
+    np.testing.assert_allclose(whiskers[0], [100 * row.before.low, 100 * row.before.high])
 
 
-def test_grey_is_what_was_not_trained_here_and_several_heads_are_named():
+def test_what_was_not_measured_has_no_mark():
+    _, vits14 = panels_of(typical())
+    assert [row.dataset for row in vits14.rows if not row.after] == ["dtd"]
+    assert len(marks(vits14.draw(), "*")) == 2
+
+
+def test_seeds_are_one_mark():
+    made = [classify(f"pacl{seed}", 0.5 + seed / 10, head=head(seed=seed)) for seed in range(3)]
+    [panel] = panels_of(made)
+    [cell] = panel.rows[0].after.values()
+    assert (cell.value, cell.low, cell.high) == (pytest.approx(0.6), 0.5, 0.7)
+
+
+def test_the_legend_names_methods_and_several_heads():
     made = [classify("vits14", 0.4), classify("random", 0.1, head=head(step=0))]
     made += [classify(f"scale{scale}", 0.6, head=head(patch_scale=scale)) for scale in (1, 10)]
-    [panel] = bar_panels(made)
-    assert {name: panel.colours[name] for name in panel.series} == {
-        "before alignment": VANILLA,
-        "untrained head": RANDOM,
-        "PACL head: scale1": PALETTE[0],
-        "PACL head: scale10": PALETTE[1],
-    }
-
-
-def test_panels_share_one_scale_and_one_legend():
-    figure = bar_figure(bar_panels(typical()))
-    assert [ax.get_ylim() for ax in figure.axes] == [(0, 100), (0, 100)]
-    [legend] = figure.legends
+    [legend] = dots_figure(panels_of(made)).legends
     assert [text.get_text() for text in legend.get_texts()] == [
-        "before alignment", "untrained head", "PACL head", "chance",
+        BEFORE, UNTRAINED,
+        "PACL head, 1,080 images · patch_scale 1", "PACL head, 1,080 images · patch_scale 10", "chance",
     ]  # fmt: skip
 
 
+def sized(images: int, miou: float, seed: int = 0, **given) -> Record:
+    made = segment(f"m{images}-{seed}", miou, head=head(pairs=f"set{images}", seed=seed), study="ablate", **given)
+    made.config["model"]["head"]["train"] |= {"images": images, "captions": 5 * images}
+    return made
+
+
+def test_table3_is_drawn_against_the_pairs_beside_the_papers_numbers():
+    made = [sized(100, 0.1), sized(1000, 0.3), sized(1000, 0.5, seed=1)]
+    ours, _, printed = sizes_panels(runs_of(made))
+    assert ours.title == "voc20 · dataset-miou, background=none"
+    [(small, low), (large, high)] = ours.lines["vits14 × minilm"]
+    assert (small, low.value, large, high.value) == (500, 0.1, 5000, pytest.approx(0.4))
+    assert (high.low, high.high) == (0.3, 0.5)
+    assert [round(size / 1e6) for size, _ in printed.lines["CLIP B/16 × B/16"]] == [12, 27, 30]
+    assert len(sizes_figure([ours, printed]).axes) == 2
+
+
+def test_one_training_set_is_no_line():
+    assert sizes_panels(runs_of([sized(100, 0.1)])) == []
+
+
 def test_nothing_drawn_is_cut_off():
-    blocks = layers_panels([of_block("clip", block, 0.6) for block in range(12)])
-    pairs = roc_panels([with_pr(coherence(f"encoder-{at}", 0.5 + at / 50), 0.3) for at in range(9)])
-    figures = [bar_figure(bar_panels(typical())), roc_figure(roc_panels(typical()))]
-    for figure in (*figures, roc_figure(pairs), layers_figure(blocks)):
+    blocks = layers_panels(runs_of([of_block("clip", block, 0.6) for block in range(12)]))
+    pairs = rocs([with_pr(coherence(f"encoder-{at}", 0.5 + at / 50), 0.3) for at in range(9)])
+    figures = [dots_figure(panels_of(typical())), roc_figure(rocs(typical())), roc_figure(pairs), layers_figure(blocks)]
+    figures += [sizes_figure(sizes_panels(runs_of([sized(100, 0.1), sized(1000, 0.3)])))]
+    for figure in figures:
         figure.draw_without_rendering()
         box = figure.get_tightbbox()
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= figure.get_figwidth()
-        assert box.y1 <= figure.get_figheight()
+        assert box.x0 >= -0.01
+        assert box.y0 >= -0.01
+        assert box.x1 <= figure.get_figwidth() + 0.01
+        assert box.y1 <= figure.get_figheight() + 0.01
 
 
-def test_a_row_of_curves_is_as_high_as_its_own_legend_needs():
-    few = [with_pr(coherence("one", 0.6), 0.3)]
-    many = [with_pr(coherence(f"encoder-{at}", 0.5 + at / 50, study="many"), 0.3) for at in range(9)]
-    panels = roc_panels([*few, *many])
-    assert roc_figure(panels).get_figheight() == pytest.approx(sum(panel.height for panel in panels))
-    assert panels[0].height != panels[1].height
-
-
-def test_two_records_for_one_bar_or_curve_are_an_error():
+def test_two_records_for_one_dot_or_curve_are_an_error():
     with pytest.raises(UsageError, match="Two numbers for one cell"):
-        bar_panels([classify("m", 0.5), classify("m", 0.6)])
+        panels_of([classify("m", 0.5), classify("m", 0.6)])
     with pytest.raises(UsageError, match="Two numbers for one cell"):
-        roc_panels([coherence("m", 0.6), coherence("m", 0.6)])
+        rocs([coherence("m", 0.6), coherence("m", 0.6)])
 
 
-def test_a_figure_is_saved_with_the_same_bytes_each_time(tmp_path: Path):
+def test_a_dollar_in_a_name_is_a_dollar():
+    name = "$\\frac{$ cost"
+    made = [coherence(name, 0.7, encoder=name), *(of_block(name, block, 0.6) for block in range(2))]
+    made += [classify(name, 0.5, encoder=name)]
+    figures = [roc_figure(rocs(made)), layers_figure(layers_panels(runs_of(made))), dots_figure(panels_of(made))]
+    for figure in figures:
+        assert "$\\frac{$ cost" in inline_svg(figure)
+    ax = rocs(made)[0].draw(Figure().add_subplot())  # the user's own axes, made without our style
+    ax.figure.draw_without_rendering()
+
+
+def test_an_inline_figure_takes_the_pages_colour_and_names_are_no_markup():
+    svg = inline_svg(roc_figure(rocs([coherence("<b>bold</b>", 0.7)])))
+    assert svg.startswith("<svg")
+    assert "currentColor" in svg
+    assert "<b>" not in svg
+    assert "<title>&lt;b&gt;bold&lt;/b&gt;</title>" in svg
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+def test_a_figure_is_saved_with_the_same_bytes_each_time(tmp_path: Path, ending: str):
     for name in ("one", "two"):
-        figure = roc_figure(roc_panels([coherence("a", 0.7)]))
-        save(figure, tmp_path / f"{name}.png")
-        save(figure, tmp_path / f"{name}.pdf")
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    assert (tmp_path / "one.pdf").read_bytes() == (tmp_path / "two.pdf").read_bytes()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.pdf", "one.png", "two.pdf", "two.png"]
+        save(roc_figure(rocs([coherence("a", 0.7)])), tmp_path / f"{name}.{ending}")
+    assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f"one.{ending}", f"two.{ending}"]

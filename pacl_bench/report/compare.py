@@ -1,0 +1,70 @@
+"""Two models on the same images: which numbers may be compared, and the error of their difference. No torch here.
+
+Counts by image lie beside a record as `<record>.npz`. Each array in it is called "<metric>, <protocol>" and is
+"image 2 label": for each image, in the order of the set, what was found and what there was to find of each class. The
+number of the record is the mean over classes of sum(found) / sum(there). For `miou` these are the found pixels and the
+union of labels and prediction; for `patch_accuracy` and `top1` right and all, with a single class; for a mean over
+images, as `present-miou` is one, the image's own value and 1.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from pacl_bench.errors import UsageError
+from pacl_bench.report.runs import Number
+
+WIDTH_95 = 1.96  # standard errors on either side of a value
+NO_COUNTS = "no counts by image"
+ROUNDING = 1e-4  # records hold more digits; counts of other images are further off
+
+
+def differing(one: Number, other: Number) -> list[str]:
+    """The fields that keep two numbers from being compared."""
+    fields = [field for field, value in one.run.asked.items() if other.run.asked[field] != value]
+    return fields + ["protocol"] * (one.protocol != other.protocol) + ["metric"] * (one.metric != other.metric)
+
+
+def paired_error(one: Sequence[Number], other: Sequence[Number]) -> float | None:
+    """The standard error, over images, of the difference of the means of two sets of numbers (the seeds of two models).
+
+    Both saw the same images, so an image that is hard for both does not count twice: the error of a difference is
+    smaller than the errors of the two would make it. None where a record has no counts by image.
+    """
+    of_one, of_other = _mean_influence(one), _mean_influence(other)
+    if of_one is None or of_other is None:
+        return None
+    differences = of_one - of_other
+    images = len(differences)
+    return float(np.sqrt((differences**2).sum() * images / max(1, images - 1)))
+
+
+def _mean_influence(numbers: Sequence[Number]) -> Float[np.ndarray, " image"] | None:
+    if not numbers or any(number.run.counts is None for number in numbers):
+        return None
+    found = [_influence(number.run.counts, number.metric, number.protocol, number.value) for number in numbers]
+    there = [influence for influence in found if influence is not None]
+    return np.mean(there, axis=0) if len(there) == len(found) else None
+
+
+@lru_cache(maxsize=1024)
+def _influence(file: Path, metric: str, protocol: str, value: float) -> Float[np.ndarray, " image"] | None:
+    """How far each image moves the number: the delta method for a mean of ratios (Cochran 1977, chapter 6).
+
+    The sum of the squares is the variance over draws of the images. None where the file does not count this number.
+    """
+    name = f"{metric}, {protocol}"
+    with np.load(file) as arrays:
+        if name not in arrays:
+            return None
+        counts = arrays[name].astype(np.float64)
+    found, there = counts[:, 0], counts[:, 1]
+    counted = there.sum(0) > 0
+    found, there = found[:, counted], there[:, counted]
+    ratios = found.sum(0) / there.sum(0)
+    if not len(ratios) or abs(ratios.mean() - value) > ROUNDING:
+        raise UsageError(f"{file}: its counts do not give the {name} of the record beside it. Measure it again.")
+    return ((found - ratios * there) / there.sum(0)).mean(1)

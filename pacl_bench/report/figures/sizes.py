@@ -1,0 +1,141 @@
+"""Beside Table 3: mIoU against the size of the training set, measured and as the paper prints it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from pacl_bench.report.figures.style import (
+    COLUMN_WIDTH,
+    MOST_PANELS,
+    PALETTE,
+    STYLE,
+    TEXT_WIDTH,
+    as_written,
+    label_ends,
+    new_axes,
+    new_figure,
+)
+from pacl_bench.report.lines import cells
+from pacl_bench.report.published import published
+from pacl_bench.report.runs import AFTER, Number, Run, grouped, numbers
+from pacl_bench.report.tables.ablation import ABLATION, of_towers
+from pacl_bench.report.tabular import Cell
+
+HEIGHT = 2.1
+MILLIONS = {"cc3m": 3, "cc12m": 12, "yfcc15m": 15}  # pairs, as the names of the paper's sets say
+
+
+@dataclass(frozen=True)
+class SizesPanel:
+    """mIoU of heads by the pairs they were trained on: a line for each pair of encoders."""
+
+    title: str
+    lines: dict[str, list[tuple[float, Cell]]]  # towers -> (pairs, mIoU) from the smallest training set to the largest
+    colours: Mapping[str, str]
+
+    def draw(self, ax: Axes | None = None) -> Axes:
+        """Lines with the interval or range of each point, named at their end."""
+        ax = new_axes(COLUMN_WIDTH, HEIGHT) if ax is None else ax
+        for towers, points in self.lines.items():
+            self._draw_line(ax, towers, points)
+        self._draw_scale(ax)
+        last = {towers: points[-1] for towers, points in self.lines.items()}
+        ends = {towers: (size, 100 * cell.value, self.colours[towers]) for towers, (size, cell) in last.items()}
+        low, high = ax.get_ylim()
+        label_ends(ax, ends, 0.075 * (high - low))
+        return as_written(ax)
+
+    def _draw_line(self, ax: Axes, towers: str, points: Sequence[tuple[float, Cell]]) -> None:
+        pairs, colour = [size for size, _ in points], self.colours[towers]
+        ax.plot(pairs, [100 * cell.value for _, cell in points], "o-", ms=3, lw=1.1, color=colour)
+        ax.vlines(
+            pairs, [100 * cell.low for _, cell in points], [100 * cell.high for _, cell in points], colour, lw=0.9
+        )
+
+    def _draw_scale(self, ax: Axes) -> None:
+        pairs = sorted({size for points in self.lines.values() for size, _ in points})
+        ax.set_xscale("log")
+        ax.set_xticks([size for at, size in enumerate(pairs) if at == 0 or size > 1.15 * pairs[at - 1]])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda size, _: _short(size)))
+        ax.set(xlabel="Pairs of image and caption (log scale)", ylabel="mIoU (%)", title=self.title)
+        ax.margins(x=0.12, y=0.15)
+
+
+def sizes_panels(runs: Sequence[Run]) -> list[SizesPanel]:
+    """A panel for each data set and protocol that the study `ablate` measured on two training sets or more, and the
+    paper's own numbers in one of their own: their protocol is unknown.
+    """
+    shown = [
+        one
+        for one in numbers(runs, "segment", "miou")
+        if one.run.study == ABLATION and one.run.method == AFTER and one.run.variant == "default" and _pairs(one.run)
+    ]
+    sheets = grouped(shown, lambda one: (one.run.dataset, one.protocol))
+    panels = [_panel(" · ".join(which), of_sheet) for which, of_sheet in sheets.items()]
+    panels = [panel for panel in panels if any(len(points) > 1 for points in panel.lines.values())]
+    return [*panels[: MOST_PANELS - 1], _printed()] if panels else []
+
+
+def sizes_figure(panels: Sequence[SizesPanel]) -> Figure:
+    """The panels two in a row."""
+    cols = min(2, len(panels))
+    rows = -(-len(panels) // cols)
+    figure = new_figure(COLUMN_WIDTH if cols == 1 else TEXT_WIDTH, rows * HEIGHT)
+    with matplotlib.rc_context(STYLE):
+        for at, panel in enumerate(panels, start=1):
+            panel.draw(figure.add_subplot(rows, cols, at))
+    return figure
+
+
+def _panel(title: str, measured: Sequence[Number]) -> SizesPanel:
+    """A line for each pair of encoders, and for each recipe where there are several."""
+    recipes = {_recipe(one.run) for one in measured}
+
+    def name(number: Number) -> str:
+        return of_towers(number) if len(recipes) == 1 else f"{of_towers(number)}, {_recipe(number.run)}"
+
+    lines = {
+        told: sorted(
+            ((_pairs(cell.numbers[0].run), cell) for cell in cells(of_line, _training_set).values()), key=_size
+        )
+        for told, of_line in grouped(measured, name).items()
+    }
+    return SizesPanel(title, lines, _colours(lines))
+
+
+def _printed() -> SizesPanel:
+    lines = {
+        towers: [(1e6 * sum(MILLIONS[name] for name in row.training_name.split("+")), row.cell) for row in rows]
+        for towers, rows in grouped(published(3), lambda row: f"{row.encoder} × {row.text_encoder}").items()
+    }
+    return SizesPanel("printed in the paper · PV-20, protocol unknown", lines, _colours(lines))
+
+
+def _size(point: tuple[float, Cell]) -> float:
+    return point[0]
+
+
+def _training_set(number: Number) -> str:
+    return number.run.training_set
+
+
+def _recipe(run: Run) -> str:
+    """Without the number of steps: a larger training set is trained on for longer."""
+    return run.recipe.partition(", ")[2]
+
+
+def _pairs(run: Run) -> float:
+    return float(run.train.get("captions") or run.train.get("images") or 0)
+
+
+def _colours(lines: Mapping[str, object]) -> dict[str, str]:
+    return {towers: PALETTE[at % len(PALETTE)] for at, towers in enumerate(lines)}
+
+
+def _short(size: float) -> str:
+    return f"{size / 1e6:g}M" if size >= 1e6 else f"{size / 1e3:g}k" if size >= 1e3 else f"{size:g}"

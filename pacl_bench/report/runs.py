@@ -1,0 +1,354 @@
+"""Records as tables tell them: a Run is one record, a Number one of its measurements. No torch here."""
+
+import json
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pacl_bench import records as store
+from pacl_bench.data.catalog import BUILT_IN, DECLARED
+from pacl_bench.errors import UsageError
+from pacl_bench.records import Measurement, Record, block_name
+
+GAP = "–"  # what is not there, is not known, or has no meaning for a line
+BEFORE, UNTRAINED, AFTER = "before alignment", "untrained head", "PACL head"
+ELSEWHERE = "predictions made elsewhere"
+METHODS = (BEFORE, UNTRAINED, AFTER, ELSEWHERE)
+BENCHMARKS, WORLD, OWN = "benchmarks", "built-in world", "own data sets"
+COUNTS = ".npz"  # beside a record's .json: its counts by image
+
+Curves = Mapping[str, Mapping[str, Sequence[float] | np.ndarray]]
+Group = TypeVar("Group", bound=Hashable)
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One record, and what tables say of its model, data and settings."""
+
+    record: Record
+    counts: Path | None = None  # the file of its counts by image, where there is one
+    arrays: Curves | None = None  # the record's curves, where it was read without
+
+    @property
+    def curves(self) -> Curves:
+        """Name of a curve -> axis -> points."""
+        return self.record.curves if self.arrays is None else self.arrays
+
+    @cached_property
+    def _model(self) -> dict[str, Any]:
+        return self.record.config.get("model", {})
+
+    @cached_property
+    def head(self) -> dict[str, Any] | None:
+        """As the record's configuration holds it; None for a model without one."""
+        return self._model.get("head")
+
+    @cached_property
+    def vision(self) -> dict[str, Any]:
+        """The vision encoder, as the record's configuration holds it."""
+        return self._model.get("encoder") or {}
+
+    @property
+    def study(self) -> str:
+        return self.record.key.study
+
+    @property
+    def model(self) -> str:
+        return self.record.key.model
+
+    @property
+    def dataset(self) -> str:
+        return self.record.key.dataset
+
+    @property
+    def variant(self) -> str:
+        return self.record.key.variant
+
+    @property
+    def evaluator(self) -> str:
+        return self.record.config.get("evaluator", GAP)
+
+    @cached_property
+    def file(self) -> str:
+        """The record's path below the folder of records."""
+        return str(self.record.key.path)
+
+    @property
+    def encoder(self) -> str:
+        return self.vision.get("name", GAP)
+
+    @property
+    def text(self) -> str:
+        return (self._model.get("text") or {}).get("name", GAP)
+
+    @cached_property
+    def method(self) -> str:
+        """One of METHODS."""
+        return ELSEWHERE if "predictions" in self._model else method(self.head)
+
+    @property
+    def train(self) -> dict[str, Any]:
+        """How the head was trained; empty where nothing was."""
+        return (self.head or {}).get("train") or {} if self.method == AFTER else {}
+
+    @property
+    def training_set(self) -> str:
+        return training_set(self.head)
+
+    @property
+    def recipe(self) -> str:
+        return recipe(self.head)
+
+    @property
+    def seed(self) -> str:
+        """Of the head's weights; the record's own seed is the bootstrap's."""
+        return str(((self.head or {}).get("train") or {}).get("seed", GAP))
+
+    @property
+    def images(self) -> int | None:
+        """How many images of the set were used."""
+        return self.record.config.get("dataset", {}).get("images")
+
+    @property
+    def is_part(self) -> bool:
+        """Only a part of the official set was used."""
+        official = self.record.config.get("dataset", {}).get("official_images")
+        return bool(self.images and official and self.images < official)
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """What another run must share to be compared with this one."""
+        return store.what_was_asked(self.record)
+
+    @cached_property
+    def made_of(self) -> tuple[str, ...]:
+        """The same for models that differ in the seed of their training alone."""
+        head = self.head or {}
+        train = {name: value for name, value in (head.get("train") or {}).items() if name != "seed"}
+        rest = {name: value for name, value in head.items() if name not in ("sha256", "train")}
+        # a head that does not say how it was trained, and predictions, are told apart by their names
+        name = self.model if (self.head and not train) or self.method == ELSEWHERE else ""
+        told = json.dumps([self.vision, self._model.get("text"), rest, train], sort_keys=True)
+        return self.encoder, self.text, self.method, told, name
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One measurement of a run: a fraction in [0, 1]; what is not known of it is NaN."""
+
+    run: Run
+    measurement: Measurement
+
+    @property
+    def value(self) -> float:
+        return self.measurement.value
+
+    @property
+    def low(self) -> float:
+        return _or_nan(self.measurement.ci_low)
+
+    @property
+    def high(self) -> float:
+        return _or_nan(self.measurement.ci_high)
+
+    @property
+    def chance(self) -> float:
+        return _or_nan(self.measurement.chance)
+
+    @property
+    def n(self) -> int:
+        return self.measurement.n
+
+    @property
+    def metric(self) -> str:
+        return self.measurement.metric
+
+    @property
+    def protocol(self) -> str:
+        return self.measurement.protocol
+
+    @property
+    def class_name(self) -> str:
+        return self.measurement.class_name
+
+
+def runs_of(records: Iterable[Record] | Path | str) -> list[Run]:
+    """The records, or those below a folder, in the order of the paper's tables.
+
+    Of a folder, counts by image are found too, and what no table shows is left behind: a hundred thousand records fit
+    into memory.
+    """
+    return in_place(read_runs(Path(records)) if isinstance(records, Path | str) else map(Run, records))
+
+
+def in_place(runs: Iterable[Run]) -> list[Run]:
+    """Sorted as the paper's tables are: by study, variant, data set, encoder, method and training set."""
+    return sorted(runs, key=_place)
+
+
+def read_runs(folder: Path, seen: Callable[[Record], None] = lambda record: None) -> list[Run]:
+    """The runs of every record below a folder; `seen` gets each record whole."""
+    counted = {file.relative_to(folder) for file in folder.rglob(f"*{COUNTS}")}
+    shared: dict[str, Any] = {}
+    runs = []
+    for record in store.read_all(folder):
+        seen(record)
+        counts = record.key.path.with_suffix(COUNTS)
+        found = folder / counts if counts in counted else None
+        runs.append(Run(_lightened(record, shared), found, _arrays(record)))
+    return runs
+
+
+def numbers(runs: Iterable[Run], evaluator: str, metric: str | None = None, of_classes: bool = False) -> list[Number]:
+    """Every number of an evaluator's runs, over all classes or of each, in the order of the runs."""
+    return [
+        Number(run, measurement)
+        for run in runs
+        if run.evaluator == evaluator
+        for measurement in run.record.measurements
+        if bool(measurement.class_name) == of_classes and metric in (None, measurement.metric)
+    ]
+
+
+def grouped(items: Iterable[Item], group: Callable[[Item], Group]) -> dict[Group, list[Item]]:
+    """The items by what `group` says of each, in the order in which they come."""
+    groups: dict[Group, list[Item]] = {}
+    for item in items:
+        groups.setdefault(group(item), []).append(item)
+    return groups
+
+
+def family(dataset: str) -> str:
+    """Where a data set comes from: one that is declared, one of the built-in world, or the user's own."""
+    if any(dataset in names for names in BUILT_IN.values()):
+        return WORLD
+    return BENCHMARKS if any(dataset in entries for entries in DECLARED.values()) else OWN
+
+
+def method(head: dict[str, Any] | None) -> str:
+    """One of METHODS. A head of 0 steps holds random weights and is never passed off as a trained one."""
+    if head is None:
+        return BEFORE
+    return UNTRAINED if head.get("step") == 0 else AFTER
+
+
+def training_set(head: dict[str, Any] | None) -> str:
+    """What the head was trained on: "flickr8k + voc_tags (1,638 images)"."""
+    if method(head) != AFTER or head is None or "train" not in head:
+        return GAP
+    pairs = head["train"]["pairs"].replace("+", " + ")
+    images = head["train"].get("images")
+    return pairs if images is None else f"{pairs} ({images:,} images)"
+
+
+def recipe(head: dict[str, Any] | None) -> str:
+    """How the head was trained: "400 steps, batch 96, lr 0.002, patch_scale 10"."""
+    if method(head) != AFTER or head is None:
+        return GAP
+    train = head.get("train", {})
+    told = [f"{head['step']:,} steps"] if "step" in head else []
+    told += [f"{short} {train[name]:g}" for name, short in (("batch_size", "batch"), ("lr", "lr")) if name in train]
+    return ", ".join([*told, f"patch_scale {head['patch_scale']:g}"])
+
+
+def blocks(runs: Iterable[Run]) -> dict[str, tuple[str, int]]:
+    """(encoder, block) of the runs of encoders that were measured block by block, by file."""
+    found = {}
+    for run in runs:
+        block = run.vision.get("block")
+        base = run.model.removesuffix(block_name("", block)) if block is not None else run.model
+        if base != run.model:
+            found[run.file] = base, block
+    return found
+
+
+def without_inner_blocks(of_runs: Iterable[Number]) -> list[Number]:
+    """The numbers with one block of an encoder that was measured block by block: as it comes, else the last.
+
+    Which one that is, each figure's own numbers say: those of one study, variant and data set.
+    """
+    of_runs = list(of_runs)
+    block_of = blocks(number.run for number in of_runs)
+    as_it_comes = {(number.run.model, *_figure_of(number)) for number in of_runs}
+    last: dict[tuple[str, ...], int] = {}
+    for number in of_runs:
+        if number.run.file in block_of:
+            encoder, block = block_of[number.run.file]
+            its = (encoder, *_figure_of(number))
+            last[its] = max(last.get(its, 0), block)
+
+    def stands(number: Number) -> bool:
+        if number.run.file not in block_of:
+            return True
+        encoder, block = block_of[number.run.file]
+        its = (encoder, *_figure_of(number))
+        return block == last[its] and its not in as_it_comes
+
+    return list(filter(stands, of_runs))
+
+
+def require_one_a_seed(of_cell: Sequence[Number]) -> None:
+    """Raises a UsageError that names the records where two numbers of one cell have one seed: none is averaged away."""
+    seen: dict[str, Number] = {}
+    for number in of_cell:
+        first = seen.setdefault(number.run.seed, number)
+        if first is not number:
+            raise UsageError(
+                f"Two numbers for one cell of a table ({number.run.dataset}, {number.metric}, {number.protocol}): "
+                f"{first.run.file} and {number.run.file} below records/. Move one of these records away."
+            )
+
+
+def _figure_of(number: Number) -> tuple[str, ...]:
+    return number.run.study, number.run.variant, number.run.dataset
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _lightened(record: Record, shared: dict[str, Any]) -> Record:
+    """The record without curves and the numbers of classes that no table shows; what many records say is held once."""
+
+    def once(content: Any) -> Any:
+        return shared.setdefault(repr(content), content)
+
+    config = {name: once(part) for name, part in record.config.items()}
+    if "model" in config:
+        config["model"] = once({name: once(part) for name, part in config["model"].items()})
+    packages = once(record.provenance.get("packages", {}))
+    return replace(
+        record,
+        measurements=[row for row in record.measurements if not row.class_name or row.metric == "patch_recall"],
+        config=config,
+        provenance={**record.provenance, "packages": packages},
+        curves={},
+    )
+
+
+def _arrays(record: Record) -> Curves:
+    """The record's curves in a tenth of the memory."""
+    return {
+        name: {axis: np.asarray(points, np.float32) for axis, points in axes.items()}
+        for name, axes in record.curves.items()
+    }
+
+
+def _place(run: Run) -> tuple[Any, ...]:
+    return (
+        run.study,
+        run.variant,
+        run.dataset,
+        run.encoder,
+        METHODS.index(run.method),
+        run.training_set,
+        run.model,
+        run.seed,
+        run.file,
+    )

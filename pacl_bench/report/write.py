@@ -1,0 +1,145 @@
+"""Writing a report: which sections, in which forms, into which folder; and whether a written one is still true."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Literal, get_args
+
+from pacl_bench.errors import RunError, UsageError
+from pacl_bench.files import write_text
+from pacl_bench.registry import lookup, unknown_name
+from pacl_bench.report.figures.style import save
+from pacl_bench.report.forms import write_csv, write_parquet
+from pacl_bench.report.page import Made, html_page, latex_page, markdown_page
+from pacl_bench.report.runs import Run, in_place, read_runs
+from pacl_bench.report.sections import Section, all_sections
+from pacl_bench.report.tidy import writing_tidy
+
+Form = Literal["html", "md", "latex", "csv", "parquet", "svg", "pdf", "png"]
+FORMS: tuple[Form, ...] = get_args(Form)
+DEFAULT_FORMS: tuple[Form, ...] = ("html", "md", "csv", "svg")
+FIGURES: tuple[Form, ...] = ("svg", "pdf", "png")
+COMPARED = (".html", ".md", ".csv", ".tex")  # the files that --check reads
+# drawings differ between versions of matplotlib, and say no number that stands in no table
+DRAWN = re.compile(r"<svg.*?</svg>|data:image/[^\"]*", re.DOTALL)
+
+
+def write_report(
+    results: Path, forms: Iterable[str] = DEFAULT_FORMS, only: Iterable[str] = (), out: Path | None = None
+) -> Path:
+    """Writes a report of the records below `results`/records; returns its page, or the folder where none was asked for.
+
+    Args:
+        forms: of FORMS. Markdown brings the SVG of its figures along; csv also tidy.csv with every number there is.
+        only: names of sections; default all.
+        out: the folder that gets the files; default `results`/report, with tidy.csv beside it.
+
+    Raises:
+        UsageError: a form or section that is not known, a file that is no record, or two numbers for one cell of a
+            table. Nothing is written then.
+    """
+    forms, sections = _checked(forms), _chosen(only)
+    folder = out or results / "report"
+    everything = "csv" in forms and not only and out is None
+    with writing_tidy(results / "tidy.csv") if everything else nullcontext(lambda record: None) as seen:
+        runs = in_place(read_runs(results / "records", seen))
+        made = [_make(name, section, runs, results / "report") for name, section in sections.items()]
+        files = {file: text for form in forms for file, text in _texts(form, runs, made).items()}
+    for file, text in files.items():
+        write_text(folder / file, text)
+    for one in made:
+        _write_files(one, forms, folder)
+    pages = [file for form, file in (("html", "report.html"), ("md", "report.md")) if form in forms]
+    return folder / pages[0] if pages else folder
+
+
+def check_report(results: Path) -> None:
+    """Compares a report with what its records give now.
+
+    Raises:
+        RunError: a file differs, is missing, or there is no report at all. Figures are not compared, their tables are.
+    """
+    report = results / "report"
+    written = {file.name for file in report.glob("*") if file.suffix in COMPARED}
+    if not written:
+        raise RunError(f"{report} holds no report to check. Write one: pacl-bench report --results {results}")
+    forms = [*DEFAULT_FORMS, *(["latex"] if any(name.endswith(".tex") for name in written) else [])]
+    with tempfile.TemporaryDirectory() as place:
+        write_report(results, forms, out=Path(place))
+        for file in sorted(Path(place).iterdir()):
+            if file.suffix in COMPARED and not _same(file, report / file.name):
+                raise RunError(
+                    f"{report / file.name} differs from what its records give. "
+                    f"Write it anew: pacl-bench report --results {results}"
+                )
+    if stale := written - _names(forms):
+        raise RunError(f"{report / min(stale)} is of no section of the report. Remove it.")
+
+
+def _checked(forms: Iterable[str]) -> list[str]:
+    forms = list(forms)
+    for form in forms:
+        if form not in FORMS:
+            raise UsageError(f"--format: {unknown_name(form, FORMS, 'form')}")
+    return [*forms, *(["svg"] if "md" in forms and "svg" not in forms else [])]
+
+
+def _chosen(only: Iterable[str]) -> dict[str, Section]:
+    names = list(only) or list(all_sections())
+    return {name: lookup(all_sections(), name, "section") for name in names}
+
+
+def _make(name: str, section: Section, runs: Sequence[Run], report: Path) -> Made:
+    picture = report / f"{name}.png"
+    panels = section.plot.panels(runs) if section.plot else []
+    return Made(
+        name,
+        section,
+        section.tables(runs),
+        section.plot.draw(panels) if section.plot and panels else None,
+        picture if section.picture and picture.is_file() else None,
+    )
+
+
+def _texts(form: str, runs: Sequence[Run], made: Sequence[Made]) -> dict[str, str]:
+    """The text files of a form, by name."""
+    shown = [one for one in made if one.section.of_paper or not one.is_gap]
+    if form == "html":
+        return {"report.html": html_page(runs, shown)}
+    if form == "md":
+        return {"report.md": markdown_page(runs, shown)}
+    if form == "latex":
+        return {f"{one.name}.tex": latex_page(one) for one in made if one.tables}
+    return {}
+
+
+def _write_files(one: Made, forms: Sequence[str], folder: Path) -> None:
+    """The other files of a section; a figure of an earlier report does not outlive its records."""
+    if "csv" in forms and one.tables:
+        write_csv(one.tables, folder / f"{one.name}.csv")
+    if "parquet" in forms and one.tables:
+        write_parquet(one.tables, folder / f"{one.name}.parquet")
+    for form in FIGURES:
+        file = folder / f"{one.name}.{form}"
+        if one.figure is not None and form in forms:
+            save(one.figure, file)
+        elif one.figure is None and one.section.plot is not None:
+            file.unlink(missing_ok=True)
+    if one.picture is not None and one.picture.parent != folder and "md" in forms:
+        shutil.copy(one.picture, folder)
+
+
+def _same(file: Path, other: Path) -> bool:
+    def told(one: Path) -> str:
+        return DRAWN.sub("", one.read_text(encoding="utf-8"))
+
+    return other.is_file() and told(file) == told(other)
+
+
+def _names(forms: Sequence[str]) -> set[str]:
+    endings = {"csv": ".csv", "latex": ".tex"}
+    of_sections = {f"{name}{endings[form]}" for name in all_sections() for form in forms if form in endings}
+    return {"report.html", "report.md", *of_sections}
