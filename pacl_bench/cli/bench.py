@@ -58,3 +58,43 @@ def bench_segment(
 
     rows = bench_segmentation(Case(classes, height, width, size, stride), repeats)
     print_rows(rows, f"One image of {height} x {width}, {classes} classes, stride {stride}", as_json)
+
+
+@app.command("compatibility")
+def bench_compatibility(
+    batch: Annotated[int, typer.Option(min=2, help="Images, and as many texts.")] = 256,
+    patches: Annotated[int, typer.Option(min=1, help="Of an image.")] = 196,
+    dim: Annotated[int, typer.Option(min=1, help="Of the text space.")] = 512,
+    device: Device = "auto",
+    repeats: Annotated[int, typer.Option(min=1)] = 3,
+    memory: Annotated[float | None, typer.Option(min=0.1, help="GB that may be taken; default what is free.")] = None,
+    compile_: Annotated[bool, typer.Option("--compile/--no-compile", help="Whether torch.compile is a rival.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """The compatibility of all pairs, value and gradient: time, memory, largest batch, beside other forms of it."""
+    from pacl_bench.bench.compatibility import EINSUM, Size, compatibility_costs
+
+    gigabytes = None if memory is None else int(memory * 10**9)
+    costs = compatibility_costs(Size(batch, patches, dim), torch_device(device), repeats, gigabytes, compile_)
+    einsum = next(cost for cost in costs if cost.form == EINSUM)
+    rows = [
+        {
+            "form": cost.form,
+            "seconds": _rounded(cost.seconds),
+            "of the einsum's": _ratio(cost.seconds, einsum.seconds),
+            "value alone, seconds": _rounded(cost.value_seconds),
+            "of the einsum's value": _ratio(cost.value_seconds, einsum.value_seconds),
+            "MB beyond inputs and gradient": None if cost.extra_bytes is None else round(cost.extra_bytes / 10**6),
+            "largest batch": cost.largest_batch,
+        }
+        for cost in costs
+    ]
+    print_rows(rows, f"Compatibility of {batch} images and texts, {patches} patches, {dim} dimensions", as_json)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else float(f"{seconds:.4g}")
+
+
+def _ratio(seconds: float | None, whole: float | None) -> float | None:
+    return None if seconds is None or whole is None else round(seconds / whole, 3)
