@@ -152,9 +152,7 @@ def test_folders_of_the_user_that_are_none(tmp_path: Path) -> None:
 
 def test_a_segmentation_folder_is_no_set_of_two_classes(tmp_path: Path) -> None:
     root = folders(tmp_path / "mine", "images", "masks")
-    with pytest.raises(
-        UsageError, match=r"mine holds images/ and masks/: a segmentation set, for segment,"
-    ):
+    with pytest.raises(UsageError, match=r"mine holds images/ and masks/: a segmentation set, for segment,"):
         load_classification(f"folder:{root}")
     (root / "names.tsv").write_text("images\tphoto\nmasks\tmask\n")
     assert load_classification(f"folder:{root}").classnames == ["photo", "mask"]
