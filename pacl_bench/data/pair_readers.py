@@ -137,7 +137,7 @@ def read_coco(root: Path, split: str) -> Pairs:
     return _grouped(f"coco-{split}", (_coco_line(row, names, listed, root / split) for row in content["annotations"]))
 
 
-def _coco_line(row: dict[str, Any], names: dict[int, str], listed: Path, photos: Path) -> Line:
+def _coco_line(row: Any, names: dict[int, str], listed: Path, photos: Path) -> Line:
     where = f"{listed} id {row['id']}"
     if row["image_id"] not in names:
         return Line(where, problem=f"no image has the id {row['image_id']}")
