@@ -12,11 +12,20 @@ WITHOUT_TORCH = [
     "pacl_bench.report",
     "pacl_bench.cli.catalog",
     "pacl_bench.caching.disk",
+    "pacl_bench.evaluators.settings",
+    "pacl_bench.evaluators.sets",
+    "pacl_bench.studies.study",
+    "pacl_bench.training.recipe",
 ]
 FORBIDDEN = {
     "pacl_bench.metrics": ("pacl_bench.evaluators", "pacl_bench.encoders", "pacl_bench.data", "open_clip", "timm"),
     "pacl_bench.model": ("pacl_bench.evaluators", "pacl_bench.studies", "pacl_bench.training", "pacl_bench.report"),
-    "pacl_bench.evaluators": ("pacl_bench.studies", "pacl_bench.training", "pacl_bench.report", "pacl_bench.cli"),
+    "pacl_bench.evaluators.segmentation": (
+        "pacl_bench.studies",
+        "pacl_bench.training",
+        "pacl_bench.report",
+        "pacl_bench.cli",
+    ),
     "pacl_bench.encoders": ("pacl_bench.model", "pacl_bench.evaluators", "open_clip", "timm", "transformers"),
 }
 
