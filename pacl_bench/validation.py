@@ -36,7 +36,7 @@ def made(declared: type[Made], values: Mapping[str, Any], written: Written) -> M
 def checked(declared: Any, name: str, value: Any, written: Written) -> Any:
     """A value of a type with bounds, like Annotated[int, Field(ge=0)]; a UsageError in one line where it is none."""
     try:
-        return TypeAdapter(declared).validate_python(value, strict=True)
+        return TypeAdapter(declared, config=STRICT).validate_python(value)
     except ValidationError as error:
         wrong = error.errors()[0]
         raise UsageError(_line({**wrong, "loc": (name, *wrong["loc"])}, [], written)) from None

@@ -24,6 +24,10 @@ WITHOUT_TORCH = [
     "pacl_bench.report",
     "pacl_bench.cli.catalog",
     "pacl_bench.caching.disk",
+    "pacl_bench.evaluators.settings",
+    "pacl_bench.evaluators.sets",
+    "pacl_bench.studies.study",
+    "pacl_bench.training.recipe",
 ]
 
 

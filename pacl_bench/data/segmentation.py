@@ -81,7 +81,7 @@ class SegmentationSet(Declaration):
         if there is not None and self.found() is None:
             raise UsageError(
                 f"{self.name}: {self.layouts[0].label_folder.as_posix()} not found under {there}. "
-                f"{self.steps or f'Get it from {self.source}.'}"
+                f"{self.steps or f'Get it with `pacl-bench data fetch {self.name}`.'}"
             )
         return super().root()
 

@@ -5,7 +5,9 @@ classes and checked by them, so a new setting is one line here:
 
     smooth: Annotated[int, Field(ge=0, description="What it does, as --help says it.")] = 0
 
-Where nobody sets it, its default leaves the names of records as they are. No torch here.
+It comes last in its class, and its default leaves the names of records as they are. What bounds cannot say is an
+AfterValidator that raises a ValueError; it may look at the settings above it (pydantic's ValidationInfo.data). What
+only the data set can tell is checked by `resolve`. No torch here.
 """
 
 from collections.abc import Callable
@@ -181,7 +183,9 @@ class SegmentationSettings(Settings):
         AfterValidator(_told_apart),
         Field(strict=False, description="Background where the entropy over classes is above, in nats: 1.5."),
     ] = ()
-    scale: Annotated[float, Field(gt=0, description="Of the cosines in the softmax these two are of.")] = SCALE
+    scale: Annotated[
+        float, Field(gt=0, le=1_000_000, description="Of the cosines in the softmax these two are of.")
+    ] = SCALE
     boundary: Annotated[
         int,
         Field(

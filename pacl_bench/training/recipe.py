@@ -17,6 +17,7 @@ from pacl_bench.model.head_files import RESIDUAL
 from pacl_bench.registry import lookup
 from pacl_bench.validation import STRICT, as_option, made
 
+LARGEST = 1_000_000  # of what float32 numbers are multiplied by: far larger ones lead to infinity
 Steps = Annotated[int | None, Field(ge=0, description="Training steps; 0 writes the untrained head.")]
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="Of everything that is drawn: first weights, batches, nouns.")]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -29,19 +30,27 @@ class Recipe:
     batch_size: Annotated[int, Field(ge=2, description="Pairs a step; each is contrasted with all others.")]
     epochs: Annotated[int | None, Field(ge=1, description="Passes over the pairs; either epochs or steps.")]
     steps: Steps
-    lr: Annotated[float, Field(ge=0, description="Highest learning rate, after warm-up; a cosine leads it to 0.")]
+    lr: Annotated[
+        float, Field(ge=0, le=LARGEST, description="Highest learning rate, after warm-up; a cosine leads it to 0.")
+    ]
     betas: Annotated[tuple[Beta, Beta], Field(strict=False, description="AdamW's decay of its two moments.")] = (
         0.9,
         0.98,
     )
-    eps: Annotated[float, Field(ge=0, description="AdamW's term that keeps its division finite.")] = 1e-6
-    weight_decay: Annotated[float, Field(ge=0, description="AdamW's, of the head's weights.")] = 0.2
+    eps: Annotated[float, Field(ge=0, le=1, description="AdamW's term that keeps its division finite.")] = 1e-6
+    weight_decay: Annotated[float, Field(ge=0, le=LARGEST, description="AdamW's, of the head's weights.")] = 0.2
     warmup_steps: Annotated[int, Field(ge=0, description="Steps in which the learning rate grows from 0.")] = 0
     patch_scale: Annotated[
         float,
-        Field(ge=0, description="Sharpness of the softmax over patches; 1 in the paper, whose equations have none."),
+        Field(
+            ge=0,
+            le=LARGEST,
+            description="Sharpness of the softmax over patches; 1 in the paper, whose equations have none.",
+        ),
     ] = 1.0
-    temperature: Annotated[float, Field(ge=1e-4, description="Of the contrastive loss, at the start.")] = 0.07
+    temperature: Annotated[float, Field(ge=1e-4, le=LARGEST, description="Of the contrastive loss, at the start.")] = (
+        0.07
+    )
     learn_temperature: Annotated[bool, Field(description="Train the temperature too.")] = False
     noun_share: Annotated[
         float, Field(ge=0, le=1, description="How often a noun of the caption, in a template, replaces the caption.")

@@ -37,7 +37,6 @@ WRONG = {
 KEYS = ("name", "evaluator", "encoders", "heads", "datasets")
 MEANT = {  # where such a value is right
     ("name", "zero in quotes"),
-    ("settings.scale", "huge"),
     ("settings.thresholds", "number in a list"),
     ("settings.entropies", "number in a list"),
 }
