@@ -164,6 +164,13 @@ def texts_file(key: str) -> Path:
     return cache_root() / "texts" / f"{key}.npy"
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file or folder of the cache is there, and may be looked at."""
+    with suppress(OSError):
+        return path.exists()
+    return False
+
+
 def touch(path: Path) -> None:
     """Marks an entry as used now."""
     with suppress(OSError):  # another user's cache, which may be read all the same

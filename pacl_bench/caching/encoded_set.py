@@ -63,7 +63,7 @@ class EncodedSet:
     @property
     def is_cached(self) -> bool:
         """Whether the tokens are on disk already."""
-        return self.folder.is_dir()
+        return disk.is_there(self.folder)
 
     @property
     def estimated_bytes(self) -> int:

@@ -21,7 +21,7 @@ def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text 
     """The embeddings of many texts, unit norm, encoded now if the cache does not hold them."""
     key = _key(encoder, texts)
     file = disk.texts_file(key)
-    if file.is_file():
+    if disk.is_there(file):
         kept = _read(file, (len(texts), encoder.dim))
         if kept is not None:
             disk.touch(file)

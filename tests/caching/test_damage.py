@@ -1,6 +1,7 @@
 """What is damaged in the cache without a change of length: found when it is read, and made anew."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,25 @@ def test_text_embeddings_of_another_kind_of_number(clip_spec: str, capfd) -> Non
     entry.path.write_bytes(content.replace(b"<f4", b"<i4"))
     assert torch.equal(cached_texts(encoder, texts), expected)
     assert "is damaged" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_byte_of_any_file(encoded: EncodedSet, clip_spec: str, tmp_path: Path, seed: int) -> None:
+    """Tokens and texts stay what they were, whatever is damaged: found out, or of no importance."""
+    random, text, words = np.random.default_rng(seed), load_text_encoder(clip_spec), ["a cat", "a dog"]
+    expected, embedded = tokens(encoded), cached_texts(text, words)
+    shutil.copytree(disk.cache_root(), tmp_path / "sound")
+    for _ in range(10):
+        shutil.rmtree(disk.cache_root())
+        shutil.copytree(tmp_path / "sound", disk.cache_root())
+        files = sorted(file for file in disk.cache_root().rglob("*.*") if file.suffix != ".lock")
+        file = files[random.integers(len(files))]
+        content = np.frombuffer(file.read_bytes(), np.uint8).copy()
+        content[random.integers(len(content))] = random.integers(256)
+        file.write_bytes(content.tobytes())
+        for one, other in zip(tokens(encoded), expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=2e-3, atol=1e-4)
+        torch.testing.assert_close(cached_texts(text, words), embedded)
 
 
 @pytest.mark.parametrize("about", ['{"encoder": "x", "bytes": "many"}', '{"encoder": "x", "view": 3}', "[" * 100_000])

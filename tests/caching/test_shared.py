@@ -122,6 +122,16 @@ def test_a_read_only_cache_is_read_and_not_written(cache: Path) -> None:
         path.chmod(0o755)
 
 
+def test_a_cache_that_may_not_even_be_entered(cache: Path) -> None:
+    other = 1001 if root else None
+    _, _, first = run(None, 0o022, cache, "a")
+    cache.chmod(0)
+    encoded, said, second = run(other, 0o022, cache, "a")
+    assert (encoded, second) == (3, first)
+    assert len(said) == 1
+    cache.chmod(0o755)
+
+
 def test_files_that_may_not_be_read_are_none(cache: Path) -> None:
     """Those of a user who lets nobody look, or that an older version wrote."""
     other = 1001 if root else None

@@ -119,6 +119,37 @@ def test_the_intervals_are_those_of_leaving_groups_out() -> None:
     assert found.ci == pytest.approx((found.value - reach, found.value + reach), abs=1e-4)
 
 
+def test_the_band_is_that_of_the_curves_without_each_group() -> None:
+    features, labels, image_ids = patches(300, images=5)
+    whole = pairwise_coherence(features, labels, "across", image_ids)
+    parts = [pairwise_coherence(features[kept], labels[kept], "across", image_ids[kept]) for kept in without(image_ids)]
+    for name in ("roc", "pr"):
+        curve = getattr(whole, name)
+        heights = np.stack([np.interp(curve.x, getattr(part, name).x, getattr(part, name).y) for part in parts])
+        reach = 1.96 * np.sqrt(4 / 5 * np.square(heights - heights.mean(0)).sum(0))
+        inside = (curve.band[0] > 0.01) & (curve.band[1] < 0.99) & (curve.x > 0.05)  # elsewhere it is cut off
+        assert inside.sum() > 50
+        for side in (curve.band[1] - curve.y, curve.y - curve.band[0]):
+            assert np.mean(side[inside] / reach[inside]) == pytest.approx(1, abs=0.03)
+
+
+def without(image_ids: torch.Tensor) -> list[torch.Tensor]:
+    """The patches of all images but one, for each of five."""
+    return [image_ids != image for image in range(5)]
+
+
+def test_many_images_are_left_out_in_20_groups() -> None:
+    """Image k is of group k mod 20: leaving out a group leaves out every twentieth image."""
+    features, labels, image_ids = patches(900, images=60)
+    whole = pairwise_coherence(features, labels, "across", image_ids)
+    values = []
+    for group in range(20):
+        kept = image_ids % 20 != group
+        values.append(pairwise_coherence(features[kept], labels[kept], "across", image_ids[kept]).auroc.value)
+    reach = 1.96 * np.sqrt(19 / 20 * np.square(np.array(values) - np.mean(values)).sum())
+    assert whole.auroc.ci == pytest.approx((whole.auroc.value - reach, whole.auroc.value + reach), abs=2e-4)
+
+
 def test_a_class_of_one_image_has_no_pairs_across_images() -> None:
     labels, image_ids = torch.arange(80) % 2, torch.arange(80) // 10
     labels[:3] = 7
