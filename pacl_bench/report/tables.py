@@ -153,7 +153,7 @@ def figure3_numbers(records: Sequence[Record]) -> pd.DataFrame:
     rows.sort(
         key=lambda row: (
             *(row[name] for name in ("study", "variant", "dataset", "protocol")),
-            -auroc[row["file"], row["protocol"]],
+            -auroc.get((row["file"], row["protocol"]), 0.0),
         )
     )
     filled = {row["column"] for row in rows} | {"AUROC"}
