@@ -69,24 +69,29 @@ def write(folder: Path, record: Record) -> Path:
     """Writes the record below `folder`, whole or not at all.
 
     Raises:
-        ValueError: a number that is NaN or infinite: a class that is not there has no row.
+        ValueError: a number that is NaN or infinite (a class that is not there has no row), or anything else for which
+            `read` would refuse it.
     """
+    from pacl_bench.schema import RecordShape  # pydantic takes longer to import than all else here
+    from pacl_bench.strict_json import require_shape
+
     for measurement in record.measurements:
         if not math.isfinite(measurement.value):
             raise ValueError(f"{record.key.path}: {measurement.metric} {measurement.class_name} is {measurement.value}")
-    file = folder / record.key.path
-    write_json(file, {"schema": SCHEMA, **asdict(record)})
+    file, content = folder / record.key.path, asdict(record)
+    require_shape(json.loads(json.dumps(content, allow_nan=False)), RecordShape)
+    write_json(file, {"schema": SCHEMA, **content})
     return file
 
 
 def read(file: Path) -> Record:
     """The record in a file; a UsageError names a file that is none, or that a newer version wrote."""
-    from pacl_bench.schema import RecordShape  # pydantic takes longer to import than all else here
+    from pacl_bench.schema import RecordShape
     from pacl_bench.strict_json import read_checked
 
     content = read_checked(file, RecordShape, SCHEMA, "a record")
     key = Key(**content.pop("key"))
-    return Record(key, [Measurement(**row) for row in content.pop("measurements")], **content)
+    return Record(key, list(map(_measurement, content.pop("measurements"))), **content)
 
 
 def read_all(folder: Path) -> Iterator[Record]:
@@ -171,6 +176,12 @@ def what_was_asked(record: Record) -> dict[str, Any]:
 def block_name(encoder: str, block: int) -> str:
     """What one block of an encoder that is measured block by block is called."""
     return f"{encoder} block {block}"
+
+
+def _measurement(row: dict[str, Any]) -> Measurement:
+    """As it stands in JSON, where other programs write 1 for 1.0."""
+    numbers = ("value", "ci_low", "ci_high", "chance")
+    return Measurement(**row | {name: float(row[name]) for name in numbers if row.get(name) is not None})
 
 
 def _table(files: list[Path], folder: Path) -> "pd.DataFrame":

@@ -26,14 +26,21 @@ def read_checked(file: Path, shape: type[BaseModel], newest: int, what: str) -> 
         if not isinstance(content, dict):
             raise ValueError("no object in braces")
         _require_schema(file, content.pop("schema", None), newest)
+        require_shape(content, shape)
+    except (ValueError, OSError, RecursionError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise UsageError(f"{file} is not {what} ({told}); move it away or mend it.") from None
+    return content
+
+
+def require_shape(content: dict[str, Any], shape: type[BaseModel]) -> None:
+    """A ValueError of one line that names the first place where something else stands than should."""
+    try:
         shape.model_validate(content)
-        return content
     except ValidationError as error:
         first = error.errors()[0]
-        told = ": ".join([".".join(map(str, first["loc"][:6])), first["msg"]]).removeprefix(": ")
-    except (ValueError, OSError, RecursionError) as error:
-        told = str(error)
-    raise UsageError(f"{file} is not {what} ({' '.join(told.split())[:200]}); move it away or mend it.")
+        place = ".".join(map(str, first["loc"][:6]))
+        raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from None
 
 
 def parse(text: str) -> Any:

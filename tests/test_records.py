@@ -104,6 +104,8 @@ def test_nan_is_refused(tmp_path: Path, value: float) -> None:
         records.write(tmp_path, record(measurements=[Measurement("patch_accuracy", value, "all-classes", 1)]))
     with pytest.raises(ValueError, match="Out of range float"):
         records.write(tmp_path, record(config={"purity": value}))
+    with pytest.raises(ValueError, match="the curve 'roc' has no points of 'tpr'"):
+        records.write(tmp_path, record(curves={"roc": {"fpr": [0.0, 1.0]}}))
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
 
 
@@ -158,6 +160,15 @@ def test_what_is_wrong_within_is_told_in_one_line(tmp_path: Path, whole: str, da
         records.read(file)
     assert str(told.value).startswith(f"{file} is not a record (")
     assert "\n" not in str(told.value)
+
+
+def test_whole_numbers_are_read_as_fractions(tmp_path: Path) -> None:
+    """Where another program wrote 1 for 1.0, as jq does."""
+    file = records.write(tmp_path, record(measurements=[Measurement("top1", 1.0, "zero-shot", 4, "", 1.0, 1.0, 1.0)]))
+    file.write_text(file.read_text().replace("1.0", "1"))
+    (found,) = records.read(file).measurements
+    assert isinstance(found.value, float)
+    assert found.ci_low == 1
 
 
 def test_a_byte_order_mark_and_accents_are_read(tmp_path: Path) -> None:

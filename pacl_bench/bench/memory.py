@@ -43,4 +43,6 @@ def peak_mb(function: Callable[[], object]) -> int | None:
 
 
 def _kb(file: Path, field: str) -> int:
-    return next(int(line.split()[1]) for line in file.read_text(encoding="utf-8").splitlines() if line.startswith(f"{field}:"))
+    return next(
+        int(line.split()[1]) for line in file.read_text(encoding="utf-8").splitlines() if line.startswith(f"{field}:")
+    )

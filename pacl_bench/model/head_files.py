@@ -91,6 +91,7 @@ def read_card(folder: Path) -> HeadCard:
 
     card = read_checked(file, CardShape, SCHEMA, "a head's card")
     encoder, text = FrozenPart(**card.pop("encoder")), FrozenPart(**card.pop("text"))
+    card |= {name: float(card[name]) for name in ("patch_scale", "temperature")}  # other programs write 1 for 1.0
     # a folder may be renamed, and its head with it
     return HeadCard(**{**card, "name": folder.resolve().name}, encoder=encoder, text=text)
 

@@ -1,16 +1,24 @@
 """From a study to records: what is recorded is skipped, what changed is measured again."""
 
 import json
+import re
 import shutil
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from PIL import Image
 
-from pacl_bench import evaluators, records
+from pacl_bench import evaluators, load_encoder, records
 from pacl_bench.data.catalog import declarations
-from pacl_bench.errors import NoTextSpace, UsageError
+from pacl_bench.data.segmentation import load_segmentation
+from pacl_bench.errors import NoTextSpace, RunError, UsageError
+from pacl_bench.evaluators.base import Result
+from pacl_bench.evaluators.settings import PatchSettings
+from pacl_bench.records import Measurement
+from pacl_bench.studies import runner
 from pacl_bench.studies.runner import run_study, variant
 from pacl_bench.studies.study import Study, load_study, shipped_studies
 from pacl_bench.training.loop import train
@@ -185,10 +193,113 @@ def test_a_head_is_not_run_on_another_block(voc: Path, clip_spec: str, head: Pat
         run_study(Study("patches", "patches", [f"{clip_spec}?block=0"], [str(head)], ["voc20"]), tmp_path)
 
 
-def test_two_models_of_one_name_are_refused(voc: Path, clip_spec: str, vit_file: Path, tmp_path: Path) -> None:
+def test_two_models_of_one_name_stand_side_by_side(
+    voc: Path, clip_spec: str, vit_file: Path, tmp_path: Path, measured: list, capsys: pytest.CaptureFixture
+) -> None:
     twice = [clip_spec, f"small-clip=timm:vit_tiny_patch16_224@{vit_file}"]
-    with pytest.raises(UsageError, match="Two models are called 'small-clip'"):
-        run_study(Study("coherence", "coherence", twice, datasets=["voc20"]), tmp_path)
+    study = Study("coherence", "coherence", twice, datasets=["voc20"])
+    first, second = run_study(study, tmp_path)
+    assert first.key.model == "small-clip"
+    assert re.fullmatch("small-clip-[0-9a-f]{8}", second.key.model)
+    assert f"recorded as coherence/{second.key.model}/voc20.default.json" in " ".join(capsys.readouterr().err.split())
+    assert run_study(replace(study, encoders=twice[::-1]), tmp_path) == [second, first]
+    assert run_study(replace(study, encoders=[twice[0], twice[0]]), tmp_path) == [first]
+    assert len(measured) == 2
+
+
+def test_two_heads_of_one_name_stand_side_by_side(
+    voc: Path, clip_spec: str, pairs_csv: Path, tmp_path: Path, measured: list
+) -> None:
+    recipe = replace(RECIPES["small"], batch_size=4, steps=0)
+    for seed, folder in enumerate(("d1", "d2")):
+        train(TrainConfig(clip_spec, clip_spec, str(pairs_csv), recipe, seed), tmp_path / folder / "h")
+    heads = [str(tmp_path / folder / "h") for folder in ("d1", "d2")]
+    study = Study("patches", "patches", heads=heads, datasets=["voc20", "voc21"])
+    found = run_study(study, tmp_path)
+    assert records.load(tmp_path / "records")["head"].nunique() == 2
+    names = [record.key.model for record in found]
+    assert names[0] == names[1] == "h"
+    assert names[2] == names[3] != "h"
+    assert run_study(study, tmp_path) == run_study(study, tmp_path, "never") == found
+    assert run_study(replace(study, heads=heads[1:]), tmp_path, "never") == found[2:]
+    assert len(measured) == 4
+
+
+def test_two_folders_of_one_name_stand_side_by_side(clip_spec: str, tmp_path: Path, measured: list) -> None:
+    images = load_segmentation("world-things")
+    for number, folder in enumerate(("a", "b")):
+        for part in ("images", "masks"):
+            (tmp_path / folder / "m5" / part).mkdir(parents=True)
+        (tmp_path / folder / "m5" / "names.txt").write_text("\n".join(images.classnames))
+        for index in range(2 + number):
+            images.image(index).save(tmp_path / folder / "m5" / "images" / f"{index}.png")
+            Image.fromarray(images.label_map(index)).save(tmp_path / folder / "m5" / "masks" / f"{index}.png")
+    sets = [f"folder:{tmp_path}/{folder}/m5" for folder in ("a", "b")]
+    study = Study("patches", "patches", [clip_spec], datasets=sets, settings={"purity": 0.3})
+    first, second = run_study(study, tmp_path)
+    assert first.key.dataset == "m5"
+    assert re.fullmatch("m5-[0-9a-f]{8}", second.key.dataset)
+    assert [record.config["dataset"]["images"] for record in (first, second)] == [2, 3]
+    for rerun in ("missing", "never"):
+        assert run_study(replace(study, datasets=sets[::-1]), tmp_path, rerun) == [second, first]
+    assert len(measured) == 2
+
+
+def test_a_setting_that_came_later_had_its_default(
+    voc: Path, clip_spec: str, head: Path, tmp_path: Path, measured: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(frozen=True)
+    class Later(PatchSettings):
+        rounds: int = 3
+
+    study = Study("patches", "patches", [clip_spec], [str(head)], ["voc20"])
+    first = run_study(study, tmp_path)
+    monkeypatch.setitem(evaluators.EVALUATORS, "patches", replace(evaluators.EVALUATORS["patches"], settings=Later))
+    assert run_study(study, tmp_path) == first
+    assert len(measured) == 2
+    changed = run_study(replace(study, settings={"rounds": 4}), tmp_path)
+    assert [record.key.variant for record in changed] == ["rounds=4", "rounds=4"]
+    assert len(measured) == 4
+
+
+def test_what_older_and_newer_versions_recorded(
+    voc: Path, clip_spec: str, head: Path, tmp_path: Path, measured: list
+) -> None:
+    """Settings and parts of the recipe that they did not know are no difference; those that we do not know are."""
+    study = Study("patches", "patches", heads=[str(head)], datasets=["voc20"])
+    (first,) = run_study(study, tmp_path)
+    file = tmp_path / "records" / first.key.path
+    content = json.loads(file.read_text())
+    del content["config"]["settings"]["templates"], content["config"]["settings"]["templates_hash"]
+    del content["config"]["settings"]["size"], content["config"]["model"]["head"]["train"]["noun_share"]
+    file.write_text(json.dumps(content))
+    run_study(study, tmp_path)
+    assert len(measured) == 1
+    for group, changed in (("settings", {"purity": 0.7}), ("settings", {"rounds": 3}), ("dataset", {"images": 5})):
+        content["config"][group] |= changed
+        file.write_text(json.dumps(content))
+        assert run_study(study, tmp_path)[0].config == first.config
+    assert len(measured) == 4
+
+
+def test_weights_that_are_nan_are_not_measured(voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch.no_grad():
+        broken = load_encoder("tiny-clip")
+        broken.visual.proj[0] = float("nan")
+    monkeypatch.setattr(runner, "load_encoder", lambda spec: broken)
+    for evaluator in ("coherence", "segment"):
+        with pytest.raises(UsageError, match=r"tiny-clip: .*visual\.proj holds NaN"):
+            run_study(Study(evaluator, evaluator, ["tiny-clip"], datasets=["voc20"]), tmp_path)
+    assert not (tmp_path / "records").exists()
+
+
+def test_a_number_that_is_nan_is_told_in_one_line(voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nan = Result([Measurement("auroc", float("nan"), "pairs-across", 4)])
+    entry = replace(evaluators.EVALUATORS["coherence"], evaluate=lambda *given: nan)
+    monkeypatch.setitem(evaluators.EVALUATORS, "coherence", entry)
+    with pytest.raises(RunError, match=r"auroc  is nan; nothing is recorded\.$"):
+        run_study(Study("coherence", "coherence", ["tiny-clip"], datasets=["voc20"]), tmp_path)
+    assert not list((tmp_path / "records").rglob("*.json"))
 
 
 @pytest.mark.parametrize(
