@@ -72,8 +72,8 @@ def write(folder: Path, record: Record) -> Path:
         ValueError: a number that is NaN or infinite (a class that is not there has no row), or anything else for which
             `read` would refuse it.
     """
-    from pacl_bench.schema import RecordShape  # pydantic takes longer to import than all else here
-    from pacl_bench.strict_json import require_shape
+    from pacl_bench.validation.schema import RecordShape  # pydantic takes longer to import than all else here
+    from pacl_bench.validation.strict_json import require_shape
 
     for measurement in record.measurements:
         if not math.isfinite(measurement.value):
@@ -86,8 +86,8 @@ def write(folder: Path, record: Record) -> Path:
 
 def read(file: Path) -> Record:
     """The record in a file; a UsageError names a file that is none, or that a newer version wrote."""
-    from pacl_bench.schema import RecordShape
-    from pacl_bench.strict_json import read_checked
+    from pacl_bench.validation.schema import RecordShape
+    from pacl_bench.validation.strict_json import read_checked
 
     content = read_checked(file, RecordShape, SCHEMA, "a record")
     key = Key(**content.pop("key"))

@@ -15,7 +15,17 @@ ROOMS = [
     "cli", "bench", "studies", "report", "evaluators", "training", "model", "caching", "data", "world", "encoders",
     "metrics",
 ]  # fmt: skip
-ROOT = ["errors", "files", "image_sets", "paths", "progress", "provenance", "records", "registry"]  # everyone's
+ROOT = [
+    "validation",
+    "errors",
+    "files",
+    "image_sets",
+    "paths",
+    "progress",
+    "provenance",
+    "records",
+    "registry",
+]  # everyone's
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 WITHOUT_TORCH = [
     "pacl_bench",

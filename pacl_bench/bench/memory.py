@@ -43,6 +43,5 @@ def peak_mb(function: Callable[[], object]) -> int | None:
 
 
 def _kb(file: Path, field: str) -> int:
-    return next(
-        int(line.split()[1]) for line in file.read_text(encoding="utf-8").splitlines() if line.startswith(f"{field}:")
-    )
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))

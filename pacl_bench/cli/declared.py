@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from rich.markup import escape
 
 from pacl_bench.registry import listed
-from pacl_bench.validation import as_option, checked, made
+from pacl_bench.validation.values import as_option, checked, made
 
 Values = dict[str, Any]  # of options, by the names of their parameters
 BOUNDS = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "to below {}"}  # as --help says them

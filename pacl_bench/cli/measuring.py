@@ -24,7 +24,7 @@ from pacl_bench.evaluators.settings import (
     Settings,
 )
 from pacl_bench.studies.study import Study
-from pacl_bench.validation import as_option, made
+from pacl_bench.validation.values import as_option, made
 
 if TYPE_CHECKING:
     from pacl_bench.evaluators.base import Evaluator

@@ -29,7 +29,7 @@ from pacl_bench.data.vocabulary import (
 from pacl_bench.errors import UsageError
 from pacl_bench.metrics import Scope
 from pacl_bench.registry import listed, text_hash
-from pacl_bench.validation import STRICT
+from pacl_bench.validation.values import STRICT
 
 Names = Literal["best", "mean"]
 Upsampling = Literal["bilinear", "nearest"]

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from pacl_bench.caching.texts import cached_texts
-from pacl_bench.configs import defaults_of, differences
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder, frozen, state_sha256
 from pacl_bench.encoders.spec import with_alias
 from pacl_bench.errors import UsageError
 from pacl_bench.model.compatibility import compatibility
 from pacl_bench.model.head_files import FrozenPart, HeadCard, load_embedder, read_card
+from pacl_bench.validation.configs import defaults_of, differences
 
 
 @dataclass

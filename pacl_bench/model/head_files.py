@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pacl_bench.configs import without_defaults
 from pacl_bench.encoders.spec import parse_spec, with_alias
 from pacl_bench.errors import UsageError
 from pacl_bench.files import safe_name, write_bytes, write_json
+from pacl_bench.validation.configs import without_defaults
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -86,8 +86,8 @@ def read_card(folder: Path) -> HeadCard:
     file = folder / CARD
     if not file.is_file():
         raise UsageError(f"{folder} holds no head ({CARD} not found). Make one with `pacl-bench train --out {folder}`.")
-    from pacl_bench.schema import CardShape
-    from pacl_bench.strict_json import read_checked
+    from pacl_bench.validation.schema import CardShape
+    from pacl_bench.validation.strict_json import read_checked
 
     card = read_checked(file, CardShape, SCHEMA, "a head's card")
     encoder, text = FrozenPart(**card.pop("encoder")), FrozenPart(**card.pop("text"))

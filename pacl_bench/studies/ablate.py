@@ -7,7 +7,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pacl_bench.configs import defaults_of, without_defaults
 from pacl_bench.data.pair_names import split_sum
 from pacl_bench.data.pairs import load_pairs, short_name
 from pacl_bench.encoders import load_encoder, load_text_encoder
@@ -23,6 +22,7 @@ from pacl_bench.training.identity import Identity, changed, encoder_identity, he
 from pacl_bench.training.loop import pairs_fingerprint, train
 from pacl_bench.training.recipe import Loading, Recipe, TrainConfig
 from pacl_bench.training.state import RESUME_STATE, saved_identity
+from pacl_bench.validation.configs import defaults_of, without_defaults
 
 TEXT_OF_THE_TEXTLESS = "clip-b16"  # what the paper pairs DINO with
 

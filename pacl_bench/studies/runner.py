@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pacl_bench import records
-from pacl_bench.configs import defaults_of, differences
 from pacl_bench.data.catalog import is_declared
 from pacl_bench.encoders import load_encoder, load_every_block
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
@@ -27,7 +26,8 @@ from pacl_bench.registry import text_hash
 from pacl_bench.studies.keys import own_key
 from pacl_bench.studies.study import Rerun, Study
 from pacl_bench.training.recipe import Recipe
-from pacl_bench.validation import made
+from pacl_bench.validation.configs import defaults_of, differences
+from pacl_bench.validation.values import made
 
 LONGEST_VARIANT = 160  # characters; with the data set's name it is a file's name, and these end at 255
 Model = VisionEncoder | AlignedModel

@@ -13,7 +13,7 @@ from pacl_bench.evaluators import EVALUATORS, find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.files import read_text
 from pacl_bench.registry import unknown_name
-from pacl_bench.validation import STRICT, made
+from pacl_bench.validation.values import STRICT, made
 
 Rerun = Literal["missing", "always", "never"]
 LONGEST_NAME = 200  # characters: the name of a study is that of a folder

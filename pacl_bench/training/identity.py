@@ -3,10 +3,10 @@ cell of an ablation, where all of it is the same."""
 
 from typing import Any
 
-from pacl_bench.configs import defaults_of, differences, without_defaults
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.model.head_files import RESIDUAL, FrozenPart, HeadCard
 from pacl_bench.training.recipe import Recipe, TrainConfig
+from pacl_bench.validation.configs import defaults_of, differences, without_defaults
 
 OF_THE_PAIRS = ("pairs", "images", "captions", "skipped", "skipped_by_cause", "batch_size_used")  # decide nothing
 Identity = dict[str, Any]

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from pacl_bench.errors import UsageError
 from pacl_bench.model.head_files import RESIDUAL
 from pacl_bench.registry import lookup
-from pacl_bench.validation import STRICT, as_option, made
+from pacl_bench.validation.values import STRICT, as_option, made
 
 LARGEST = 1_000_000  # of what float32 numbers are multiplied by: far larger ones lead to infinity
 Steps = Annotated[int | None, Field(ge=0, description="Training steps; 0 writes the untrained head.")]

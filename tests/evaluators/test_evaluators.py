@@ -20,7 +20,7 @@ from pacl_bench.evaluators.settings import Settings
 from pacl_bench.records import Measurement
 from pacl_bench.studies.runner import run_study
 from pacl_bench.studies.study import Study, load_study
-from pacl_bench.validation import STRICT
+from pacl_bench.validation.values import STRICT
 
 
 # An evaluator of one's own: these lines, and its entry in the table

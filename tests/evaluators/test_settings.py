@@ -17,7 +17,7 @@ from pacl_bench.evaluators.settings import (
     SegmentationSettings,
     Settings,
 )
-from pacl_bench.validation import as_option, made
+from pacl_bench.validation.values import as_option, made
 
 PETS = SimpleNamespace(name="pets", classnames=["cat", "dog"], templates=[])
 

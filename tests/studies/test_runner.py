@@ -23,7 +23,7 @@ from pacl_bench.studies.runner import run_study, variant
 from pacl_bench.studies.study import Study, load_study, shipped_studies
 from pacl_bench.training.loop import train
 from pacl_bench.training.recipe import RECIPES, TrainConfig
-from pacl_bench.validation import as_option, made
+from pacl_bench.validation.values import as_option, made
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pacl_bench.errors import UsageError
 from pacl_bench.training.recipe import RECIPES, Loading, Recipe, TrainConfig, make_recipe
-from pacl_bench.validation import as_option, made
+from pacl_bench.validation.values import as_option, made
 
 FROZEN = Path(__file__).parents[1] / "frozen"
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pacl_bench.errors import UsageError
-from pacl_bench.validation import STRICT, as_option, checked, made
+from pacl_bench.validation.values import STRICT, as_option, checked, made
 
 
 @dataclass(frozen=True, config=STRICT)

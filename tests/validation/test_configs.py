@@ -6,7 +6,7 @@ from typing import Annotated
 import pydantic
 from pydantic import Field
 
-from pacl_bench.configs import NOT_GIVEN, defaults_of, differences, without_defaults
+from pacl_bench.validation.configs import NOT_GIVEN, defaults_of, differences, without_defaults
 
 
 @dataclass(frozen=True)
