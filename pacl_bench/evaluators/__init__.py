@@ -14,7 +14,7 @@ from pacl_bench.evaluators.settings import (
     PatchSettings,
     SegmentationSettings,
 )
-from pacl_bench.registry import lookup
+from pacl_bench.registry import entry_points, loaded, lookup
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -54,16 +54,11 @@ def find_evaluator(name: str) -> Evaluator:
 
 def other_evaluators() -> "dict[str, EntryPoint]":
     """The evaluators that other installed packages add, by name; not imported yet."""
-    from importlib.metadata import entry_points
-
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+    return entry_points(GROUP, EVALUATORS)
 
 
 def _loaded(entry: "EntryPoint") -> Evaluator:
-    try:
-        evaluator = entry.load()
-    except Exception as error:  # whatever another package's import ends with
-        raise UsageError(f"evaluator {entry.name}: {entry.value} cannot be loaded ({error}).") from error
+    evaluator = loaded(entry)
     if not isinstance(evaluator, Evaluator):
         raise UsageError(f"evaluator {entry.name}: {entry.value} is no pacl_bench.evaluators.base.Evaluator.")
     return evaluator

@@ -6,7 +6,6 @@ an entry point of the group `pacl_bench.heads`.
 """
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 
 import torch
 from jaxtyping import Float
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from pacl_bench.errors import UsageError
 from pacl_bench.model.head_files import RESIDUAL
-from pacl_bench.registry import lookup
+from pacl_bench.registry import entry_points, loaded, lookup
 
 ENTRY_POINTS = "pacl_bench.heads"
 
@@ -64,7 +63,7 @@ def head_class(kind: str) -> Callable[[int, int], nn.Module]:
     """What makes a head of a kind: of the table, or of an installed package, which is imported only now."""
     if kind in HEADS:
         return HEADS[kind]
-    installed = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    installed = entry_points(ENTRY_POINTS, HEADS)
     point = lookup({**dict.fromkeys(HEADS), **installed}, kind, "head")
     assert point is not None
-    return point.load()
+    return loaded(point)

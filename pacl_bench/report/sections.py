@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from pacl_bench.registry import loaded_entry_points
 from pacl_bench.report.figures.confusion import confusion_figure, confusion_panels
 from pacl_bench.report.figures.dots import dots_figure, dots_panels
 from pacl_bench.report.figures.layers import layers_figure, layers_panels
@@ -139,4 +139,4 @@ SECTIONS: dict[str, Section] = {
 @cache
 def all_sections() -> dict[str, Section]:
     """SECTIONS, and those of other packages: entry points of the group `pacl_bench.sections`, each a Section."""
-    return SECTIONS | {found.name: found.load() for found in entry_points(group=OUTSIDE)}
+    return SECTIONS | loaded_entry_points(OUTSIDE, SECTIONS)

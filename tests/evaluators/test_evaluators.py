@@ -12,7 +12,7 @@ import pytest
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pacl_bench import cli, evaluators, records
+from pacl_bench import cli, evaluators, records, registry
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.base import Evaluator, Result
 from pacl_bench.evaluators.sets import segmentation_sets
@@ -65,7 +65,10 @@ def installed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "bright_package", module)
     places = {"brightness": "bright_package:brightness", "gone": "no_such_package:x", "odd": "bright_package:nothing"}
     points = [EntryPoint(name, place, evaluators.GROUP) for name, place in places.items()]
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points if group == evaluators.GROUP else [])
+    registry._installed.cache_clear()
+    yield
+    registry._installed.cache_clear()
 
 
 def test_another_package_adds_one_with_a_command(

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from report_samples import head, segment, typical
 
-from pacl_bench import records
+from pacl_bench import records, registry
 from pacl_bench.errors import UsageError
 from pacl_bench.report import SECTIONS, Section, figure, table, write_report
 from pacl_bench.report import sections as module
@@ -29,10 +29,12 @@ def outside(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
     """Another package has declared MINE."""
     monkeypatch.setitem(sys.modules, "another_package", request.module)
     found = [EntryPoint("mine", "another_package:MINE", module.OUTSIDE)]
-    monkeypatch.setattr(module, "entry_points", lambda group: found if group == module.OUTSIDE else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found if group == module.OUTSIDE else [])
+    registry._installed.cache_clear()
     module.all_sections.cache_clear()
     yield
     module.all_sections.cache_clear()
+    registry._installed.cache_clear()
 
 
 @pytest.mark.usefixtures("outside")
