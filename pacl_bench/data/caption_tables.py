@@ -1,6 +1,7 @@
 """Tables of image files and captions, as csv files hold them: rows that can be read in one way only, and the others."""
 
 import csv
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +45,7 @@ def read_caption_table(file: Path) -> Iterator[Row]:
     lines = read_lines(file)
     first = next((at for at, line in enumerate(lines) if line.strip()), len(lines))
     header = _header(file, "".join(lines[first : first + 1]))
-    for at, fields in _records(lines, first + 1, header):
+    for at, fields in _records(lines, first + 1, header.delimiter, file.parent):
         if isinstance(fields, str):
             yield Row(at + 1, problem=fields)
         elif len(fields) == header.columns or (len(fields) > header.columns and not any(fields[header.columns :])):
@@ -61,8 +62,8 @@ def _miscounted(fields: int, header: _Header) -> str:
 
 
 def _header(file: Path, line: str) -> _Header:
-    likely = "\t" if file.suffix == ".tsv" else ","
-    names = {delimiter: _column_names(line, delimiter) for delimiter in {likely: 0} | DELIMITERS}
+    likely = "\t" if file.suffix.lower() == ".tsv" else ","
+    names = {delimiter: _column_names(line, delimiter) for delimiter in (likely, *DELIMITERS)}
     delimiter = max(names, key=lambda delimiter: len({*COLUMNS} & {*names[delimiter]}))
     columns = names[delimiter]
     missing = next((column for column in COLUMNS if column not in columns), None)
@@ -81,19 +82,19 @@ def _column_names(line: str, delimiter: str) -> list[str]:
     return [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
 
 
-def _records(lines: list[str], start: int, header: _Header) -> Iterator[tuple[int, list[str] | str]]:
+def _records(lines: list[str], start: int, delimiter: str, folder: Path) -> Iterator[tuple[int, list[str] | str]]:
     """The fields of each row with the number of its first line from 0, or of each line that is of no row, why.
 
     Behind a quote that cannot be right, reading goes on with the next line.
     """
     while start < len(lines):
         rest = (f"{lines[at]}\n" for at in range(start, len(lines)))
-        reader = csv.reader(rest, delimiter=header.delimiter, skipinitialspace=True, strict=True)
+        reader = csv.reader(rest, delimiter=delimiter, skipinitialspace=True, strict=True)
         before = start
         try:
             for fields in reader:
                 end = before + reader.line_num
-                if end > start + 1 and _swallows(fields, lines[start + 1 : end], header):
+                if end > start + 1 and _swallows(fields, delimiter, folder):
                     swallowed = f"a quote without a partner in line {start + 1} makes one row of this line and others"
                     yield from ((at, swallowed) for at in range(start, end))
                 else:
@@ -104,10 +105,12 @@ def _records(lines: list[str], start: int, header: _Header) -> Iterator[tuple[in
             start += 1
 
 
-def _swallows(fields: list[str], inner: list[str], header: _Header) -> bool:
-    """Whether one of the lines within a row of several lines is a row itself: it begins with a file of its kind."""
-    if len(fields) < header.columns:
-        return False
-    suffixes = {*photo_suffixes(), Path(fields[header.filepath]).suffix.lower()}
-    rows = csv.reader(inner, delimiter=header.delimiter, quoting=csv.QUOTE_NONE)
-    return any(len(row) >= header.columns and Path(row[header.filepath]).suffix.lower() in suffixes for row in rows)
+def _swallows(fields: list[str], delimiter: str, folder: Path) -> bool:
+    """Whether other rows stand within a field of several lines: one of them names an image file of its own."""
+    lines = (line for field in fields if "\n" in field for line in field.split("\n") if delimiter in line)
+    return any(_is_image(part.strip(), folder) for line in lines for part in line.split(delimiter))
+
+
+def _is_image(name: str, folder: Path) -> bool:
+    # unlike Path.is_file, os.path knows names that are too long to be one
+    return Path(name).suffix.lower() in photo_suffixes() or os.path.isfile(folder / name)  # noqa: PTH113

@@ -68,7 +68,8 @@ def kind_of(name: str) -> Kind:
     if name.startswith("wds:"):
         return "classification"
     folder = Path(name.removeprefix("folder:"))
-    if (folder / "masks").is_dir() or (folder / "names.txt").is_file():
+    sorted_by_class = (folder / "names.tsv").is_file()
+    if (folder / "names.txt").is_file() or ((folder / "masks").is_dir() and not sorted_by_class):
         return "segmentation"
     if name.startswith("folder:"):
         return "classification"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ def read_flickr8k(root: Path) -> Pairs:
     return _grouped("flickr8k", _token_lines(listed, root / "Flicker8k_Dataset"))
 
 
+TWO_LINES = "a second photo stands in it: an end of line is missing"
+BEGINS_WITH_BARS = re.compile(r"\.\w+\s*\|\s*\d+\s*\|")  # ... .jpg| 0|
 FLICKR30K_LISTS = ("results_20130124.token", "results.csv", "flickr30k_images/results.csv")
 FLICKR30K_PHOTOS = ("flickr30k-images", "flickr30k_images/flickr30k_images", "flickr30k_images")
 
@@ -108,7 +111,9 @@ def _token_lines(listed: Path, photos: Path) -> Iterator[Line]:
     for number, line in enumerate(read_lines(listed), start=1):
         photo, tab, caption = line.partition("\t")
         name = photo.rpartition("#")[0] or photo
-        if tab:
+        if "\t" in caption:
+            yield Line(f"{listed}:{number}", problem=TWO_LINES)
+        elif tab:
             yield Line(f"{listed}:{number}", photos / name, caption)
         elif line.strip():
             yield Line(f"{listed}:{number}", problem="no tab behind the name of the photo")
@@ -118,7 +123,9 @@ def _bar_lines(listed: Path, photos: Path) -> Iterator[Line]:
     """Below a line of names; in the file that goes round, one line lacks its second bar: an empty caption."""
     for number, line in enumerate(read_lines(listed), start=1):
         photo, _, caption = (*(part.strip() for part in line.split("|", 2)), "", "")[:3]
-        if photo and (number, photo) != (1, "image_name"):
+        if BEGINS_WITH_BARS.search(caption):
+            yield Line(f"{listed}:{number}", problem=TWO_LINES)
+        elif photo and (number, photo) != (1, "image_name"):
             yield Line(f"{listed}:{number}", photos / photo, caption)
 
 

@@ -128,7 +128,8 @@ def _load_one(name: str) -> Pairs | ShardSet:
     try:
         pairs = _read(name)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # not as the format has it
-        raise UsageError(f"{name} is not readable as pairs, in UTF-8 ({type(error).__name__}: {error}).") from None
+        told = " ".join(str(error).split())
+        raise UsageError(f"{name} is not readable as pairs, in UTF-8 ({type(error).__name__}: {told}).") from None
     if isinstance(pairs, Pairs) and not len(pairs):
         raise UsageError(f"{name}: no usable pair ({count_skipped(pairs.skipped)}).")
     return pairs

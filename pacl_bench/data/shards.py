@@ -2,11 +2,13 @@
 
 import glob
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from io import BytesIO
 from itertools import groupby
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +22,8 @@ from pacl_bench.errors import UsageError
 
 FIRST_CHOICE = ("jpg", "jpeg", "png", "webp")  # of several images of one name, the photo is likely to be the JPEG
 CAPTIONS = ("txt", "json")
+BRACES = re.compile(r"\{(-?\d+)\.\.(-?\d+)")  # a range: {00000..00099}
+MAX_FILES = 1_000_000  # tars of a set; LAION-5B has 231,000
 MAX_BYTES = 1 << 28  # of a member that is read to memory: a quarter of a gigabyte
 MAKE_STATS = 'img2dataset writes them; by hand: {"successes": 10000} for a tar of 10,000 pairs'
 
@@ -114,6 +118,8 @@ def read_shard_pattern(text: str) -> ShardSet:
 def shard_files(text: str) -> list[Path]:
     """The files a text stands for, whether they are there or not."""
     try:
+        if prod(abs(int(last) - int(first)) + 1 for first, last in BRACES.findall(text)) > MAX_FILES:
+            raise ValueError(f"more than {MAX_FILES:,} tars")  # braceexpand would keep all names in memory
         return [file for pattern in braceexpand(text) for file in _expanded(pattern)]
     except ValueError as error:
         raise UsageError(f"--pairs {text}: {error}.") from None

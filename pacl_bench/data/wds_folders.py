@@ -1,6 +1,7 @@
 """CLIP_benchmark's `wds` folders: class names, templates, and the images and classes of a split in tar shards."""
 
 import io
+from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,8 @@ from pacl_bench.files import read_text
 from pacl_bench.image_sets import BrokenImage
 
 FIRST_CHOICE = ("webp", "png", "jpg", "jpeg")  # what CLIP_benchmark decodes, and in which order it looks for it
-MAX_LABEL_BYTES = 100
+MAX_LABEL_BYTES = 100  # of a .cls file
+MAX_DIGITS = 9  # of the number of shards
 
 
 class Sample(NamedTuple):
@@ -68,11 +70,11 @@ class WdsFolder:
             f"{sample.shard.name} {sample.key} {sample.size} {sample.label}" for sample in self.samples
         )
 
-    def _shards(self) -> list[Path]:
+    def _shards(self) -> Iterator[Path]:
         count = _required(self.root, "test/nshards.txt").strip()
-        if not count.isdecimal() or int(count) == 0:
-            raise UsageError(f"{self.root}/test/nshards.txt: the number of shards is wanted; found {count!r}.")
-        return [self.root / "test" / f"{number}.tar" for number in range(int(count))]
+        if not count.isdecimal() or len(count) > MAX_DIGITS or int(count) == 0:
+            raise UsageError(f"{self.root}/test/nshards.txt: the number of shards is wanted; found {count[:40]!r}.")
+        return (self.root / "test" / f"{number}.tar" for number in range(int(count)))
 
 
 def open_wds_folder(path: Path) -> WdsFolder:

@@ -34,6 +34,7 @@ def read(file: Path, content: str | bytes) -> tuple[dict[str, str], dict[int, st
         ("caption;filepath\na cat, red;a.jpg\n", {"a.jpg": "a cat, red"}),
         ("filepath|caption\na.jpg|a cat; red\n", {"a.jpg": "a cat; red"}),
         ('filepath,caption\na.jpg,"two\nlines, here"\nb.jpg,b', {"a.jpg": "two\nlines, here", "b.jpg": "b"}),
+        ('caption,filepath\n"two\nlines, here",a.jpg', {"a.jpg": "two\nlines, here"}),
         (
             'filepath,caption\na.jpg,a 12" pizza\nb.jpg,"a ""red"" cat"',
             {"a.jpg": 'a 12" pizza', "b.jpg": 'a "red" cat'},
@@ -73,12 +74,20 @@ def test_what_cannot_is_told_with_its_line(
     assert problem in problems[line]
 
 
-@pytest.mark.parametrize("ending", [".jpg", ""])
-def test_rows_within_a_quote_are_not_taken_for_a_caption(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("filepath,caption", ['a.jpg,"open', "b.jpg,b", 'c.jpg,c"', "d,d"]),
+        ("filepath,caption", ['a,"open', "b,b", 'c,c"', "d,d"]),
+        ("caption,filepath", ['"open,a.jpg', "b,b.jpg", 'c",c.jpg', "d,d"]),
+        ("filepath,caption,more", ['a.jpg,"open,x', "b.jpg,b", 'c.jpg,c",x', "d,d,x"]),
+    ],
+)
+def test_rows_within_a_quote_are_not_taken_for_a_caption(tmp_path: Path, header: str, rows: list[str]) -> None:
     """A quote opens in line 2 and is closed by another stray one in line 4: one row by the letter, three by intent."""
-    rows = [f'a{ending},"open', f"b{ending},b", f'c{ending},c"', f"d{ending},d"]
-    pairs, problems = read(tmp_path / "a.csv", "\n".join(["filepath,caption", *rows]))
-    assert pairs == {f"d{ending}": "d"}
+    (tmp_path / "b").touch()
+    pairs, problems = read(tmp_path / "a.csv", "\n".join([header, *rows]))
+    assert pairs == {"d": "d"}
     assert list(problems) == [2, 3, 4]
     assert "a quote without a partner in line 2" in problems[4]
 

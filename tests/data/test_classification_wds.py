@@ -124,6 +124,8 @@ def test_an_image_that_is_broken_is_named(folder: Path) -> None:
     ("name", "content", "line"),
     [
         ("test/nshards.txt", "two", r"nshards\.txt: the number of shards is wanted; found 'two'"),
+        ("test/nshards.txt", "9" * 5000, r"nshards\.txt: the number of shards is wanted"),
+        ("test/nshards.txt", "999999999", r"test/2\.tar not found"),
         ("test/nshards.txt", "", r"nshards\.txt not found or empty\. A wds folder holds"),
         ("classnames.txt", "", r"classnames\.txt not found or empty"),
         ("dataset_type.txt", "retrieval", r"dataset_type\.txt says retrieval; a classification set is wanted"),

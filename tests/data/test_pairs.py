@@ -126,15 +126,19 @@ def test_captions_whose_image_is_not_listed_are_skipped(tmp_path: Path, monkeypa
 
 def test_lines_of_a_flickr_list_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos(tmp_path / "flickr30k" / "flickr30k-images", "a#b.jpg", "1.jpg")
-    lines = ["a#b.jpg#0\tOne\u2028line", "1.jpg#0 no tab", "", "1.jpg\tNo number\r"]
+    lines = ["a#b.jpg#0\tOne\u2028line", "1.jpg#0 no tab", "", "1.jpg\tNo number\r", "1.jpg#1\tTwo1.jpg#2\tin one"]
     (tmp_path / "flickr30k" / "results_20130124.token").write_text("\n".join(lines) + "\n")
     monkeypatch.setenv("PACL_DATA", str(tmp_path))
     (pairs,) = load_pairs("flickr30k")
     assert pairs.captions == [["One line"], ["No number"]]
-    assert [(skip.cause, skip.where.rpartition(":")[0][-8:]) for skip in pairs.skipped] == [("broken line", ".token:2")]
+    assert [skip.where.partition(".token:")[2] for skip in pairs.skipped] == [
+        "2: no tab behind the name of the photo", "5: a second photo stands in it: an end of line is missing",
+    ]  # fmt: skip
     (tmp_path / "flickr30k" / "results_20130124.token").unlink()
-    (tmp_path / "flickr30k" / "results.csv").write_text("1.jpg| 0| A first line without names\n")
-    assert load_pairs("flickr30k")[0].captions == [["A first line without names"]]
+    listed = "1.jpg| 0| A first line | without names\n1.jpg| 1| Two1.jpg| 2| in one\n"
+    (tmp_path / "flickr30k" / "results.csv").write_text(listed)
+    (pairs,) = load_pairs("flickr30k")
+    assert (pairs.captions, len(pairs.skipped)) == ([["A first line | without names"]], 1)
 
 
 def test_sets_add_up(pairs_csv: Path) -> None:

@@ -104,6 +104,7 @@ def test_patterns(tmp_path: Path) -> None:
         ("{00000..00004}.tar", r"00002\.tar not found \(3 of 5\)"),
         ("9*.tar", "no tar matches"),
         ("{0.tar", "{0.tar"),
+        ("{0..99999999999}.tar", "more than 1,000,000 tars"),
         ("empty", "no tar matches"),
     ],
 )

@@ -273,6 +273,8 @@ def test_kinds(tmp_path: Path) -> None:
         "segmentation", "classification", "pairs", "segmentation", "pairs", "pairs",
     ]  # fmt: skip
     assert kind_of(f"folder:{mine}") == kind_of(str(mine)) == "segmentation"
+    (mine / "names.tsv").write_text("masks\tmask\nimages\tphoto\n")
+    assert kind_of(f"folder:{mine}") == "classification"
     assert kind_of(f"folder:{tmp_path}/sorted") == kind_of("wds:/x") == "classification"
     assert kind_of(str(tmp_path / "shards")) == "pairs"
 
