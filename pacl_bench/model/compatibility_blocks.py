@@ -5,15 +5,15 @@ patch scale:
 
     U   = t P'                 products of texts and patches, "text patch"
     a   = softmax_p(k n U)     patch weights, "text patch"
-    u   = rowsum(a U)          <v, t> for the pooled vector v = a P, "text"
-    q   = rowsum(a G a)        |v|^2, from the image's Gram matrix G = P P'; v itself is not formed
+    u   = rowsum(a * U)        <v, t> for the pooled vector v = a P, "text"
+    q   = rowsum(a G * a)      |v|^2, from the image's Gram matrix G = P P'; v itself is not formed
     phi = u / sqrt(q)
 
 and, given g = dL/dphi "text", with w = g / sqrt(q) and c = u / q, so that c v is the projection of t on v:
 
     H   = U - c a G            <t - c v, P_p>: what of U the pooled vector does not explain; dL/da = w H
-    dU  = w a (1 + k n H)      what softmax takes off is rowsum(a H) = 0, since phi does not change with v's length
-    dP  = dU' t - (w a)' (c a) P - k n^3 colsum(w a H U) P
+    dU  = w a * (1 + k n H)    what softmax takes off is rowsum(a * H) = 0, since phi does not change with v's length
+    dP  = dU' t - (w a)' (c a) P - k n^3 colsum(w a * H * U) P
     dt  = dU P
 
 Where texts are few, G costs more than it saves: a G is then computed as (a P) P', and (w a)' (c a) P from the right.
@@ -92,7 +92,7 @@ class Slopes(NamedTuple):
     of_products: Float[Tensor, "image text patch"]  # dU
     pulled: Float[Tensor, "image text patch"]  # w a
     projected: Float[Tensor, "image text patch"]  # c a
-    of_lengths: Float[Tensor, "image patch"]  # colsum(w a H U)
+    of_lengths: Float[Tensor, "image patch"]  # colsum(w a * H * U)
 
 
 class Steps(NamedTuple):
@@ -155,13 +155,13 @@ class Cut(NamedTuple):
         cores, entries = (torch.get_num_threads(), CORE_ENTRIES) if on_cpu else (1, DEVICE_ENTRIES)
         at_once = max(1, min(texts, entries // patches))
         an_image = patches * max(at_once, patches, dim)
-        # multiplications of both passes an image: patches^2 (2 dim + 3 texts) with the Gram matrix, against
-        with_gram = patches * (2 * dim + 3 * texts) < 4 * texts * dim
+        # multiplications an image, forward and back, as far as the two ways differ
+        with_matrix, without = patches**2 * (2 * dim + 3 * texts), 4 * patches * texts * dim
         return cls(
             _slices(images, cores * max(1, entries // an_image)),
             _slices(texts, at_once),
-            with_gram,
-            fits_rooms=texts == at_once and texts + patches * with_gram <= dim,
+            with_gram=with_matrix < without,
+            fits_rooms=texts == at_once and texts + patches * (with_matrix < without) <= dim,
         )
 
 

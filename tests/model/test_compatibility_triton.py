@@ -35,6 +35,27 @@ def test_kernels_in_the_interpreter() -> None:
     agree("cpu", TRITON_INTERPRET="1")
 
 
+def test_kernels_compile_for_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes no GPU. The interpreter lets pass what the compiler does not."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from pacl_bench.model import compatibility_triton as module
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    sizes = {"TEXTS": module.TEXTS, "COLUMNS": module.COLUMNS, "DIMS": module.DIMS, "PATCHES": 64}
+    constants: dict[str, object] = {**sizes, "PRECISION": "tf32x3", "TINY": 1e-12}
+    types = dict.fromkeys(constants, "constexpr") | dict.fromkeys(("texts", "num_patches", "dim"), "i32")
+    for kernel in (module._values_kernel, module._slopes_kernel):
+        signature = {name: types.get(name, "*fp32") for name in kernel.arg_names}
+        given = {(index,): constants[name] for index, name in enumerate(kernel.arg_names) if name in constants}
+        source = ASTSource(kernel, signature, constexprs=given)
+        hopper = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=module.LAUNCH)
+        assert hopper.metadata.shared <= module.SHARED_MEMORY
+        assert "wgmma" in hopper.asm["ptx"]  # on its matrix units
+
+
 @pytest.mark.gpu
 def test_kernels_on_a_gpu() -> None:
     agree("cuda")
