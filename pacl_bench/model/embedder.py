@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pacl_bench.errors import UsageError
 from pacl_bench.model.head_files import RESIDUAL
-from pacl_bench.registry import lookup
+from pacl_bench.registry import unknown_name
 
 ENTRY_POINTS = "pacl_bench.heads"
 
@@ -65,6 +65,10 @@ def head_class(kind: str) -> Callable[[int, int], nn.Module]:
     if kind in HEADS:
         return HEADS[kind]
     installed = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    point = lookup({**dict.fromkeys(HEADS), **installed}, kind, "head")
-    assert point is not None
-    return point.load()
+    if kind not in installed:
+        raise UsageError(unknown_name(kind, [*HEADS, *installed], "head"))
+    try:
+        return installed[kind].load()
+    except Exception as error:  # importing foreign code can raise anything
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UsageError(f"head {kind!r} of an installed package does not import ({told}).") from None
