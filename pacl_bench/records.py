@@ -180,9 +180,9 @@ def block_name(encoder: str, block: int) -> str:
 
 def _measurement(row: dict[str, Any]) -> Measurement:
     """As it stands in JSON, where other programs write 1 for 1.0."""
-    numbers = ("value", "ci_low", "ci_high", "chance")
-    content: dict[str, Any] = row | {name: float(row[name]) for name in numbers if row.get(name) is not None}
-    return Measurement(**content)
+    names = ("value", "ci_low", "ci_high", "chance")
+    fractions: dict[str, Any] = {name: float(row[name]) for name in names if row.get(name) is not None}
+    return Measurement(**row | fractions)
 
 
 def _table(files: list[Path], folder: Path) -> "pd.DataFrame":

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -180,6 +182,14 @@ def test_a_byte_order_mark_and_accents_are_read(tmp_path: Path) -> None:
         records.read(file)
     with pytest.raises(UsageError, match="is not a record"):
         records.read(file.parent)
+
+
+def test_they_start_without_what_checks_them() -> None:
+    """pydantic takes longer to import than everything else here; cards and recipes start without torch."""
+    code = "import sys, pacl_bench.records; sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    code = "import sys, pacl_bench.schema, pacl_bench.training.recipe; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_every_committed_record_is_read() -> None:

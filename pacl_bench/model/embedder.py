@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pacl_bench.errors import UsageError
 from pacl_bench.model.head_files import RESIDUAL
-from pacl_bench.registry import entry_points, loaded, lookup
+from pacl_bench.registry import entry_points, loaded, unknown_name
 
 ENTRY_POINTS = "pacl_bench.heads"
 
@@ -64,6 +64,6 @@ def head_class(kind: str) -> Callable[[int, int], nn.Module]:
     if kind in HEADS:
         return HEADS[kind]
     installed = entry_points(ENTRY_POINTS, HEADS)
-    point = lookup({**dict.fromkeys(HEADS), **installed}, kind, "head")
-    assert point is not None
-    return loaded(point)
+    if kind not in installed:
+        raise UsageError(unknown_name(kind, [*HEADS, *installed], "head"))
+    return loaded(installed[kind])

@@ -12,6 +12,7 @@ from pacl_bench.data.pairs import load_pairs, short_name
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import EVALUATORS
+from pacl_bench.model.embedder import head_class
 from pacl_bench.model.head_files import CARD, RESIDUAL, default_name, read_card
 from pacl_bench.progress import note
 from pacl_bench.records import Key, Record
@@ -126,6 +127,7 @@ def _cells(grid: Grid) -> list[Cell]:
     """What is to be trained; all that is needed for it was found, and nothing need be loaded again to know it."""
     if not grid.encoders or not grid.pairs:
         raise UsageError("Nothing to train: give --encoders and --pairs.")
+    head_class(grid.head)
     require_known_encoders(grid.encoders)
     fingerprints = {pairs: pairs_fingerprint(load_pairs(pairs)) for pairs in grid.pairs}
     EVALUATORS["segment"].load_sets([grid.dataset])  # before hours of training
