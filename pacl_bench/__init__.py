@@ -70,10 +70,18 @@ def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return import_module(f"pacl_bench.{name}")
     if name == "__version__":
-        from importlib.metadata import version
-
-        return version("pacl-bench")
+        return _version()
     raise AttributeError(f"module 'pacl_bench' has no attribute {name!r}")
+
+
+def _version() -> str:
+    """Of the installed package; a checkout that is only on the path has none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("pacl-bench")
+    except PackageNotFoundError:
+        return "0+not-installed"
 
 
 def __dir__() -> list[str]:

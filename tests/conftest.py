@@ -2,6 +2,8 @@
 
 import csv
 import os
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in several processes, a core each
@@ -13,6 +15,8 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+
+from pacl_bench import registry
 
 SHARED = Path(__file__).parents[2] / "shared"
 CONFIGS = Path(__file__).parent / "open_clip_configs"
@@ -116,3 +120,15 @@ def pairs_csv(tmp_path: Path) -> Path:
     with (folder / "pairs.csv").open("w", newline="") as handle:
         csv.writer(handle).writerows([("filepath", "caption"), *rows])
     return folder / "pairs.csv"
+
+
+@pytest.fixture
+def declares(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, list[EntryPoint]], None]]:
+    """Makes it seem that an installed package declares entry points of a group."""
+
+    def declare(group: str, points: list[EntryPoint]) -> None:
+        monkeypatch.setattr("importlib.metadata.entry_points", lambda group, wanted=group: points * (group == wanted))
+        registry._installed.cache_clear()
+
+    yield declare
+    registry._installed.cache_clear()

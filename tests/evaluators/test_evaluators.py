@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pacl_bench import cli, evaluators, records, registry
+from pacl_bench import cli, evaluators, records
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.base import Evaluator, Result
 from pacl_bench.evaluators.sets import segmentation_sets
@@ -58,17 +59,14 @@ def test_one_in_the_table_runs_from_a_study_file_to_a_record(tmp_path: Path, mon
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch):
+def installed(monkeypatch: pytest.MonkeyPatch, declares: Callable[..., None]) -> None:
     """Another package that adds evaluators, as its metadata would."""
     module = ModuleType("bright_package")
     module.brightness, module.nothing = BRIGHTNESS, 3  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "bright_package", module)
     places = {"brightness": "bright_package:brightness", "gone": "no_such_package:x", "odd": "bright_package:nothing"}
     points = [EntryPoint(name, place, evaluators.GROUP) for name, place in places.items()]
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points if group == evaluators.GROUP else [])
-    registry._installed.cache_clear()
-    yield
-    registry._installed.cache_clear()
+    declares(evaluators.GROUP, points)
 
 
 def test_another_package_adds_one_with_a_command(

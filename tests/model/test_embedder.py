@@ -1,5 +1,6 @@
 """Kinds of heads: the paper's, a linear one, and those of installed packages."""
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -55,13 +56,13 @@ def function(width, dim):
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declares: Callable[..., None]) -> None:
     """A package that adds heads by entry points; one of them cannot be imported."""
     (tmp_path / "package_of_heads.py").write_text(PACKAGE)
     monkeypatch.syspath_prepend(tmp_path)
     names = ("Scaled", "Pooled", "Narrow", "function", "gone")
     points = [EntryPoint(name.lower(), f"package_of_heads:{name}", module.ENTRY_POINTS) for name in names]
-    monkeypatch.setattr(module, "entry_points", lambda group: points if group == "pacl_bench.heads" else [])
+    declares(module.ENTRY_POINTS, points)
 
 
 def test_a_package_adds_a_head(package: None) -> None:
@@ -78,7 +79,7 @@ def test_a_package_adds_a_head(package: None) -> None:
         ("pooled", r"makes \(1, 4\) of two tokens in one image; \(1, 2, 4\) is wanted"),
         ("narrow", "does not take tokens of width 6"),
         ("function", "function is no torch.nn.Module"),
-        ("gone", "'gone' of an installed package does not import"),
+        ("gone", "package_of_heads:gone does not import"),
     ],
 )
 def test_what_is_no_head_is_told_in_one_line(package: None, kind: str, line: str) -> None:

@@ -1,6 +1,7 @@
 """SECTIONS is open: a section of one's own in a few lines, by hand or by an entry point."""
 
 import sys
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from report_samples import head, segment, typical
 
-from pacl_bench import records, registry
+from pacl_bench import records
 from pacl_bench.errors import UsageError
 from pacl_bench.report import SECTIONS, Section, figure, table, write_report
 from pacl_bench.report import sections as module
@@ -25,16 +26,16 @@ MINE = Section(
 
 
 @pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def outside(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, declares: Callable[..., None]
+) -> Iterator[None]:
     """Another package has declared MINE."""
     monkeypatch.setitem(sys.modules, "another_package", request.module)
     found = [EntryPoint("mine", "another_package:MINE", module.OUTSIDE)]
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found if group == module.OUTSIDE else [])
-    registry._installed.cache_clear()
+    declares(module.OUTSIDE, found)
     module.all_sections.cache_clear()
     yield
     module.all_sections.cache_clear()
-    registry._installed.cache_clear()
 
 
 @pytest.mark.usefixtures("outside")
