@@ -16,7 +16,8 @@ from PIL import Image
 from shard_samples import jpeg, tar_of, write_shards, write_tar
 
 from pacl_bench.data.pairs import load_pairs, name_of, short_name
-from pacl_bench.data.shards import RawPair, ShardSet, Skipped, read_pairs
+from pacl_bench.data.shard_pairs import RawPair, read_pairs
+from pacl_bench.data.shards import ShardSet, Skipped
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import UsageError
 from pacl_bench.training.stream import LANES, Chunk, Stream, repeats, usable_workers
