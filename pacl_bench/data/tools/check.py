@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from pacl_bench.data.catalog import BUILT_IN, declarations, kind_of, load
-from pacl_bench.data.pair_readers import skipped_image
+from pacl_bench.data.pair_readers import MIN_PAIRS, TOO_FEW, skipped_image
 from pacl_bench.data.segmentation import SEGMENTATION_SETS, SegmentationSet
 from pacl_bench.data.segmentation_folders import SegmentationFolder
 from pacl_bench.data.shard_pairs import RawPair, read_pairs
@@ -154,6 +154,7 @@ def check_pairs(pairs: Any, name: str, fast: bool) -> list[Finding]:
         _count(name, len(photos), entry.num_images if entry else len(photos)),
         _opened("images", broken, looked, len(photos)),
         _captions(pairs.captions),
+        *_too_few(len(photos) - len(broken)),
         *_left_out(pairs.skipped),
     ]
 
@@ -277,6 +278,10 @@ def _captions(captions: list[list[str]]) -> Finding:
     return Finding("captions", "ok", f"{number:,}, {number / max(len(captions), 1):.2f} an image")
 
 
+def _too_few(usable: int) -> list[Finding]:
+    return [] if usable >= MIN_PAIRS else [Finding("pairs", "FAILED", f"{usable} that training could use; {TOO_FEW}")]
+
+
 def _left_out(skipped: Sequence[Any]) -> Iterator[Finding]:
     """What the reader has left out, by cause: training goes on without it."""
     for cause, number in Counter(skip.cause for skip in skipped).items():
@@ -294,8 +299,7 @@ def check_shards(shards: ShardSet, name: str, fast: bool) -> list[Finding]:
     entry = declarations().get(name)
     count = f"{pairs:,} pairs in {len(looked):,} of {len(shards.files):,} tars, {told(space)}"
     official = f"; officially {entry.num_images:,}, of which some have gone from the web" if entry else ""
-    usable = [] if pairs else [Finding("pairs", "FAILED", "none that training could use")]
-    return [Finding("count", "ok", count + official), *usable, *_left_out(skipped)]
+    return [Finding("count", "ok", count + official), *_too_few(pairs), *_left_out(skipped)]
 
 
 def _read_shard(file: Path, fast: bool) -> tuple[int, list[Skipped]]:
