@@ -70,7 +70,7 @@ def _header(file: Path, line: str) -> _Header:
     if missing is not None:
         raise UsageError(
             f"{file}: the column {missing!r} is missing; the first line must name the columns filepath and caption, "
-            f"separated by commas or tabs. It is {line[:80]!r}."
+            f"with commas, tabs, semicolons or bars as the delimiter. It is {line[:80]!r}."
         )
     double = next((column for column in COLUMNS if columns.count(column) > 1), None)
     if double is not None:

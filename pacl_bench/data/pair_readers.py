@@ -21,6 +21,9 @@ from pacl_bench.files import read_text
 from pacl_bench.image_sets import ImageSet
 from pacl_bench.registry import text_hash
 
+MIN_PAIRS = 2
+TOO_FEW = "a training step sets each pair against the others, so two at least are needed"
+
 
 @dataclass(frozen=True)
 class Pairs:

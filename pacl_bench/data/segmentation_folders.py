@@ -163,7 +163,9 @@ def read_user_folder(root: Path, taken: list[str]) -> SegmentationFolder:
             raise UsageError(f"{name}: images/{file.name} has no mask: {_no_mask(root / 'masks', stem)}.")
     for stem, file in masks.items():
         if stem not in images:
-            raise UsageError(f"{name}: masks/{file.name} has no image of that name in {root / 'images'}.")
+            raise UsageError(
+                f"{name}: masks/{file.name} has no image of that name: {_no_image(root / 'images', stem)}."
+            )
     if not images:
         raise UsageError(f"{name}: no image in {root / 'images'}.")
     ids = sorted(images)
@@ -191,6 +193,11 @@ def _refuse_class_folders(root: Path) -> None:
 def _no_mask(folder: Path, stem: str) -> str:
     others = [file.name for file in image_files(folder) if file.stem == stem]
     return f"{folder / stem}.png not found" + (f", and {others[0]} is no PNG" if others else "")
+
+
+def _no_image(folder: Path, stem: str) -> str:
+    others = [file for file in other_files(folder) if file.stem == stem]
+    return f"{others[0]} is none by its ending" if others else f"no {stem}.jpg, {stem}.png ... in {folder}"
 
 
 def _own_names(file: Path) -> list[str]:

@@ -56,7 +56,7 @@ class TarReader(tarfile.TarFile):
     def __init__(self, stream: Any):
         self.damages: list[str] = []
         self.in_damage = False  # since the last header that could be read
-        self.ended = False  # whether the last thing read was an end mark
+        self.zeros = 0  # blocks of zeros since the last header: two are an end mark
         self.complete = False
         super().__init__(fileobj=stream, ignore_zeros=True)
 
@@ -96,19 +96,22 @@ class TarReader(tarfile.TarFile):
         try:
             header = read(self)
         except EOFHeaderError:
-            self.ended, self.complete = True, self.complete or not self.damages
+            self.zeros += 1
+            self.complete |= self.zeros == 2 and not self.damages
             raise
         except (EmptyHeaderError, TruncatedHeaderError):
-            if not self.ended:
+            if not self.zeros:
                 self.note("its end is missing")
             raise
         except Exception as error:  # damaged numbers make tarfile raise anything
             if self.position == start:  # nothing can be read: to look further on would not end
                 raise
             self.note(f"{error} at byte {start:,}")
-            self.ended = False
+            self.zeros = 0
             raise InvalidHeaderError(str(error)) from None
-        self.ended = self.in_damage = False
+        if self.zeros == 1:
+            self.note(f"a header of zeros before byte {start:,}")
+        self.zeros, self.in_damage = 0, False
         return header
 
     @property

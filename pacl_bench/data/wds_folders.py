@@ -9,7 +9,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from pacl_bench.data.images import lines_fingerprint, open_image
-from pacl_bench.data.shards import image_suffixes, split_name
+from pacl_bench.data.shard_pairs import image_suffixes, split_name
 from pacl_bench.data.tar_files import is_compressed, open_tar
 from pacl_bench.data.text_lines import lines_of, printable
 from pacl_bench.data.vocabulary import read_templates

@@ -12,8 +12,6 @@ from pacl_bench.encoders.view import View
 
 TRAINING_VIEW = View(whole=False)  # the encoder's own centre square; the paper does not say
 Sets = list[Pairs | ShardSet]
-MIN_PAIRS = 2
-TOO_FEW = "a step sets each pair against the others, so two at least are needed"
 
 
 class Batch(NamedTuple):

@@ -12,11 +12,11 @@ from pacl_bench.caching.encoded_set import EncodedSet, OnlineTokens
 from pacl_bench.caching.texts import cached_texts, texts_are_cached
 from pacl_bench.caching.token_file import CachedTokens
 from pacl_bench.data.captions import noun_prompts
-from pacl_bench.data.pair_readers import Pairs, skipped_image
+from pacl_bench.data.pair_readers import MIN_PAIRS, TOO_FEW, Pairs, skipped_image
 from pacl_bench.data.shards import Skipped
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.errors import UsageError
-from pacl_bench.training.batches import MIN_PAIRS, TOO_FEW, TRAINING_VIEW, Batch, Drawing
+from pacl_bench.training.batches import TRAINING_VIEW, Batch, Drawing
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.stream import repeats
 

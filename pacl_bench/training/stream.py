@@ -33,7 +33,8 @@ from webdataset.shardlists import split_by_node
 
 from pacl_bench.data.captions import noun_prompts
 from pacl_bench.data.pair_readers import Pairs, skipped_image
-from pacl_bench.data.shards import RawPair, ShardSet, Skipped, read_pairs
+from pacl_bench.data.shard_pairs import RawPair, read_pairs
+from pacl_bench.data.shards import ShardSet, Skipped
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import UsageError
 from pacl_bench.image_sets import BrokenImage

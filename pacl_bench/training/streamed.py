@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pacl_bench.data.pair_readers import Pairs
+from pacl_bench.data.pair_readers import MIN_PAIRS, TOO_FEW, Pairs
 from pacl_bench.data.shards import MAKE_STATS
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.training.batches import MIN_PAIRS, TOO_FEW, Batch, Drawing, Sets
+from pacl_bench.training.batches import Batch, Drawing, Sets
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.stream import LANES, Chunk, Stream, default_workers
 
@@ -66,7 +66,8 @@ class StreamedBatches:
         self.chunk: Chunk | None = None  # of this turn; None where it is still to be loaded
         self.tokens = torch.empty(0)  # the patch tokens of its pairs
         self.chunks: Iterator[Chunk] | None = None
-        self.usable = bool(position)  # whether this epoch has shown any pair that can be used
+        # pairs of this epoch that could be used; of a run that goes on: enough, else it had not come so far
+        self.usable = MIN_PAIRS if position else 0
 
     def plan(self, steps: int) -> None:
         """Nothing is done beforehand: texts come with their images."""
@@ -98,7 +99,7 @@ class StreamedBatches:
         self.chunk = self._loaded()
         if not self.used:  # else what it skips was counted before the run was stopped
             self.skipped.add(self.chunk.seen, self.chunk.skipped)
-        self.usable |= bool(self.chunk.texts)
+        self.usable += len(self.chunk.texts)
         if self.chunk.texts:
             self.tokens = self._encoded(self.chunk)
         return self.chunk
@@ -109,7 +110,7 @@ class StreamedBatches:
         Where none has, the epoch is over, and the chunk is the first of the next epoch.
 
         Raises:
-            RunError: the epoch is over and no pair of it could be used.
+            RunError: the epoch is over, and none of its pairs could be used, or a single one.
         """
         for _ in range(LANES):
             chunk = self._load()
@@ -118,7 +119,9 @@ class StreamedBatches:
             self.turn += 1
         if not self.usable:
             raise RunError(f"No pair of {self.names} can be used: {self.skipped.summary()}.")
-        self.chunks, self.epoch, self.turn, self.usable = None, self.epoch + 1, 0, False
+        if self.usable < MIN_PAIRS:
+            raise RunError(f"A single pair of {self.names} can be used; {TOO_FEW}.")
+        self.chunks, self.epoch, self.turn, self.usable = None, self.epoch + 1, 0, 0
         return self._loaded()
 
     def _load(self) -> Chunk:

@@ -98,7 +98,7 @@ def test_rows_within_a_quote_are_not_taken_for_a_caption(tmp_path: Path, header:
         (b"", "the column 'filepath' is missing"),
         (b"\n\n", "the column 'filepath' is missing"),
         (b"filepath\ttitle\n", r"the column 'caption' is missing; .* It is 'filepath\\ttitle'"),
-        (b"a.jpg,a cat\n", "the first line must name the columns filepath and caption"),
+        (b"a.jpg,a cat\n", "must name the columns filepath and caption, with commas, tabs, .* as the delimiter"),
         (b"filepath,caption,Caption\n", "the column 'caption' is there 2 times"),
         ("filepath,caption\na.jpg,é".encode("latin-1"), "is no text in UTF-8"),
         ("filepath,caption\na.jpg,a".encode("utf-16"), "is no text in UTF-8"),

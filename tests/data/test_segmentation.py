@@ -344,6 +344,12 @@ def test_masks_and_images_in_capitals(mine: Path) -> None:
     assert len(load_segmentation(f"folder:{mine}")) == 3
 
 
+def test_an_image_of_a_format_that_nobody_opens_is_named(mine: Path) -> None:
+    (mine / "images" / "a.png").rename(mine / "images" / "a.heic")
+    with pytest.raises(UsageError, match=r"masks/a\.png has no image of that name: .*images/a\.heic is none by its"):
+        load_segmentation(f"folder:{mine}")
+
+
 def test_a_folder_of_classes_is_no_segmentation_set(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / "pets" / name).mkdir(parents=True)

@@ -16,7 +16,8 @@ from PIL import Image
 from shard_samples import jpeg, tar_of, write_shards, write_tar
 
 from pacl_bench.data.pairs import load_pairs, name_of, short_name
-from pacl_bench.data.shards import RawPair, ShardSet, Skipped, read_pairs
+from pacl_bench.data.shard_pairs import RawPair, read_pairs
+from pacl_bench.data.shards import ShardSet, Skipped
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import UsageError
 from pacl_bench.training.stream import LANES, Chunk, Stream, repeats, usable_workers
@@ -278,6 +279,22 @@ def test_a_damaged_header_loses_its_own_pair_and_is_counted(tmp_path: Path, memb
     lost = (member // 2, member // 2 + member % 2)
     assert pairs == without(*lost)
     assert ("damaged tar", f": bad checksum at byte {1024 * member:,}") in skipped
+
+
+@pytest.mark.parametrize("member", range(12))
+def test_a_header_of_zeros_is_no_end(tmp_path: Path, member: int) -> None:
+    """As a disk leaves it that has lost a block. A single block of zeros ends no tar, and two do not hide a third."""
+    content = bytearray(tar_of([(name, b"" if name.endswith("txt") else data) for name, data in PAIRS]))
+    headers = [at for at in range(0, len(content), 512) if content[at + 257 : at + 262] == b"ustar"]
+    content[headers[member] : headers[member] + 512] = bytes(512)
+    causes = [skip.cause for skip in read_pairs_of(tmp_path / "a.tar", bytes(content)) if isinstance(skip, Skipped)]
+    assert causes.count("damaged tar") == (1 if member < 11 else 0)  # the last is no other than the end mark behind it
+    assert causes.count("empty caption") + causes.count("missing caption") >= 4
+
+
+def read_pairs_of(file: Path, content: bytes) -> list[RawPair | Skipped]:
+    file.write_bytes(content)
+    return list(read_pairs(file))
 
 
 def test_a_long_name_that_is_damaged_pairs_nothing_wrongly(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ from shard_samples import jpeg, tar_of
 
 from pacl_bench.data.classification import load_classification
 from pacl_bench.data.pairs import load_pairs
-from pacl_bench.data.shards import RawPair, ShardSet, Skipped, read_pairs
+from pacl_bench.data.shard_pairs import RawPair, read_pairs
+from pacl_bench.data.shards import ShardSet, Skipped
 from pacl_bench.data.text_lines import printable
 from pacl_bench.data.tools.check import check_shards
 from pacl_bench.image_sets import BrokenImage

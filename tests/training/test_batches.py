@@ -156,6 +156,9 @@ def test_one_pair_is_too_few(config: TrainConfig, pairs_csv: Path, tmp_path: Pat
     single = write_shards(tmp_path / "single", [1])
     with pytest.raises(UsageError, match=r"single: 1 pairs by its _stats\.json; .* two at least"):
         train(replace(config, pairs=str(single)), tmp_path / "head", loading=IN_PROCESS)
+    (single / "00000_stats.json").unlink()
+    with pytest.raises(RunError, match=r"A single pair of single can be used; .* two at least"):
+        train(replace(config, pairs=str(single)), tmp_path / "head", loading=IN_PROCESS)
 
 
 def test_a_set_smaller_than_the_batch_is_one_batch(config: TrainConfig, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from pacl_bench.data.catalog import BUILT_IN, declarations, kind_of, load
-from pacl_bench.data.pair_readers import skipped_image
+from pacl_bench.data.pair_readers import MIN_PAIRS, TOO_FEW, skipped_image
 from pacl_bench.data.segmentation import SEGMENTATION_SETS, SegmentationSet
 from pacl_bench.data.segmentation_folders import SegmentationFolder
-from pacl_bench.data.shards import RawPair, ShardSet, Skipped, read_pairs
+from pacl_bench.data.shard_pairs import RawPair, read_pairs
+from pacl_bench.data.shards import ShardSet, Skipped
 from pacl_bench.data.text_lines import printable
 from pacl_bench.data.tools.where import told
 from pacl_bench.errors import RunError, UsageError
@@ -25,12 +26,8 @@ Seen = TypeVar("Seen")
 SAMPLE = 100  # images that --fast looks at
 EXAMPLES = 5  # of the things wrong that are named
 NAMED = 10  # classes that a line names
-BROKEN = (
-    "broken image",
-    "absurd size",
-    "damaged tar",
-    "damaged count",
-)  # why training skips a pair whose files should be had anew
+# why training skips a pair, where the files are broken and should be had anew
+BROKEN = ("broken image", "absurd size", "damaged tar", "damaged count")
 
 
 @dataclass(frozen=True)
@@ -157,6 +154,7 @@ def check_pairs(pairs: Any, name: str, fast: bool) -> list[Finding]:
         _count(name, len(photos), entry.num_images if entry else len(photos)),
         _opened("images", broken, looked, len(photos)),
         _captions(pairs.captions),
+        *_too_few(len(photos) - len(broken)),
         *_left_out(pairs.skipped),
     ]
 
@@ -280,13 +278,16 @@ def _captions(captions: list[list[str]]) -> Finding:
     return Finding("captions", "ok", f"{number:,}, {number / max(len(captions), 1):.2f} an image")
 
 
+def _too_few(usable: int) -> list[Finding]:
+    return [] if usable >= MIN_PAIRS else [Finding("pairs", "FAILED", f"{usable} that training could use; {TOO_FEW}")]
+
+
 def _left_out(skipped: Sequence[Any]) -> Iterator[Finding]:
     """What the reader has left out, by cause: training goes on without it."""
     for cause, number in Counter(skip.cause for skip in skipped).items():
         examples = tuple(printable(skip.where) for skip in skipped if skip.cause == cause)[:EXAMPLES]
-        yield Finding(
-            cause, "FAILED" if cause in BROKEN else "warning", f"{number:,}", examples, "Training skips these."
-        )
+        result = "FAILED" if cause in BROKEN else "warning"
+        yield Finding(cause, result, f"{number:,}", examples, "Training leaves these out.")
 
 
 def check_shards(shards: ShardSet, name: str, fast: bool) -> list[Finding]:
@@ -298,8 +299,7 @@ def check_shards(shards: ShardSet, name: str, fast: bool) -> list[Finding]:
     entry = declarations().get(name)
     count = f"{pairs:,} pairs in {len(looked):,} of {len(shards.files):,} tars, {told(space)}"
     official = f"; officially {entry.num_images:,}, of which some have gone from the web" if entry else ""
-    usable = [] if pairs else [Finding("pairs", "FAILED", "none that training could use")]
-    return [Finding("count", "ok", count + official), *usable, *_left_out(skipped)]
+    return [Finding("count", "ok", count + official), *_too_few(pairs), *_left_out(skipped)]
 
 
 def _read_shard(file: Path, fast: bool) -> tuple[int, list[Skipped]]:
@@ -307,7 +307,7 @@ def _read_shard(file: Path, fast: bool) -> tuple[int, list[Skipped]]:
     pairs, skipped = 0, []
     try:
         for pair in read_pairs(file):
-            problem = pair if isinstance(pair, Skipped) else None if fast and pairs else _image_problem(pair)
+            problem = pair if isinstance(pair, Skipped) else _image_problem(pair, look=not (fast and pairs))
             pairs += problem is None
             skipped += [problem] if problem else []
     except UsageError as error:  # its _stats.json
@@ -315,9 +315,10 @@ def _read_shard(file: Path, fast: bool) -> tuple[int, list[Skipped]]:
     return pairs, skipped
 
 
-def _image_problem(pair: RawPair) -> Skipped | None:
+def _image_problem(pair: RawPair, look: bool) -> Skipped | None:
     try:
-        pair.image()
+        if look:
+            pair.image()
     except BrokenImage as broken:
         return skipped_image(str(broken))
     return None
