@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float
@@ -85,14 +86,18 @@ def compatibility_costs(
 
 def _forms(device: str, with_compile: bool) -> dict[str, Form]:
     forms: dict[str, Form] = {OURS: compatibility, EINSUM: einsum, "chunked, by autograd": chunked}
-    if device.startswith("cuda"):
-        forms["pacl-bench without Triton"] = _without_triton
+    if device.startswith("cuda") and find_spec("triton"):
+        from pacl_bench.model.compatibility_triton import runs_on
+
+        forms |= {"Triton kernels": _triton} if runs_on(torch.device(device)) else {}
     compiled = _compiled(device) if with_compile else None
     return forms if compiled is None else {**forms, "torch.compile of einsum": compiled}
 
 
-def _without_triton(patch_embeddings: Tensor, text_embeddings: Tensor, patch_scale: float) -> Tensor:
-    return blockwise_compatibility(patch_embeddings, normalize(text_embeddings, dim=-1), patch_scale)
+def _triton(patch_embeddings: Tensor, text_embeddings: Tensor, patch_scale: float) -> Tensor:
+    from pacl_bench.model.compatibility_triton import TRITON
+
+    return blockwise_compatibility(patch_embeddings, normalize(text_embeddings, dim=-1), patch_scale, TRITON)
 
 
 def _compiled(device: str) -> Form | None:

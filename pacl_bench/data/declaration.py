@@ -33,10 +33,15 @@ class Declaration:
         root = self.found()
         if root is None:
             raise UsageError(
-                f"{self.name}: {' or '.join(map(str, self.candidates()))} not found. Get it with "
-                f"`pacl-bench data fetch {self.name}`, or say where it lies with --data-root or PACL_DATA."
+                f"{self.name}: {' or '.join(map(str, self.candidates()))} not found. {self.how_to_get}, "
+                "or say where it lies with --data-root or PACL_DATA."
             )
         return root
+
+    @property
+    def how_to_get(self) -> str:
+        """The way to a set that is not there, as the beginning of a sentence."""
+        return f"Get it with `pacl-bench data fetch {self.name}`"
 
     def candidates(self) -> list[Path]:
         return [data_root() / folder for folder in self.folders]

@@ -52,6 +52,10 @@ class OutsideSet(Declaration):
     def root(self) -> Path:
         return super().root() if self.folders else data_root()
 
+    @property
+    def how_to_get(self) -> str:
+        return f"Get it from {self.source}"
+
     def load(self) -> Any:
         """The set itself; a UsageError where its reader fails or gives something else than a set of this kind."""
         file = inspect.getsourcefile(self.read)

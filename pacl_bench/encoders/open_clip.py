@@ -275,8 +275,8 @@ def no_other_attention(name: str, attention: str) -> UsageError:
 
 def load_open_clip_vision(request: EncoderRequest) -> VisionEncoder:
     """The vision tower of an architecture with the weights of a file, of PACL_WEIGHTS, or of the hub's tag."""
-    name = request.weights_name
-    encoder = _adapted(name, _clip_of(request).visual, request.vision_options)
+    name, options = request.weights_name, request.vision_options  # a wrong option is told before weights are read
+    encoder = _adapted(name, _clip_of(request).visual, options)
     if encoder is None:
         raise UsageError(
             f"{name}: {request.entry.model} is no vision transformer, so it has no patch tokens. Choose a ViT."

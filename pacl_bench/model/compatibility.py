@@ -1,13 +1,11 @@
 """PACL's compatibility of an image with a text, for every pair of a batch."""
 
-from importlib.util import find_spec
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pacl_bench.model.compatibility_blocks import TORCH, Steps, blockwise_compatibility
+from pacl_bench.model.compatibility_blocks import blockwise_compatibility
 
 
 def compatibility(
@@ -23,8 +21,9 @@ def compatibility(
         phi_ij = cos(v_ij, t_j)
 
     The pairs are worked through in blocks, forward and backward: besides phi and the gradient, memory does not grow
-    with the batch. NVIDIA's data centre GPUs have kernels of their own (compatibility_triton.py); elsewhere plain
-    operations do the same (compatibility_blocks.py, which has the equations).
+    with the batch (compatibility_blocks.py, which has the equations). compatibility_triton.py does the same steps in
+    kernels of their own; on an H200 they were slower in every training step measured (results/bench/), so nothing
+    takes them by itself.
 
     Args:
         patch_embeddings: of any norm. text_embeddings: of any norm; only their direction counts.
@@ -39,16 +38,7 @@ def compatibility(
     dtype = torch.promote_types(torch.promote_types(patch_embeddings.dtype, text_embeddings.dtype), torch.float32)
     with torch.autocast(patch_embeddings.device.type, enabled=False):
         directions = normalize(text_embeddings.to(dtype), dim=-1)
-        return blockwise_compatibility(patch_embeddings, directions, patch_scale, _steps(patch_embeddings, dtype))
-
-
-def _steps(patch_embeddings: Float[Tensor, "image patch dim"], dtype: torch.dtype) -> Steps:
-    if patch_embeddings.is_cuda and find_spec("triton"):
-        from pacl_bench.model import compatibility_triton
-
-        if compatibility_triton.suits(patch_embeddings, dtype):
-            return compatibility_triton.TRITON
-    return TORCH
+        return blockwise_compatibility(patch_embeddings, directions, patch_scale)
 
 
 def patch_similarity(

@@ -28,13 +28,9 @@ SHARED_MEMORY = 160 * 1024  # bytes that a program takes: A100, H100 and later h
 LAUNCH = {"num_warps": 8, "num_stages": 2}
 
 
-def suits(patch_embeddings: Float[Tensor, "image patch dim"], dtype: torch.dtype) -> bool:
-    """Whether the kernels can do a batch that lies on a GPU, in the precision asked for."""
-    return patch_embeddings.shape[1] <= MOST_PATCHES and dtype == torch.float32 and _run_on(patch_embeddings.device)
-
-
 @cache
-def _run_on(device: torch.device) -> bool:
+def runs_on(device: torch.device) -> bool:
+    """Whether the kernels run on a GPU; one line says why not."""
     properties = torch.cuda.get_device_properties(device)
     if torch.version.hip or properties.shared_memory_per_block_optin < SHARED_MEMORY:
         return False
@@ -43,7 +39,7 @@ def _run_on(device: torch.device) -> bool:
         _values(Block(one, one.dtype, 1.0, with_gram=True), one[0])
     except Exception as error:  # Triton compiles with the machine's C compiler and Python's headers, if it has them
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        note(f"Triton does not run here ({reason[0]}): the compatibility function takes slower plain operations")
+        note(f"Triton does not run here ({reason[0]}) and is left out")
         return False
     return True
 

@@ -73,4 +73,4 @@ def test_prompts(load: Callable[[], ImageSet]) -> None:
 
 def test_captions() -> None:
     texts = TrainingTexts(load_pairs(str(FROZEN / "pairs" / "pairs.csv"))[0].captions, load_text_encoder("tiny-clip"))
-    assert texts.embeddings.shape == (185, 64)
+    assert texts.embeddings(list(range(len(texts)))).shape == (185, 64)

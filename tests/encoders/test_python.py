@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pacl_bench import load_encoder, load_text_encoder
-from pacl_bench.caching.encoded_set import cached_tokens
+from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.data.class_folders import LabelledFiles
 from pacl_bench.data.pair_readers import read_csv
 from pacl_bench.encoders import load_every_block
@@ -241,7 +241,9 @@ def test_changed_code_never_reads_old_tokens(folder: Path, pairs_csv: Path) -> N
 
     def first_token() -> float:
         return float(
-            cached_tokens(load_encoder("python:scaled.py:Means"), images, View(whole=False))[0].patch_tokens[0, 0, 0]
+            next(EncodedSet(load_encoder("python:scaled.py:Means"), images, View(whole=False)).features())[
+                1
+            ].patch_tokens[0, 0, 0]
         )
 
     first = first_token()

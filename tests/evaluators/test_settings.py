@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 
-from pacl_bench.data.vocabulary import shipped_templates, text_hash
+from pacl_bench.data.vocabulary import shipped_templates
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import EVALUATORS
 from pacl_bench.evaluators.settings import (
@@ -17,6 +17,7 @@ from pacl_bench.evaluators.settings import (
     SegmentationSettings,
     Settings,
 )
+from pacl_bench.registry import text_hash
 from pacl_bench.validation.values import as_option, made
 
 PETS = SimpleNamespace(name="pets", classnames=["cat", "dog"], templates=[])
