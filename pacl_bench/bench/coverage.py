@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Num
 
 from pacl_bench.evaluators.iou_counts import IouCounts, over_data_set, over_images
 from pacl_bench.metrics.coherence import pairwise_coherence
@@ -123,7 +123,7 @@ def _miou(counts: np.ndarray, of: Callable[[IouCounts], list]) -> tuple[float, B
 
 
 def _shares(
-    right: Float[np.ndarray, "image label"], whole: Float[np.ndarray, "image label"], of_classes: bool
+    right: Num[np.ndarray, "image label"], whole: Num[np.ndarray, "image label"], of_classes: bool
 ) -> tuple[float, Bounds]:
     """The share that is right: of everything, or the mean over classes of each one's."""
 

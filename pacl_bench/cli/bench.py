@@ -98,3 +98,21 @@ def _rounded(seconds: float | None) -> float | None:
 
 def _ratio(seconds: float | None, whole: float | None) -> float | None:
     return None if seconds is None or whole is None else round(seconds / whole, 3)
+
+
+@app.command("coverage")
+def bench_coverage(
+    sets: Annotated[int, typer.Option(min=20, help="Small sets drawn for each row.")] = 300,
+    as_json: AsJson = False,
+) -> None:
+    """Intervals: of many small simulated sets, the share whose 95 % interval holds the large set's value."""
+    from pacl_bench.bench.coverage import coverage
+
+    rows = [asdict(row) for row in coverage(sets)]
+    if as_json:
+        print_rows(rows, "", as_json)
+        return
+    shown = [
+        {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
+    ]
+    print_rows(shown, f"Coverage of 95 % intervals, {sets} sets a row", as_json)

@@ -23,7 +23,6 @@ from pacl_bench.progress import note
 TEXTS = 64
 COLUMNS = 16
 DIMS = 32  # of dim that are summed at a time
-MOST_PATCHES = 256  # as many as there are registers for beside TEXTS texts
 SHARED_MEMORY = 160 * 1024  # bytes that a program takes: A100, H100 and later have them, consumer cards do not
 LAUNCH = {"num_warps": 8, "num_stages": 2}
 

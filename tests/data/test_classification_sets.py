@@ -179,7 +179,7 @@ def test_own_templates_are_those_of_the_set(tmp_path: Path, monkeypatch: pytest.
     eurosat = load_classification("eurosat")
     assert templates_for(eurosat, "own")[0] == "a centered satellite photo of {}."
     assert len(templates_for(eurosat, "paper7")) == 7
-    with pytest.raises(UsageError, match="mine has no templates of its own: give paper7, simple, .*tcl9 or a file"):
+    with pytest.raises(UsageError, match=r"mine has no templates of its own: give paper7, simple, .*tcl9 or a file"):
         templates_for(load_classification(f"folder:{folders(tmp_path / 'mine', 'a', 'b')}"), "own")
 
 
