@@ -4,6 +4,7 @@ Each stands between `<!-- table: NAME -->` and `<!-- end -->`. tests/test_docs.p
 file makes of it, so that no number in the words is older than its record.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -260,6 +261,24 @@ def box(at: int, name: str, what: str) -> str:
     )
 
 
+def coverage_table() -> str:
+    """How often intervals hold the truth, simulated."""
+    rows = json.loads((ROOT / "results" / "bench" / "coverage.json").read_text(encoding="utf-8"))
+    header = ("number", "classes", "images", "rarest", "covered, %", "mean width, points")
+    cells = [
+        (
+            row["number"],
+            str(row["classes"]),
+            str(row["images"]),
+            f"{row['rarest']:g}",
+            percent(row["covered"]),
+            percent(row["width"]),
+        )
+        for row in rows
+    ]
+    return pipe_table(header, cells)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "quickstart": quickstart_table,
     "world ablation": world_ablation,
@@ -270,6 +289,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "data sets": data_sets,
     "encoders": encoders,
     "rooms": rooms,
+    "coverage": coverage_table,
 }
 
 
