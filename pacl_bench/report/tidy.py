@@ -3,10 +3,10 @@
 import csv
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pacl_bench.records import COLUMNS, Record, tidy_rows
 
@@ -15,18 +15,14 @@ FIRST, LAST = COLUMNS.index("protocol"), COLUMNS.index("n")
 
 
 @contextmanager
-def writing_tidy(file: Path) -> Iterator[Callable[[Record], None]]:
-    """Gives what takes record after record; the file is there, whole, when all were taken."""
+def writing_tidy(file: Path) -> Iterator[TextIO]:
+    """Takes the lines of record after record; the file is there, whole, when all were taken."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="") as opened:
             opened.write(_line(COLUMNS))
-
-            def take(record: Record) -> None:
-                opened.write(tidy_text(record))
-
-            yield take
+            yield opened
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
