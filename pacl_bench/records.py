@@ -138,6 +138,11 @@ def tidy_rows(record: Record, file: str = "") -> list[dict[str, Any]]:
     return [{**shared, **asdict(measurement)} for measurement in record.measurements]
 
 
+def files(folder: Path) -> list[Path]:
+    """Those of every record below a folder, in the order of their paths."""
+    return _files(folder)
+
+
 def comparable(one: Record, other: Record) -> list[str]:
     """The fields in which two records differ so that their numbers must not be compared; none where they may be.
 

@@ -10,7 +10,7 @@ from pacl_bench.errors import UsageError
 from pacl_bench.records import Record
 from pacl_bench.registry import lookup
 from pacl_bench.report.headlines import default_table
-from pacl_bench.report.runs import runs_of
+from pacl_bench.report.reading import runs_of
 from pacl_bench.report.sections import SECTIONS, Plot, Section, all_sections
 from pacl_bench.report.tabular import Table
 from pacl_bench.report.write import check_report, write_report

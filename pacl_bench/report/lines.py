@@ -1,6 +1,6 @@
 """From numbers to the lines of a table: the seeds of a model in one cell, its variants below it. No torch here."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pacl_bench.data.catalog import BUILT_IN, DECLARED
@@ -60,8 +60,12 @@ def models_by_dataset(
     return sorted(tables, key=lambda table: FAMILIES.index(table.choices["data"]))
 
 
-def by_encoder(numbers: Sequence[Number]) -> list[Group]:
-    """The lines of models, in a group for each encoder; methods that only change its attention stand beside it."""
+def by_encoder(numbers: Sequence[Number], most: int | None = None) -> list[Group]:
+    """The lines of models, in a group for each encoder; methods that only change its attention stand beside it.
+
+    Args:
+        most: groups that are made, where not all are wanted.
+    """
     # the encoder as it comes, by its weights
     plain = {one.run.vision.get("sha256"): one.run.encoder for one in numbers if not _attention(one.run)}
 
@@ -71,7 +75,8 @@ def by_encoder(numbers: Sequence[Number]) -> list[Group]:
             return ELSEWHERE
         return plain.get(run.vision.get("sha256"), run.encoder) if _attention(run) else run.encoder
 
-    return [Group(title, model_lines(of_encoder)) for title, of_encoder in grouped(numbers, encoder).items()]
+    groups = list(grouped(numbers, encoder).items())[:most]
+    return [Group(title, model_lines(of_encoder)) for title, of_encoder in groups]
 
 
 def model_lines(
@@ -123,12 +128,21 @@ def tell_apart(runs: Sequence[Run], names: Sequence[str], tells_encoder: bool = 
     told: list[tuple[str, ...]] = [
         (name, run.encoder if tells_encoder else "", _size(run)) for name, run in zip(names, runs, strict=True)
     ]
-    for tell in (_training_set, *map(_trained_with, _fields(runs)), _text, _weights, _model, _study):
+    for tell in _tells(runs):
+        if len(set(told)) == len(told):
+            break
         for same in grouped(range(len(runs)), lambda at: told[at]).values():
             if len({tell(runs[at]) for at in same}) > 1:
                 for at in same:
                     told[at] += (tell(runs[at]),)
     return [" · ".join(filter(None, parts)) for _, *parts in told]
+
+
+def _tells(runs: Sequence[Run]) -> Iterator[Callable[[Run], str]]:
+    """What may tell models apart, the most telling first."""
+    yield _training_set
+    yield from map(_trained_with, _fields(runs))
+    yield from (_text, _weights, _model, _study)
 
 
 def in_order(datasets: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +23,8 @@ from pacl_bench.report.tabular import Table
 
 HEADLINES = 3
 PIXELS = 130  # an inch of a figure on the page
-MOST_TEX = 60  # lines of a table that the page offers as LaTeX: no paper prints more
+MOST_LINES = 100  # and columns, of a table on the page and in Markdown; csv and Parquet have all
+MOST_TEX = 60  # of a table that the page offers as LaTeX: no paper prints more
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Made:
 
 def html_page(runs: Sequence[Run], made: Sequence[Made]) -> str:
     """The whole report in one file."""
-    details = Details()
+    details, made = Details(), list(map(_shortened, made))
     for one in made:
         for table in one.tables:
             details.compare(table)
@@ -104,7 +105,10 @@ def html_page(runs: Sequence[Run], made: Sequence[Made]) -> str:
 
 def markdown_page(runs: Sequence[Run], made: Sequence[Made]) -> str:
     """The same in Markdown; its figures are the SVG files beside it."""
-    given = _content(runs, made) | {"how_to_read": _read("how_to_read.md"), "table_md": to_markdown}
+    given = _content(runs, list(map(_shortened, made))) | {
+        "how_to_read": _read("how_to_read.md"),
+        "table_md": to_markdown,
+    }
     return templates("md").get_template("page.md").render(given)
 
 
@@ -113,6 +117,10 @@ def latex_page(one: Made) -> str:
     view = one.default.choices.get("view") if one.default else None
     tables = [table for table in one.tables if table.choices.get("view") == view]
     return "\n".join(_latex(table, one) for table in tables)
+
+
+def _shortened(one: Made) -> Made:
+    return replace(one, tables=[table.shortened(MOST_LINES) for table in one.tables])
 
 
 def _content(runs: Sequence[Run], made: Sequence[Made]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,6 @@ BEFORE, UNTRAINED, AFTER = "before alignment", "untrained head", "PACL head"
 ELSEWHERE = "predictions made elsewhere"
 METHODS = (BEFORE, UNTRAINED, AFTER, ELSEWHERE)
 BENCHMARKS, WORLD, OWN = "benchmarks", "built-in world", "own data sets"
-COUNTS = ".npz"  # beside a record's .json: its counts by image
 
 Curves = Mapping[str, Mapping[str, Sequence[float] | np.ndarray]]
 Group = TypeVar("Group", bound=Hashable)
@@ -34,6 +33,7 @@ class Run:
     record: Record
     counts: Path | None = None  # the file of its counts by image, where there is one
     arrays: Curves | None = None  # the record's curves, where it was read without
+    read_from: str = ""  # the record's file below the folder of records, where it was read from one
 
     @property
     def curves(self) -> Curves:
@@ -70,14 +70,14 @@ class Run:
     def variant(self) -> str:
         return self.record.key.variant
 
-    @property
+    @cached_property
     def evaluator(self) -> str:
         return self.record.config.get("evaluator", GAP)
 
     @cached_property
     def file(self) -> str:
-        """The record's path below the folder of records."""
-        return str(self.record.key.path)
+        """The record's file, or the one it would be written to, below the folder of records."""
+        return self.read_from or str(self.record.key.path)
 
     @property
     def encoder(self) -> str:
@@ -115,7 +115,7 @@ class Run:
         """How many images of the set were used."""
         return self.record.config.get("dataset", {}).get("images")
 
-    @property
+    @cached_property
     def is_part(self) -> bool:
         """Only a part of the official set was used."""
         official = self.record.config.get("dataset", {}).get("official_images")
@@ -178,31 +178,9 @@ class Number:
         return self.measurement.class_name
 
 
-def runs_of(records: Iterable[Record] | Path | str) -> list[Run]:
-    """The records, or those below a folder, in the order of the paper's tables.
-
-    Of a folder, counts by image are found too, and what no table shows is left behind: a hundred thousand records fit
-    into memory.
-    """
-    return in_place(read_runs(Path(records)) if isinstance(records, Path | str) else map(Run, records))
-
-
 def in_place(runs: Iterable[Run]) -> list[Run]:
     """Sorted as the paper's tables are: by study, variant, data set, encoder, method and training set."""
     return sorted(runs, key=_place)
-
-
-def read_runs(folder: Path, seen: Callable[[Record], None] = lambda record: None) -> list[Run]:
-    """The runs of every record below a folder; `seen` gets each record whole."""
-    counted = {file.relative_to(folder) for file in folder.rglob(f"*{COUNTS}")}
-    shared: dict[str, Any] = {}
-    runs = []
-    for record in store.read_all(folder):
-        seen(record)
-        counts = record.key.path.with_suffix(COUNTS)
-        found = folder / counts if counts in counted else None
-        runs.append(Run(_lightened(record, shared), found, _arrays(record)))
-    return runs
 
 
 def numbers(runs: Iterable[Run], evaluator: str, metric: str | None = None, of_classes: bool = False) -> list[Number]:
@@ -311,33 +289,6 @@ def _figure_of(number: Number) -> tuple[str, ...]:
 
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _lightened(record: Record, shared: dict[str, Any]) -> Record:
-    """The record without curves and the numbers of classes that no table shows; what many records say is held once."""
-
-    def once(content: Any) -> Any:
-        return shared.setdefault(repr(content), content)
-
-    config = {name: once(part) for name, part in record.config.items()}
-    if "model" in config:
-        config["model"] = once({name: once(part) for name, part in config["model"].items()})
-    packages = once(record.provenance.get("packages", {}))
-    return replace(
-        record,
-        measurements=[row for row in record.measurements if not row.class_name or row.metric == "patch_recall"],
-        config=config,
-        provenance={**record.provenance, "packages": packages},
-        curves={},
-    )
-
-
-def _arrays(record: Record) -> Curves:
-    """The record's curves in a tenth of the memory."""
-    return {
-        name: {axis: np.asarray(points, np.float32) for axis, points in axes.items()}
-        for name, axes in record.curves.items()
-    }
 
 
 def _place(run: Run) -> tuple[Any, ...]:

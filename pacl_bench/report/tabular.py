@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import fsum
 from typing import Any, Literal
 
 import numpy as np
@@ -36,7 +37,7 @@ class Cell:
         """What was measured of one model: one number for each seed it was trained with."""
         first = numbers[0]
         low, high = spread(numbers)
-        value = float(np.mean([number.value for number in numbers]))
+        value = fsum(number.value for number in numbers) / len(numbers)
         return cls(value, low, high, first.chance, first.n, tuple(numbers))
 
     @classmethod
@@ -99,6 +100,11 @@ class Group:
     lines: list[Line]
     note: str = ""
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether any number of it was measured."""
+        return any(line.is_measured for line in self.lines)
+
 
 @dataclass(frozen=True)
 class Column:
@@ -120,6 +126,7 @@ class Table:
     percent: bool = True  # shown in percent with one digit behind the point; else as fractions with three
     ranked: bool = True  # the best of each column is underlined
     of_models: bool = True  # its lines are models, of which two can be compared
+    omitted: int = 0  # places for numbers that were left out to be short
 
     @property
     def lines(self) -> list[Line]:
@@ -220,6 +227,25 @@ class Table:
         groups = grouped(cells, lambda cell: repr((cell.numbers[0].run.asked, cell.numbers[0].protocol)))
         return max(groups.values(), key=len, default=[])
 
+    def shortened(self, most: int) -> "Table":
+        """With no more than about `most` lines and columns, where there are more: those with the highest numbers.
+
+        What papers print stays.
+        """
+        if len(self.lines) <= most and len(self.columns) <= most:
+            return self
+        left, kept = most, {}
+        for group in sorted(self.groups, key=_highest, reverse=True):
+            kept[group.title] = replace(group, lines=group.lines[:left] if group.is_measured else group.lines)
+            left -= min(left, len(group.lines)) if group.is_measured else 0
+        groups = [kept[group.title] for group in self.groups if kept[group.title].lines]
+        highest = {column.name for column in sorted(self.columns, key=self._highest_in, reverse=True)[:most]}
+        short = replace(self, groups=groups, columns=[column for column in self.columns if column.name in highest])
+        return replace(short, omitted=len(self.lines) * len(self.columns) - len(short.lines) * len(short.columns))
+
+    def _highest_in(self, column: Column) -> float:
+        return max((cell.value for cell in self._measured(column)), default=0.0)
+
     def frame(self) -> pd.DataFrame:
         """The table as it looks: a row for each line, columns (name, part) with the parts value, low, high, chance, n
         and seeds. In percent where the table is shown so; NaN is a gap.
@@ -272,6 +298,10 @@ class Table:
         from pacl_bench.report.forms import to_html
 
         return to_html(self)
+
+
+def _highest(group: Group) -> float:
+    return max((cell.value for line in group.lines for cell in line.cells.values() if cell.numbers), default=0.0)
 
 
 def spread(numbers: Sequence[Number]) -> tuple[float, float]:

@@ -2,10 +2,10 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pacl_bench.files import replacing
 from pacl_bench.records import COLUMNS, Record, tidy_rows
@@ -15,15 +15,11 @@ FIRST, LAST = COLUMNS.index("protocol"), COLUMNS.index("n")
 
 
 @contextmanager
-def writing_tidy(file: Path) -> Iterator[Callable[[Record], None]]:
-    """Gives what takes record after record; the file is there, whole, when all were taken."""
+def writing_tidy(file: Path) -> Iterator[TextIO]:
+    """Takes the lines of record after record; the file is there, whole, when all were taken."""
     with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as opened:
         opened.write(_line(COLUMNS))
-
-        def take(record: Record) -> None:
-            opened.write(tidy_text(record))
-
-        yield take
+        yield opened
 
 
 def tidy_text(record: Record) -> str:

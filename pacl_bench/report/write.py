@@ -14,9 +14,10 @@ from pacl_bench.registry import lookup, unknown_name
 from pacl_bench.report.figures.style import save
 from pacl_bench.report.forms import write_csv, write_parquet
 from pacl_bench.report.page import Made, html_page, latex_page, markdown_page
-from pacl_bench.report.runs import Run, in_place, read_runs
+from pacl_bench.report.reading import read_runs, without_collector
+from pacl_bench.report.runs import Run
 from pacl_bench.report.sections import Section, all_sections
-from pacl_bench.report.tidy import writing_tidy
+from pacl_bench.report.tidy import tidy_text, writing_tidy
 
 Form = Literal["html", "md", "latex", "csv", "parquet", "svg", "pdf", "png"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -44,8 +45,9 @@ def write_report(
     forms, sections = _checked(forms), _chosen(only)
     folder = out or results / "report"
     everything = "csv" in forms and not only and out is None
-    with writing_tidy(results / "tidy.csv") if everything else nullcontext(lambda record: None) as seen:
-        runs = in_place(read_runs(results / "records", seen))
+    with without_collector(), writing_tidy(results / "tidy.csv") if everything else nullcontext(None) as tidy:
+        read = {"tell": tidy_text, "say": tidy.write} if tidy else {}
+        runs = read_runs(results / "records", **read)
         made = [_make(name, section, runs, results / "report") for name, section in sections.items()]
         files = {file: text for form in forms for file, text in _texts(form, runs, made).items()}
     for file, text in files.items():

@@ -13,7 +13,8 @@ from pacl_bench.records import Record, comparable
 from pacl_bench.report import table
 from pacl_bench.report.compare import paired_error
 from pacl_bench.report.lines import ALL_MODELS
-from pacl_bench.report.runs import COUNTS, Number, numbers, runs_of
+from pacl_bench.report.reading import COUNTS, runs_of
+from pacl_bench.report.runs import Number, numbers
 
 PROTOCOL = "present-miou, background=none"
 NAME = f"miou, {PROTOCOL}"

@@ -5,7 +5,8 @@ from report_samples import head, segment
 
 from pacl_bench.records import Record
 from pacl_bench.report.lines import by_encoder, model_lines
-from pacl_bench.report.runs import AFTER, BEFORE, UNTRAINED, Number, numbers, runs_of
+from pacl_bench.report.reading import runs_of
+from pacl_bench.report.runs import AFTER, BEFORE, UNTRAINED, Number, numbers
 
 
 def measured(made: list[Record]) -> list[Number]:

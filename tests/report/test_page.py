@@ -14,7 +14,7 @@ from report_samples import coherence, head, of_block, patches, segment, typical
 from pacl_bench import records
 from pacl_bench.records import Measurement, Record
 from pacl_bench.report import write_report
-from pacl_bench.report.runs import COUNTS
+from pacl_bench.report.reading import COUNTS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")

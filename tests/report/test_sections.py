@@ -14,7 +14,8 @@ from pacl_bench.errors import UsageError
 from pacl_bench.report import SECTIONS, Section, figure, table, write_report
 from pacl_bench.report import sections as module
 from pacl_bench.report.lines import models_by_dataset
-from pacl_bench.report.runs import numbers, runs_of
+from pacl_bench.report.reading import runs_of
+from pacl_bench.report.runs import numbers
 
 MINE = Section(
     "Pixel accuracy",

@@ -7,7 +7,8 @@ from report_samples import head, patches, segment
 
 from pacl_bench.records import Record
 from pacl_bench.report.lines import model_lines
-from pacl_bench.report.runs import Number, numbers, runs_of
+from pacl_bench.report.reading import runs_of
+from pacl_bench.report.runs import Number, numbers
 from pacl_bench.report.tabular import Cell, Column, Group, Line, Table, spread
 
 
@@ -121,3 +122,15 @@ def test_a_difference_is_formed_of_comparable_numbers_only():
     other.config["settings"]["size"] = 448
     [sized, *_] = numbers(runs_of([other]), "patches")
     assert Cell.difference(Cell.of([high]), Cell.of([sized])) is None
+
+
+def test_a_long_table_keeps_its_best_groups_and_what_papers_print():
+    def group(title: str, *values: float) -> Group:
+        made = [segment(f"{title}{at}", value, head=head(seed=at)) for at, value in enumerate(values)]
+        return Group(title, [Line(title, "", {"voc20": Cell.of([one])}) for one in measured(made)])
+
+    printed = Group("printed", [Line(str(at), "", {"voc20": Cell.printed(50.0, "x")}) for at in range(5)])
+    found = Table({}, [Column("voc20")], [group("weak", 0.1, 0.1), printed, group("good", 0.3, 0.2, 0.9)])
+    short = found.shortened(4)
+    assert [(one.title, len(one.lines)) for one in short.groups] == [("weak", 1), ("printed", 5), ("good", 3)]
+    assert (short.omitted, found.shortened(10) is found) == (1, True)

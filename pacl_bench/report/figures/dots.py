@@ -98,7 +98,7 @@ def dots_panels(runs: Sequence[Run]) -> list[DotsPanel]:
     top = min(100.0, 10 * (1 + 10 * max((one.value for one in shown), default=0) // 1))
     panels = []
     for variant, of_variant in grouped(shown, lambda one: one.run.variant).items():
-        for group in by_encoder(of_variant):
+        for group in by_encoder(of_variant, MOST_PANELS):
             rows = _rows(group.lines)
             title = group.title if variant == "default" else f"{group.title} · {variant}"
             panels.append(DotsPanel(title, sorted(rows, key=lambda row: (-row.gain, row.dataset)), top))

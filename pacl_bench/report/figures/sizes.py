@@ -26,6 +26,7 @@ from pacl_bench.report.tables.ablation import ABLATION, of_towers
 from pacl_bench.report.tabular import Cell
 
 HEIGHT = 2.1
+MOST_LINES = 8
 MILLIONS = {"cc3m": 3, "cc12m": 12, "yfcc15m": 15}  # pairs, as the names of the paper's sets say
 
 
@@ -99,12 +100,9 @@ def _panel(title: str, measured: Sequence[Number]) -> SizesPanel:
     def name(number: Number) -> str:
         return of_towers(number) if len(recipes) == 1 else f"{of_towers(number)}, {_recipe(number.run)}"
 
-    lines = {
-        told: sorted(
-            ((_pairs(cell.numbers[0].run), cell) for cell in cells(of_line, _training_set).values()), key=_size
-        )
-        for told, of_line in grouped(measured, name).items()
-    }
+    by_line = grouped(measured, name)
+    best = sorted(by_line, key=lambda told: -max(one.value for one in by_line[told]))[:MOST_LINES]
+    lines = {told: _points(by_line[told]) for told in by_line if told in best}
     return SizesPanel(title, lines, _colours(lines))
 
 
@@ -116,8 +114,10 @@ def _printed() -> SizesPanel:
     return SizesPanel("printed in the paper · PV-20, protocol unknown", lines, _colours(lines))
 
 
-def _size(point: tuple[float, Cell]) -> float:
-    return point[0]
+def _points(of_line: Sequence[Number]) -> list[tuple[float, Cell]]:
+    """(pairs, mIoU) of each training set, the smallest first."""
+    points = [(_pairs(cell.numbers[0].run), cell) for cell in cells(of_line, _training_set).values()]
+    return sorted(points, key=lambda point: point[0])
 
 
 def _training_set(number: Number) -> str:

@@ -5,7 +5,7 @@ from report_samples import confusion, head, patches
 from pacl_bench.records import Record
 from pacl_bench.report.figures.confusion import MOST_CLASSES, ConfusionPanel, confusion_figure, confusion_panels
 from pacl_bench.report.figures.style import COLUMN_WIDTH
-from pacl_bench.report.runs import runs_of
+from pacl_bench.report.reading import runs_of
 
 
 def panels_of(made: list[Record]) -> list[ConfusionPanel]:

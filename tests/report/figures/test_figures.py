@@ -14,7 +14,8 @@ from pacl_bench.report.figures.layers import layers_figure, layers_panels
 from pacl_bench.report.figures.roc import NAMED_CURVES, RocPanel, roc_figure, roc_panels
 from pacl_bench.report.figures.sizes import sizes_figure, sizes_panels
 from pacl_bench.report.figures.style import MOST_POINTS, PALETTE, RANDOM, apart, inline_svg, save, thinned
-from pacl_bench.report.runs import BEFORE, UNTRAINED, runs_of
+from pacl_bench.report.reading import runs_of
+from pacl_bench.report.runs import BEFORE, UNTRAINED
 
 
 def rocs(made: list[Record]) -> list[RocPanel]:
