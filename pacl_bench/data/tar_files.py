@@ -95,6 +95,8 @@ class TarReader(tarfile.TarFile):
         start = self.position
         try:
             header = read(self)
+            if self.offset < self.position:  # where the next header is said to be: behind us, and so for ever
+                raise InvalidHeaderError("a size that no member has")
         except EOFHeaderError:
             self.zeros += 1
             self.complete |= self.zeros == 2 and not self.damages

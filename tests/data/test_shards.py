@@ -297,6 +297,23 @@ def read_pairs_of(file: Path, content: bytes) -> list[RawPair | Skipped]:
     return list(read_pairs(file))
 
 
+@pytest.mark.parametrize("field", ["size", "GNU.sparse.size", "GNU.sparse.realsize"])
+def test_a_size_below_zero_sends_nobody_back(tmp_path: Path, field: str) -> None:
+    """A header of its own may state a member's size: below zero, the next member would lie before this one."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in PAIRS:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            if name == "002.jpg":
+                sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"} if "real" in field else {}
+                member.pax_headers = {field: "-2048", **sparse}
+            tar.addfile(member, io.BytesIO(content))
+    pairs, skipped = read(tmp_path / "a.tar", buffer.getvalue())
+    assert pairs in (without(2), without(2) | {"": "002.txt"})  # what is empty is no image
+    assert "damaged tar" in [cause for cause, _ in skipped] or "" in pairs
+
+
 def test_a_long_name_that_is_damaged_pairs_nothing_wrongly(tmp_path: Path) -> None:
     """Without its long name a member has the first 100 letters of it, here the name of another one's photo."""
     stem = "x" * 96
