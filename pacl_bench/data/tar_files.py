@@ -67,11 +67,11 @@ class TarReader(tarfile.TarFile):
         where that one is damaged, the member is still there, under another name.
         """
         known = 0
-        while (member := self.next()) is not None:
+        for member in iter(self.next, None):
             self.members.clear()  # type: ignore[attr-defined]  # else all members of a large tar stay in memory
-            if known == len(self.damages):
+            behind_damage, known = known < len(self.damages), len(self.damages)
+            if not behind_damage:
                 yield member, known
-            known = len(self.damages)
 
     def read(self, member: tarfile.TarInfo) -> bytes | None:
         """What a file in the tar holds; None where it is no file, or is damaged."""
@@ -95,6 +95,8 @@ class TarReader(tarfile.TarFile):
         start = self.position
         try:
             header = read(self)
+            if self.offset < self.position:  # where the next header is said to be: behind us, and so for ever
+                raise InvalidHeaderError("a size that no member has")
         except EOFHeaderError:
             self.zeros += 1
             self.complete |= self.zeros == 2 and not self.damages
