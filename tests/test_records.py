@@ -188,7 +188,7 @@ def test_they_start_without_what_checks_them() -> None:
     """pydantic takes longer to import than everything else here; cards and recipes start without torch."""
     code = "import sys, pacl_bench.records; sys.exit('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    code = "import sys, pacl_bench.schema, pacl_bench.training.recipe; sys.exit('torch' in sys.modules)"
+    code = "import sys, pacl_bench.validation.schema, pacl_bench.training.recipe; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -221,7 +221,10 @@ def _preprocess(made: _Made, module: nn.Module) -> Preprocess:
 def _channels(asked: str, name: str, value: Any) -> tuple[float, ...]:
     """A number a channel; one stands for all three, and a text holds them with spaces between."""
     try:
-        numbers = [float(one) for one in (value.split() if isinstance(value, str) else torch.as_tensor(value).ravel())]
+        numbers = [
+            float(one)
+            for one in (value.replace("+", " ").split() if isinstance(value, str) else torch.as_tensor(value).ravel())
+        ]
     except (TypeError, ValueError, RuntimeError):
         numbers = []
     if len(numbers) not in (1, 3):

@@ -51,7 +51,7 @@ def test_segmentation_sets_have_none(voc: Path, clip_spec: str, tmp_path: Path) 
 
 
 def test_two_sets_of_one_name_stand_side_by_side(tmp_path: Path, clip_spec: str) -> None:
-    named = [f"folder:{folders(tmp_path / parent / 'test', 'a', 'b')}" for parent in ("one", "two")]
+    named = [f"folder:{folders(tmp_path / parent / 'test', 'a', parent)}" for parent in ("one", "two")]
     first, second = run_study(study(clip_spec, *named), tmp_path)
     assert first.key.dataset == "test"
     assert second.key.dataset.startswith("test-")

@@ -15,9 +15,9 @@ from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import RunError
 from pacl_bench.training import loop as module
-from pacl_bench.training.batches import Batches, Drawing, Loading
+from pacl_bench.training.batches import Batches, Drawing
 from pacl_bench.training.loop import open_batches, train
-from pacl_bench.training.recipe import RECIPES, TrainConfig
+from pacl_bench.training.recipe import RECIPES, Loading, TrainConfig
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.state import TrainState
 from pacl_bench.training.stream import Stream

@@ -15,7 +15,7 @@ from pacl_bench.errors import UsageError
 from pacl_bench.model.head_files import CARD, read_card
 from pacl_bench.report import all_tables, write_report
 
-FROZEN = Path(__file__).parent / "frozen" / "v1"
+FROZEN = Path(__file__).parents[1] / "frozen" / "v1"
 RECORDS = sorted((FROZEN / "records").rglob("*.json"))
 CARDS = sorted((FROZEN / "heads").rglob(CARD))
 DEEP = json.loads("[" * 400 + "]" * 400)
