@@ -219,7 +219,7 @@ def _preprocess(made: _Made, module: nn.Module) -> Preprocess:
 
 
 def _channels(asked: str, name: str, value: Any) -> tuple[float, ...]:
-    """A number a channel; one stands for all three, and a text holds them with spaces between."""
+    """A number a channel; one stands for all three, and a text holds them with "+" or spaces between."""
     try:
         numbers = [
             float(one)

@@ -32,9 +32,10 @@ def test_costs_of_a_small_batch() -> None:
 
 
 def test_a_form_that_does_not_fit_is_left_out() -> None:
-    """Inputs and gradient take 26 MB; arrays of all pairs, of which the einsum holds several, 13 and 67 MB."""
+    """Inputs and gradient take 26 MB; arrays of all pairs, of which the einsum holds several, 13 and 67 MB. What is
+    measured is the memory of a whole process, which other things move by some MB: the limit leaves room for them."""
     size = Size(256, 49, 256)
-    ours, rival, *_ = compatibility_costs(size, "cpu", repeats=1, memory=60 * 10**6, with_compile=False)
+    ours, rival, *_ = compatibility_costs(size, "cpu", repeats=1, memory=120 * 10**6, with_compile=False)
     assert ours.seconds is not None
     assert (rival.seconds, rival.extra_bytes) == (None, None)
 
