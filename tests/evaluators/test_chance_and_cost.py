@@ -8,10 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
+from pacl_bench.caching import disk
 from pacl_bench.data.segmentation import load_segmentation
 from pacl_bench.data.segmentation_folders import SegmentationFolder
 from pacl_bench.encoders import load_encoder
-from pacl_bench.evaluators.patches import patch_labels
+from pacl_bench.encoders.base import PatchFeatures
+from pacl_bench.evaluators.classification import _summaries
+from pacl_bench.evaluators.coherence import on_grid
+from pacl_bench.evaluators.patches import COUNTS, count_correct, patch_labels
 from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.records import Measurement, Record
 from pacl_bench.studies.runner import run_study
@@ -125,6 +129,50 @@ def test_classes_of_images_have_as_many_as_there_are(clip_spec: str, tmp_path: P
     recall = {name: row.value for name, row in measured(record, "recall").items()}
     assert measured(record, "top1")[""].value == pytest.approx((3 * recall["cat"] + 5 * recall["dog"]) / 8)
     assert measured(record, "mean_per_class_recall")[""].value == pytest.approx((recall["cat"] + recall["dog"]) / 2)
+
+
+def test_a_class_without_items_in_a_resample_is_no_miss() -> None:
+    """Two images of the first class, both right, none of the second, and the same with one wrong."""
+    with np.errstate(invalid="ignore"):
+        found = _summaries(np.array([[2.0, 0, 2, 0], [1, 0, 2, 0]]))
+    np.testing.assert_allclose(found, [[1, 1], [0.5, 0.5]])
+
+
+def test_classification_shows_the_centre_square(clip_spec: str, tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.new("RGB", (64, 200)).save(tmp_path / "set" / name / "1.png")
+    run_study(Study("c", "classify", [clip_spec], datasets=[f"folder:{tmp_path / 'set'}"]), tmp_path)
+    assert [entry.about["view"]["whole"] for entry in disk.entries() if entry.kind == "tokens"] == [False]
+
+
+def test_equal_scores_count_half_between_two_classes() -> None:
+    """Of the three others one fits less well, one as well, one better."""
+    counts = count_correct(torch.tensor([[0.5, 0.1, 0.5, 0.9]]), torch.tensor([0]), 4)
+    assert dict(zip(COUNTS, counts[0].tolist(), strict=True)) == {
+        "patches": 1, "all-classes": 0, "present-classes": 1, "binary": 0.5, "present-chance": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("evaluator", ["patches", "coherence"])
+def test_larger_images_have_more_patches(voc: Path, clip_spec: str, tmp_path: Path, evaluator: str) -> None:
+    counted = []
+    for size in (64, 128):
+        study = Study("s", evaluator, [clip_spec], datasets=["voc20"], settings={"size": size, "purity": 0.6})
+        (record,) = run_study(study, tmp_path)
+        rows = measured(record, "patch_accuracy" if evaluator == "patches" else "auroc")
+        assert {row.chance for row in rows.values()} <= {0.5, 1 / 20, None}
+        counted.append(rows[""].n)
+    assert counted[1] > 3 * counted[0]
+
+
+def test_a_coarser_grid_averages_all_that_lies_in_a_cell() -> None:
+    """The token in the corner is far from the centre of its cell, and counts."""
+    tokens = torch.zeros(1, 64, 1)
+    tokens[0, 0] = 1
+    cells = on_grid(PatchFeatures(None, tokens, (8, 8)), (2, 2)).patch_tokens[0, :, 0]
+    assert cells[0] > 0.01
+    assert cells[3] == 0
 
 
 @pytest.mark.parametrize(("overlap", "windows"), [(0.0, 2), (0.75, 5)])

@@ -155,6 +155,9 @@ def test_a_class_of_one_image_has_no_pairs_across_images() -> None:
     labels[:3] = 7
     found = pairwise_coherence(torch.randn(80, 4), labels, "across", image_ids)
     assert list(found.auroc_per_class) == [0, 1]
+    assert found.mean_per_class_auroc.value == pytest.approx(
+        np.mean([estimate.value for estimate in found.auroc_per_class.values()])
+    )
     labels[10:13] = 7  # now of two: without either of them there are none
     found = pairwise_coherence(torch.randn(80, 4), labels, "across", image_ids)
     assert found.auroc_per_class[7].ci is None

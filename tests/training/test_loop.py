@@ -11,6 +11,7 @@ import torch
 from shard_samples import write_shards
 
 from pacl_bench.data.pairs import load_pairs
+from pacl_bench.data.shards import Skipped
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import RunError
@@ -80,6 +81,13 @@ def test_an_encoder_that_changes_meanwhile_is_found_out(
     with pytest.raises(RunError, match="small-clip is not frozen"):
         train(config, tmp_path / "head")
     assert not (tmp_path / "head" / "head.json").exists()
+
+
+def test_as_many_as_may_fail_may_fail(tmp_path: Path) -> None:
+    log = SkipLog(tmp_path / "skipped.jsonl", 0.1, {})
+    log.add(100, [Skipped("broken image", f"{number}.jpg") for number in range(10)])
+    with pytest.raises(RunError, match="11 of 101 pairs could not be used"):
+        log.add(1, [Skipped("broken image", "10.jpg")])
 
 
 def batches(spec: str, pairs: Path, size: int, file: Path) -> Batches:
