@@ -19,7 +19,7 @@ FORBIDDEN = {
     "pacl_bench.evaluators": ("pacl_bench.studies", "pacl_bench.training", "pacl_bench.report", "pacl_bench.cli"),
     "pacl_bench.encoders": (
         *("pacl_bench.model", "pacl_bench.evaluators", "pacl_bench.data", "pacl_bench.world"),
-        *("open_clip", "timm", "transformers", "pydantic"),
+        *("open_clip", "timm", "transformers"),
     ),
 }
 
