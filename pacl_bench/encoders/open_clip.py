@@ -1,5 +1,6 @@
 """OpenAI's CLIP and every other model of open_clip: vision and text towers that share a space."""
 
+import json
 import logging
 import warnings
 from collections.abc import Callable
@@ -37,8 +38,10 @@ from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.setup import Setup
 from pacl_bench.encoders.spec import Tap, VisionOptions
 from pacl_bench.encoders.timm import TimmVisionEncoder, any_size
+from pacl_bench.encoders.weight_names import below_prefix, clip_weights
 from pacl_bench.encoders.weights_files import failed_download, find_weights, load_strictly, read_state_dict
 from pacl_bench.errors import UsageError
+from pacl_bench.files import read_text
 from pacl_bench.progress import note
 from pacl_bench.registry import lookup, unknown_name
 
@@ -363,7 +366,12 @@ def _from_file(arch: str, tag: str | None, weights: Path) -> Any:
         force_quick_gelu=_quick_gelu(arch, tag),
         force_preprocess_cfg=_trained_with(arch, tag, weights),
     )
-    state = convert_state_dict(clip, read_state_dict(weights))
+    anchor = next(name for name in clip.state_dict() if name.startswith("visual."))
+    state = read_state_dict(weights)
+    renamed = clip_weights(state, weights)
+    if renamed is not state:
+        _refuse_other_activation(clip, arch, weights)
+    state = convert_state_dict(clip, below_prefix(renamed, anchor, weights))
     if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     for scalar in ("logit_scale", "logit_bias"):  # saved with one axis by some versions and none by others
@@ -371,6 +379,19 @@ def _from_file(arch: str, tag: str | None, weights: Path) -> Any:
             state[scalar] = state[scalar].reshape(getattr(clip, scalar).shape)
     load_strictly(clip, state, weights)
     return clip
+
+
+def _refuse_other_activation(clip: Any, arch: str, weights: Path) -> None:
+    """What Hugging Face's config.json beside the weights says of it must be so."""
+    config = weights.with_name("config.json")
+    if not config.is_file():
+        return
+    theirs = json.loads(read_text(config)).get("vision_config", {}).get("hidden_act", "quick_gelu")  # CLIP's default
+    if (theirs == "quick_gelu") != (activation(clip) == "QuickGELU"):
+        raise UsageError(
+            f"{weights}: {config} says {theirs}, and open_clip:{arch} runs {activation(clip)}. Name the architecture "
+            "that runs it (open_clip has -quickgelu ones), or the tag its training began with (/openai)."
+        )
 
 
 def _trained_with(arch: str, tag: str | None, weights: Path) -> dict[str, Any]:

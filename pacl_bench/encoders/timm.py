@@ -22,6 +22,7 @@ from pacl_bench.encoders.positions import at_grid
 from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.setup import Setup
 from pacl_bench.encoders.spec import Tap, VisionOptions
+from pacl_bench.encoders.weight_names import Weights, below_prefix, vit_weights, without_top
 from pacl_bench.encoders.weights_files import failed_download, find_weights, read_state_dict
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import unknown_name
@@ -47,6 +48,10 @@ class TimmVisionEncoder(VisionEncoder):
     ):
         super().__init__()
         self.name = self.spec = name
+        if not isinstance(getattr(trunk.patch_embed, "proj", None), nn.Conv2d):
+            raise UsageError(
+                f"{name}: its patches come out of several convolutions, which is not supported; name a ViT."
+            )
         self.trunk = frozen(trunk)
         self.projection = frozen(projection) if projection is not None else None
         self.preprocess = preprocess
@@ -221,17 +226,41 @@ def _create(name: str, **options: Any) -> Any:
 
 
 def _from_file(model: str, weights: Path) -> Any:
-    overlay = {"state_dict": read_state_dict(weights)}
+    state, complete = _as_released(model, read_state_dict(weights), weights)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # the head keeps the size it was released with, so that timm loads strictly
-            return _create(model, pretrained=True, pretrained_cfg_overlay=overlay)
+            # the classifier keeps the size it was released with, so that timm loads strictly
+            trunk = _create(model, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
     except (RuntimeError, KeyError) as error:
         first = " ".join(str(error).split())[:160]
         raise UsageError(
             f"{weights} does not fit timm's {model} ({first}). Name the model it was saved from."
         ) from None
+    if not complete:
+        trunk.reset_classifier(0)
+    return trunk
+
+
+def _as_released(model: str, state: Weights, file: Path) -> tuple[Weights, bool]:
+    """The weights in a form that timm reads, and whether the classifier among them is the file's own.
+
+    Patch tokens need no classifier: one that the file lacks, or has for other classes, is filled up.
+    """
+    anchor = "patch_embed.proj.weight"
+    state = below_prefix(vit_weights(state, file), anchor, file)
+    if anchor not in state:  # timm's own conversions know it, or nobody
+        return state, True
+    with torch.device("meta"):
+        trunk = _create(model)
+    own = trunk.state_dict()
+    names = trunk.pretrained_cfg.get("classifier")
+    names = (names,) if isinstance(names, str) else names or ()
+    head = [name for name in own if name.startswith(tuple(f"{one}." for one in names))]
+    state = without_top(state, own, file)
+    if all(name in state and state[name].shape == own[name].shape for name in head):
+        return state, True
+    return state | {name: torch.zeros(own[name].shape) for name in head}, False
 
 
 def _from_hub(name: str, model: str) -> Any:

@@ -1,13 +1,15 @@
 """Reading other people's checkpoints, without ever running code that is in them."""
 
-import pickle
+import re
 import warnings
+from argparse import Namespace
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PosixPath
+from typing import Any
 from zipfile import ZipFile, is_zipfile
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -16,6 +18,22 @@ from pacl_bench.paths import weights_root
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".pth.tar")
 WRAPPERS = ("state_dict", "model", "teacher")  # keys under which training scripts keep the weights
+FILE_KINDS = {  # by their first bytes
+    b"version https://git-lfs": "a pointer of git-lfs, not the weights: fetch them with `git lfs pull`",
+    b"\x1f\x8b": "compressed by gzip: unpack it first",
+    b"BZh": "compressed by bzip2: unpack it first",
+    b"\xfd7zXZ": "compressed by xz: unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it first",
+    b"\x89HDF": "an HDF5 file, no checkpoint of torch",
+    b"GGUF": "a GGUF file, no checkpoint of torch",
+    b"\x93NUMPY": "an array of NumPy, no checkpoint",
+}
+# what training scripts keep beside the weights, and no harm can come of: their arguments, numbers of NumPy
+_NUMBER = np.float64(0).__reduce__()[0]
+HARMLESS: list[Any] = [
+    *(Namespace, PosixPath, np.dtype, _NUMBER, (_NUMBER, "numpy.core.multiarray.scalar")),
+    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)),
+]
 # what OpenAI's archives hold beside the weights
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 
@@ -47,23 +65,22 @@ def failed_download(name: str, hub_name: str, cause: Exception) -> UsageError:
 def read_state_dict(file: Path) -> dict[str, Tensor]:
     """The weights in a checkpoint file: safetensors, a pickle of tensors, or OpenAI's TorchScript archive.
 
-    Pickles are read with `weights_only`, which refuses anything but tensors and plain values. The usual wrappers
-    (`{"state_dict": ...}`, `module.` of DataParallel) are taken off.
+    What it is its content says, whatever it is called. Pickles are read with `weights_only`, which refuses anything but
+    tensors and plain values. The usual wrappers (`{"state_dict": ...}`, `module.` of DataParallel) are taken off.
+
+    Raises:
+        UsageError: says in one line what the file is, where it is no checkpoint.
     """
     try:
-        if file.suffix == ".safetensors":
+        if _is_safetensors(file):
             state = load_file(file)
         elif _is_torchscript(file):
             state = _read_torchscript(file)
         else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise UsageError(
-            f"{file} holds more than weights, and reading it could run foreign code. Save its state_dict() alone, "
-            "as .safetensors for example."
-        ) from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UsageError(f"{file} is not a readable checkpoint ({str(error).splitlines()[0][:100]}).") from None
+            with torch.serialization.safe_globals(HARMLESS):
+                state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files make these readers raise anything
+        raise UsageError(f"{file} {_fault(file, error)}") from None
     return _unwrapped(state, file)
 
 
@@ -89,6 +106,13 @@ def _read_torchscript(file: Path) -> dict[str, Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch wants archives to be made otherwise; these exist
         return dict(torch.jit.load(file, map_location="cpu").state_dict())
+
+
+def _is_safetensors(file: Path) -> bool:
+    """By its first bytes: the length of a header in JSON, and that header."""
+    with file.open("rb") as handle:
+        length, start = int.from_bytes(handle.read(8), "little"), handle.read(1)
+    return start == b"{" and length <= file.stat().st_size - 8
 
 
 def _is_torchscript(file: Path) -> bool:
@@ -118,3 +142,36 @@ def _without_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor
 
 def _all_start_with(names: Iterable[str], prefix: str) -> bool:
     return all(name.startswith(prefix) for name in names)
+
+
+def _fault(file: Path, error: Exception) -> str:
+    """What is wrong with a file that could not be read."""
+    unsafe = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+    if unsafe:
+        return (
+            f"is a pickle of more than weights (of {unsafe[1]}), and nothing of that kind is loaded. Save its "
+            "state_dict() alone, as .safetensors for example."
+        )
+    what = _what_it_is(file)
+    if what:
+        return f"is {what}."
+    said = " ".join(str(error).split())
+    return f"is damaged, or no checkpoint: {said[:100] or type(error).__name__}."
+
+
+def _what_it_is(file: Path) -> str:
+    """What a file is that is no checkpoint, by its first bytes; empty where they do not tell."""
+    with file.open("rb") as handle:
+        start = handle.read(600)
+    if not start:
+        return "empty"
+    known = next((what for mark, what in FILE_KINDS.items() if start.startswith(mark)), "")
+    if known:
+        return known
+    if start[257:262] == b"ustar":
+        return "a tar archive: unpack it first"
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page, no checkpoint: what the download gave in its place"
+    if all(byte >= 32 or byte in b"\t\n\r" for byte in start):
+        return f"a text file ({start[:30].decode(errors='replace').strip()!r} ...), no checkpoint"
+    return ""

@@ -1,0 +1,253 @@
+"""Files as people have them: under any prefix, with other heads or none, in Hugging Face's names; or no checkpoints."""
+
+import gzip
+import json
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import timm
+import torch
+import transformers
+from safetensors.torch import save_file
+
+from pacl_bench import load_encoder
+from pacl_bench.encoders.weights_files import read_state_dict
+from pacl_bench.errors import UsageError
+
+MODEL = "vit_tiny_patch16_224"
+Weights = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    """A ViT-Ti/16 without classifier."""
+    torch.manual_seed(0)
+    return timm.create_model(MODEL, num_classes=0).state_dict()
+
+
+@pytest.fixture(scope="module")
+def expected(weights: Weights) -> torch.Tensor:
+    trunk = timm.create_model(MODEL, num_classes=0).eval()
+    trunk.load_state_dict(weights)
+    with torch.no_grad():
+        return trunk.forward_features(torch.ones(1, 3, 224, 224))[:, 1:]
+
+
+def below(prefix: str, weights: Weights) -> Weights:
+    return {f"{prefix}{name}": weight for name, weight in weights.items()}
+
+
+HEAD = {"head.weight": torch.ones(37, 192), "head.bias": torch.ones(37)}
+FILES: dict[str, Callable[[Weights], object]] = {
+    "headless": lambda weights: {"state_dict": weights, "epoch": 3, "arch": MODEL},
+    "fine-tuned on other classes": lambda weights: weights | HEAD,
+    "DataParallel": lambda weights: {"state_dict": below("module.", weights)},
+    "compiled": lambda weights: below("_orig_mod.", weights),
+    "both": lambda weights: below("module._orig_mod.", weights),
+    "Lightning": lambda weights: {"state_dict": below("model.", weights), "hyper_parameters": {"lr": 0.1}},
+    "DINO": lambda weights: {
+        "student": below("module.backbone.", {name: weight + 1 for name, weight in weights.items()}),
+        "teacher": below("backbone.", weights) | {"head.last_layer.weight_v": torch.ones(2, 2)},
+        "args": Namespace(arch="vit_tiny", lr=np.float64(0.1)),
+    },
+    "flat teacher": lambda weights: (
+        below("student.backbone.", {name: weight + 1 for name, weight in weights.items()})
+        | below("teacher.backbone.", weights)
+    ),
+    "MoCo v3": lambda weights: {
+        "state_dict": below("module.base_encoder.", weights | {"head.0.weight": torch.ones(2, 2)})
+        | below("module.momentum_encoder.", {name: weight + 1 for name, weight in weights.items()})
+        | {"module.predictor.0.weight": torch.ones(2, 2)},
+        "scaler": {"scale": 1.0},
+    },
+    "MAE": lambda weights: {
+        "model": weights
+        | {"mask_token": torch.ones(1, 1, 8), "decoder_pred.bias": torch.ones(8), "decoder_blocks.0.x": torch.ones(1)}
+    },
+}  # fmt: skip
+TOLD = {
+    "fine-tuned on other classes": "",
+    "compiled": "the encoder's weights are those below '_orig_mod.'",
+    "both": "those below '_orig_mod.'",
+    "Lightning": "those below 'model.'",
+    "DINO": "those below 'backbone.'",
+    "flat teacher": "those below 'teacher.backbone.'",
+    "MoCo v3": "those below 'base_encoder.'",
+    "MAE": "2 weights on top of the encoder are left out (decoder_pred.bias ...)",
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_vit_in_whatever_file(
+    kind: str, weights: Weights, expected: torch.Tensor, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file = tmp_path / "w.pth"
+    torch.save(FILES[kind](weights), file)
+    encoder = load_encoder(f"timm:{MODEL}@{file}")
+    torch.testing.assert_close(encoder(torch.ones(1, 3, 224, 224)).patch_tokens, expected)
+    told = capsys.readouterr().err.replace("\n", " ")
+    assert TOLD.get(kind, "") in told
+    assert bool(told) == bool(TOLD.get(kind))
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda weights: below("a.", weights) | below("b.", weights), "holds several encoders, below a., b.: save the"),
+        (lambda weights: below("a.", {k: v for k, v in weights.items() if k != "norm.bias"}), "does not fit timm's"),
+        (lambda weights: weights | {"blocks.12.norm1.weight": torch.ones(192)}, "blocks.12.norm1.weight"),
+        (lambda weights: {k.replace("norm.", "fc_norm."): v for k, v in weights.items()}, "does not fit timm's"),
+    ],
+)
+def test_what_does_not_fit_exactly_is_refused(
+    change: Callable[[Weights], Weights], line: str, weights: Weights, tmp_path: Path
+) -> None:
+    torch.save(change(weights), tmp_path / "w.pth")
+    with pytest.raises(UsageError) as error:
+        load_encoder(f"timm:{MODEL}@{tmp_path / 'w.pth'}")
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_classifier_of_the_released_size_is_kept(tmp_path: Path) -> None:
+    """As before: heads that were trained on such a file know the sha256 of all its weights."""
+    own = timm.create_model(MODEL)
+    torch.save(own.state_dict(), tmp_path / "w.pth")
+    assert "trunk.head.weight" in load_encoder(f"timm:{MODEL}@{tmp_path / 'w.pth'}").state_dict()
+
+
+def test_hugging_faces_vit(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        hidden_size=64, num_hidden_layers=6, num_attention_heads=2, intermediate_size=192, image_size=160,
+        layer_norm_eps=1e-6,
+    )  # fmt: skip
+    for model, name in (
+        (transformers.ViTModel(config), "base"),
+        (transformers.ViTForImageClassification(config), "top"),
+    ):
+        model.eval().save_pretrained(tmp_path / name)
+        image = torch.randn(1, 3, 160, 160)
+        with torch.no_grad():
+            states = model.base_model(image).last_hidden_state
+        features = load_encoder(f"timm:test_vit@{tmp_path / name / 'model.safetensors'}")(image)
+        torch.testing.assert_close(features.patch_tokens, states[:, 1:], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(features.cls_token, states[:, 0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("registers", [0, 4])
+def test_hugging_faces_dinov2(registers: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    size = {"hidden_size": 384, "num_attention_heads": 6, "image_size": 518, "patch_size": 14, "layerscale_value": 0.5}
+    if registers:
+        model = transformers.Dinov2WithRegistersModel(transformers.Dinov2WithRegistersConfig(**size))
+    else:
+        model = transformers.Dinov2Model(transformers.Dinov2Config(**size))
+    model.eval().save_pretrained(tmp_path)
+    name = "dinov2-s14-reg" if registers else "dinov2-s14"
+    encoder = load_encoder(f"{name}@{tmp_path / 'model.safetensors'}?block=0&tap=pre-norm")
+    image = torch.randn(1, 3, 518, 518)
+    with torch.no_grad():
+        states = model.encoder.layer[0](model.embeddings(image))
+        states = states if isinstance(states, torch.Tensor) else states[0]
+    torch.testing.assert_close(encoder(image).patch_tokens, states[:, 1 + registers :], rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(block.ls2.gamma, torch.full((384,), 0.5)) for block in encoder.trunk.blocks)
+
+
+@pytest.fixture
+def hugging_clip(tmp_path: Path) -> Path:
+    """Of the architecture of small-test-vit."""
+    torch.manual_seed(0)
+    config = open_clip.get_model_config("small-test-vit")
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    shared = {"hidden_act": "gelu"}
+    model = transformers.CLIPModel(
+        transformers.CLIPConfig(
+            vision_config={
+                "hidden_size": vision["width"], "num_hidden_layers": vision["layers"], "patch_size": 16,
+                "num_attention_heads": vision["width"] // vision.get("head_width", 64), "image_size": 64,
+                "intermediate_size": 4 * vision["width"], **shared,
+            },
+            text_config={
+                "hidden_size": text["width"], "num_hidden_layers": text["layers"], "vocab_size": text["vocab_size"],
+                "num_attention_heads": text["heads"], "intermediate_size": 4 * text["width"],
+                "max_position_embeddings": text["context_length"], **shared,
+            },
+            projection_dim=config["embed_dim"],
+        )
+    )  # fmt: skip
+    model.eval().save_pretrained(tmp_path)
+    return tmp_path / "model.safetensors"
+
+
+def test_hugging_faces_clip(small_clip: torch.nn.Module, hugging_clip: Path) -> None:
+    model = transformers.CLIPModel.from_pretrained(hugging_clip.parent)
+    encoder = load_encoder(f"open_clip:small-test-vit@{hugging_clip}")
+    image = torch.randn(2, 3, 64, 64)
+    features = encoder(image)
+    with torch.no_grad():
+        pooled = model.vision_model(image)
+        expected = model.visual_projection(pooled.pooler_output)
+    torch.testing.assert_close(features.patch_tokens, pooled.last_hidden_state[:, 1:], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(encoder.project(features.cls_token), expected, rtol=1e-4, atol=1e-5)
+    from pacl_bench.encoders.open_clip import load_clip
+
+    clip = load_clip("x", "small-test-vit", None, hugging_clip)
+    tokens = open_clip.get_tokenizer("small-test-vit")(["a cat", "two dogs on a sofa"])
+    with torch.no_grad():
+        states = model.text_model(tokens).last_hidden_state[torch.arange(2), tokens.argmax(1)]
+        torch.testing.assert_close(clip.encode_text(tokens), model.text_projection(states), rtol=1e-4, atol=1e-5)
+
+
+def test_hugging_faces_clip_with_another_activation(small_clip: torch.nn.Module, hugging_clip: Path) -> None:
+    config = json.loads((hugging_clip.parent / "config.json").read_text())
+    config["vision_config"]["hidden_act"] = "quick_gelu"
+    (hugging_clip.parent / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        UsageError, match=r"config.json says quick_gelu, and open_clip:small-test-vit runs GELU. Name the"
+    ):
+        load_encoder(f"open_clip:small-test-vit@{hugging_clip}")
+
+
+def test_a_clip_below_a_prefix(small_clip: torch.nn.Module, tmp_path: Path) -> None:
+    torch.save({"state_dict": below("model.clip.", small_clip.state_dict())}, tmp_path / "w.ckpt")
+    image = torch.randn(1, 3, 64, 64)
+    encoder = load_encoder(f"open_clip:small-test-vit@{tmp_path / 'w.ckpt'}")
+    with torch.no_grad():
+        expected = small_clip.encode_image(image)
+    torch.testing.assert_close(encoder.project(encoder(image).cls_token), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_safetensors_by_content(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "W.SAFETENSORS")
+    (tmp_path / "W.SAFETENSORS").rename(tmp_path / "w.pth")
+    assert read_state_dict(tmp_path / "w.pth")["a"].tolist() == [1, 1]
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 344\n"
+NO_CHECKPOINTS = {
+    "a.pth": (b"", "is empty."),
+    "b.pth": (b"hello world", "is a text file ('hello world' ...), no checkpoint."),
+    "c.safetensors": (b"\n<!DOCTYPE html><html>", "is a web page, no checkpoint: what the download gave in its place."),
+    "d.bin": (POINTER, "is a pointer of git-lfs, not the weights: fetch them with `git lfs pull`."),
+    "e.pth.tar": (gzip.compress(b"x" * 100), "is compressed by gzip: unpack it first."),
+    "f.index.json": (b'{"metadata": {}, "weight_map": {}}', 'is a text file (\'{"metadata": {}'),
+    "g.pt": (b"PK\x05\x06" + bytes(18), "is damaged, or no checkpoint:"),
+    "h.safetensors": (b"\x10" + bytes(7) + b'{"a": 1}', "is damaged, or no checkpoint:"),
+    "i.tar": (bytes(257) + b"ustar" + bytes(300), "is a tar archive: unpack it first."),
+    "j.pth": (b"\x80\x02]q\x00.", "is damaged, or no checkpoint:"),
+}
+
+
+@pytest.mark.parametrize("name", NO_CHECKPOINTS)
+def test_a_file_that_is_no_checkpoint_is_called_what_it_is(name: str, tmp_path: Path) -> None:
+    content, line = NO_CHECKPOINTS[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError) as error:
+        load_encoder(f"timm:{MODEL}@{tmp_path / name}")
+    assert f"{tmp_path / name} {line}" in str(error.value)
+    assert "\n" not in str(error.value)
