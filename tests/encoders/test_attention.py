@@ -131,7 +131,7 @@ def test_a_head_fits_the_attention_it_was_trained_on(clip_spec: str, pairs_csv: 
     recipe = replace(RECIPES["small"], batch_size=4, steps=1)
     train(TrainConfig(f"{clip_spec}?attention=sclip", clip_spec, str(pairs_csv), recipe), tmp_path / "head")
     assert load_aligned(tmp_path / "head").vision.attention == "sclip"
-    with pytest.raises(UsageError, match="was trained on small-clip with attention=sclip, not default"):
+    with pytest.raises(UsageError, match="was trained on small-clip with attention=sclip, not clip"):
         load_aligned(tmp_path / "head", load_encoder(clip_spec))
 
 

@@ -49,10 +49,15 @@ def test_segmentation_sets_have_none(voc: Path, clip_spec: str, tmp_path: Path) 
         run_study(Study("p", "patches", [clip_spec], datasets=["voc20"], settings={"templates": "own"}), tmp_path)
 
 
-def test_two_sets_of_one_name_are_refused(tmp_path: Path, clip_spec: str) -> None:
+def test_two_sets_of_one_name_stand_side_by_side(tmp_path: Path, clip_spec: str) -> None:
+    """Known by their files: a copy is the same set, wherever it lies; two of equal files and other names are not."""
     named = [f"folder:{folders(tmp_path / parent / 'test', 'a', 'b')}" for parent in ("one", "two")]
-    with pytest.raises(UsageError, match="Two data sets are called 'test'"):
-        run_study(study(clip_spec, *named), tmp_path)
+    assert [record.key.dataset for record in run_study(study(clip_spec, *named), tmp_path)] == ["test"]
+    named += [f"folder:{folders(tmp_path / 'three' / 'test', 'a', 'b', 'c')}"]
+    first, second = run_study(study(clip_spec, *named), tmp_path)
+    assert first.key.dataset == "test"
+    assert second.key.dataset.startswith("test-")
+    assert second.config["dataset"]["classnames"] == ["a", "b", "c"]
 
 
 def test_all_missing_sets_of_the_twelve_are_named_at_once(tmp_path: Path, clip_spec: str) -> None:
