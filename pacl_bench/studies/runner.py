@@ -32,7 +32,7 @@ LONGEST_VARIANT = 160  # characters; with the data set's name it is a file's nam
 
 
 class Candidate:
-    """A model of a study, loaded when it is first needed; of a head its card tells what it is without loading it."""
+    """A model of a study, loaded when it is first needed. What a head is its card says before that."""
 
     def __init__(self, name: str, load: Callable[[], VisionEncoder | AlignedModel], card: HeadCard | None = None):
         self.name, self.card = name, card
