@@ -105,7 +105,8 @@ def _verify(folder: Path, expected: FrozenPart, loaded: VisionEncoder | TextEnco
             f"{folder} was trained on other weights of {expected.name} (sha256 {expected.sha256[:12]}, "
             f"found {loaded.fingerprint[:12]}). Give the file it was trained on."
         )
-    differing = differences(expected.settings, loaded.settings, defaults_of(type(loaded)))
+    base = VisionEncoder if isinstance(loaded, VisionEncoder) else TextEncoder
+    differing = differences(expected.settings, loaded.settings, defaults_of(base))
     if differing:
         setting, (then, now) = next(iter(differing.items()))
         raise UsageError(

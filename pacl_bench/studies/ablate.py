@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from glob import escape
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def _as_named(value: Any) -> str:
 def _trained_before(grid: Grid, heads: Path) -> list[Path]:
     """The heads there are of the grid, without looking at what they were trained on: it need not be there."""
     names = [head_name(encoder, pairs, grid) for pairs, encoder in product(grid.pairs, grid.encoders)]
-    found = [folder for name in names for folder in [heads / name, *sorted(heads.glob(f"{name}-????????"))]]
+    found = [folder for name in names for folder in [heads / name, *sorted(heads.glob(f"{escape(name)}-????????"))]]
     return [folder for folder in dict.fromkeys(found) if (folder / CARD).is_file()]
 
 

@@ -34,7 +34,7 @@ Model = VisionEncoder | AlignedModel
 
 
 class Candidate:
-    """A model of a study, loaded when it is first needed; of a head its card tells what it is without loading it."""
+    """A model of a study, loaded when it is first needed. What a head is its card says before that."""
 
     def __init__(self, name: str, load: Callable[[], Model], card: HeadCard | None = None):
         self.name, self.card = name, card

@@ -14,6 +14,8 @@ from PIL import Image
 from pacl_bench import evaluators, load_encoder, records
 from pacl_bench.data.catalog import declarations
 from pacl_bench.data.segmentation import load_segmentation
+from pacl_bench.encoders.base import VisionEncoder
+from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
 from pacl_bench.errors import NoTextSpace, RunError, UsageError
 from pacl_bench.evaluators.base import Result
 from pacl_bench.evaluators.settings import PatchSettings
@@ -279,6 +281,25 @@ def test_what_older_and_newer_versions_recorded(
         file.write_text(json.dumps(content))
         assert run_study(study, tmp_path)[0].config == first.config
     assert len(measured) == 4
+
+
+def test_a_setting_of_encoders_that_came_later_had_its_default(
+    voc: Path, clip_spec: str, head: Path, tmp_path: Path, measured: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study("patches", "patches", [clip_spec], [str(head)], ["voc20"])
+    first = run_study(study, tmp_path)
+    own = VisionEncoder.settings.fget
+    monkeypatch.setitem(VisionEncoder.__annotations__, "registers", int)
+    monkeypatch.setattr(VisionEncoder, "registers", 0, raising=False)
+    monkeypatch.setattr(
+        VisionEncoder, "settings", property(lambda encoder: {**own(encoder), "registers": encoder.registers})
+    )
+    assert run_study(study, tmp_path) == first
+    assert len(measured) == 2
+    monkeypatch.setattr(OpenClipVisionEncoder, "registers", 4, raising=False)
+    with pytest.raises(UsageError, match="was trained on small-clip with registers=0, not 4"):
+        run_study(study, tmp_path)
+    assert len(measured) == 3  # the encoder itself, before its head
 
 
 def test_weights_that_are_nan_are_not_measured(voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
