@@ -23,7 +23,7 @@ from pacl_bench.report.tabular import Table
 
 HEADLINES = 3
 PIXELS = 130  # an inch of a figure on the page
-MOST_LINES = 100  # and columns, of a table on the page and in Markdown; csv and Parquet have all
+MOST_LINES = 100  # and columns, of a table on the page and in Markdown; csv, Parquet and tidy.csv have all
 MOST_TEX = 60  # of a table that the page offers as LaTeX: no paper prints more
 
 
@@ -137,7 +137,7 @@ def _shortened(one: Made) -> Made:
 def _content(runs: Sequence[Run], made: Sequence[Made]) -> dict[str, Any]:
     filled = [one for one in made if not one.is_gap or one.tables]
     headlines = [one.section.headline(one.tables) for one in made]
-    tables = {title: rows for title, make in provenance.TABLES.items() if (rows := make(runs))}
+    tables = {title: rows[:MOST_LINES] for title, make in provenance.TABLES.items() if (rows := make(runs))}
     return {
         "lead": _lead(runs),
         "headlines": [headline for headline in headlines if headline][:HEADLINES],

@@ -29,6 +29,7 @@ TIDY = "tidy.csv"
 DRAWN = re.compile(r"<svg.*?</svg>|data:image/[^\"]*", re.DOTALL)
 
 
+@without_collector()
 def write_report(
     results: Path, forms: Iterable[str] = DEFAULT_FORMS, only: Iterable[str] = (), out: Path | None = None
 ) -> Path:
@@ -46,7 +47,7 @@ def write_report(
     forms, sections = _checked(forms), _chosen(only)
     folder = out or results / "report"
     everything = "csv" in forms and not only
-    with without_collector(), writing_tidy((out or results) / TIDY) if everything else nullcontext(None) as tidy:
+    with writing_tidy((out or results) / TIDY) if everything else nullcontext(None) as tidy:
         read = {"tell": tidy_text, "say": tidy.write} if tidy else {}
         runs = read_runs(results / "records", **read)
         made = [_make(name, section, runs, results / "report") for name, section in sections.items()]
