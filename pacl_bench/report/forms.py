@@ -75,7 +75,7 @@ def templates(form: str) -> Environment:
         keep_trailing_newline=True,
         **signs,
     )
-    made.filters |= {"tex": escape_tex, "md": escape_markdown, "known": known, "share": share, "slug": slug}
+    made.filters |= {"tex": escape_tex, "md": escape_markdown, "known": known, "share": share}
     made.globals |= {"GAP": GAP}
     return made
 

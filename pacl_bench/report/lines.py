@@ -26,7 +26,7 @@ from pacl_bench.report.tabular import Cell, Column, Group, Line, Table
 PAPERS, ALL_MODELS = "the paper's layout", "all models"
 DEFAULT = "default"  # the variant of no changed setting
 FAMILIES = [BENCHMARKS, WORLD, OWN]
-TELL_APART = ([], ["model"], ["study"], ["study", "model"])  # tried in turn, until no seed of a model has two numbers
+TELL_APART = (["model"], ["study"], ["study", "model"])  # tried in turn, until no seed of a model has two numbers
 # of a head, what lines do not tell: the same for all, told otherwise, or without meaning for a reader
 NOT_TOLD = {"sha256", "train", "seed", "pairs", "images", "captions", "pairs_fingerprint", "skipped", "step"}
 
@@ -112,8 +112,10 @@ def cells(numbers: Iterable[Number], column: Callable[[Number], str] = of_datase
     """
     made = {}
     for name, of_cell in grouped(numbers, column).items():
-        require_one_a_seed(of_cell)
-        made[name] = Cell.of(sorted(of_cell, key=lambda one: _by_number(one.run.seed)))
+        if len(of_cell) > 1:
+            require_one_a_seed(of_cell)
+            of_cell.sort(key=lambda one: _by_number(one.run.seed))
+        made[name] = Cell.of(of_cell)
     return made
 
 
@@ -169,6 +171,8 @@ def _line(
 
 def _apart(same: Sequence[Number], column: Callable[[Number], str]) -> list[list[Number]]:
     """Models that differ in the seed alone, told apart by name or study where two of them have one seed."""
+    if _one_a_seed(same, column):
+        return [list(same)]
     for names in TELL_APART:
         models = list(grouped(same, lambda one: tuple(getattr(one.run, name) for name in names)).values())  # noqa: B023
         if all(_one_a_seed(of_model, column) for of_model in models):

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from pacl_bench.report import provenance
 from pacl_bench.report.details import Details
 from pacl_bench.report.figures.style import inline_svg
-from pacl_bench.report.forms import templates, to_html, to_latex, to_markdown
+from pacl_bench.report.forms import slug, templates, to_html, to_latex, to_markdown
 from pacl_bench.report.headlines import default_table, disagreement
 from pacl_bench.report.runs import Run, grouped
 from pacl_bench.report.sections import Section
@@ -23,7 +23,7 @@ from pacl_bench.report.tabular import Table
 
 HEADLINES = 3
 PIXELS = 130  # an inch of a figure on the page
-MOST_LINES = 100  # and columns, of a table on the page and in Markdown; csv and Parquet have all
+MOST_LINES = 100  # and columns, of a table on the page and in Markdown; csv, Parquet and tidy.csv have all
 MOST_TEX = 60  # of a table that the page offers as LaTeX: no paper prints more
 
 
@@ -46,6 +46,17 @@ class Made:
     def default(self) -> Table | None:
         """The table that is shown first."""
         return default_table(self.tables)
+
+    @property
+    def others(self) -> list[Table]:
+        """The tables beside the default one that say anything new: measured numbers, or a view of its own."""
+        views = {self.default.choices.get("view")} if self.default else set()
+        told = []
+        for table in self.tables:
+            if table is not self.default and (table.is_measured or table.choices.get("view") not in views):
+                told.append(table)
+            views.add(table.choices.get("view"))
+        return told
 
     @property
     def choices(self) -> dict[str, list[str]]:
@@ -126,7 +137,7 @@ def _shortened(one: Made) -> Made:
 def _content(runs: Sequence[Run], made: Sequence[Made]) -> dict[str, Any]:
     filled = [one for one in made if not one.is_gap or one.tables]
     headlines = [one.section.headline(one.tables) for one in made]
-    tables = {title: rows for title, make in provenance.TABLES.items() if (rows := make(runs))}
+    tables = {title: rows[:MOST_LINES] for title, make in provenance.TABLES.items() if (rows := make(runs))}
     return {
         "lead": _lead(runs),
         "headlines": [headline for headline in headlines if headline][:HEADLINES],
@@ -153,8 +164,8 @@ def _tex(table: Table, one: Made) -> Markup:
 
 
 def _latex(table: Table, one: Made) -> str:
-    told = " · ".join([one.section.title, *(value for name, value in table.choices.items() if name != "view")])
-    return to_latex(table, told, f"tab:{one.name}")
+    chosen = [value for name, value in table.choices.items() if name != "view"]
+    return to_latex(table, " · ".join([one.section.title, *chosen]), "tab:" + slug(" ".join([one.name, *chosen])))
 
 
 def _read(name: str) -> str:

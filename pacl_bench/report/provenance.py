@@ -21,20 +21,20 @@ def heads(runs: Sequence[Run]) -> Rows:
 
 def datasets(runs: Iterable[Run]) -> Rows:
     """Every data set that was measured on, with how much of it. A set that changed in between has two rows."""
-    return _distinct(
-        [_dataset_row(same[0]) for same in grouped(runs, lambda run: (run.dataset, _id(run, "dataset"))).values()]
-    )
+    return _distinct(map(_dataset_row, {(run.dataset, _id(run, "dataset")): run for run in runs}.values()))
 
 
 def settings(runs: Sequence[Run]) -> Rows:
     """Every evaluator's settings, defaults filled in."""
-    groups = grouped(runs, lambda run: (run.evaluator, run.variant, _id(run, "settings")))
-    return _distinct([_settings_row(same[0]) for same in groups.values()])
+    different = {(run.evaluator, run.variant, _id(run, "settings")): run for run in runs}
+    return _distinct(map(_settings_row, different.values()))
 
 
 def machines(runs: Sequence[Run]) -> Rows:
     """Every combination of code, packages and machine, with how many records it made."""
-    rows = Counter(tuple(_machine_row(run).items()) for run in runs)
+    rows: Counter[tuple[tuple[str, str], ...]] = Counter()
+    for same in grouped(runs, _making).values():
+        rows[tuple(_machine_row(same[0]).items())] += len(same)
     return [{"records": str(count), **dict(row)} for row, count in rows.items()]
 
 
@@ -63,9 +63,9 @@ def days(runs: Iterable[Run]) -> str:
     return " to ".join(dict.fromkeys([created[0], created[-1]])) if created else ""
 
 
-def _models(runs: Sequence[Run]) -> list[Run]:
+def _models(runs: Sequence[Run]) -> Iterable[Run]:
     """A run of each model."""
-    return [same[0] for same in grouped(runs, lambda run: (run.model, _id(run, "model"))).values()]
+    return {(run.model, _id(run, "model")): run for run in runs}.values()
 
 
 def _id(run: Run, part: str) -> int:
@@ -115,6 +115,11 @@ def _settings_row(run: Run) -> dict[str, str]:
     return {"evaluator": run.evaluator, "variant": run.variant, "settings": _told(chosen)}
 
 
+def _making(run: Run) -> tuple[Any, ...]:
+    made = run.record.provenance
+    return (*(made.get(name) for name in ("commit", "python", "machine", "device")), id(made.get("packages")))
+
+
 def _machine_row(run: Run) -> dict[str, str]:
     made = run.record.provenance
     packages = ", ".join(f"{name} {version}" for name, version in made.get("packages", {}).items())
@@ -140,6 +145,6 @@ def _number(count: int | None) -> str:
     return GAP if count is None else f"{count:,}"
 
 
-def _distinct(rows: Rows) -> Rows:
+def _distinct(rows: Iterable[dict[str, str]]) -> Rows:
     """Each row once, sorted."""
     return [dict(row) for row in sorted({tuple(row.items()) for row in rows})]

@@ -29,6 +29,7 @@ class Light(NamedTuple):
 
     record: Record  # without curves and the numbers of classes that no table shows
     curves: Curves  # in a tenth of the memory
+    counts: Path | None  # the file of its counts by image, where there is one
     told: str
 
 
@@ -55,18 +56,17 @@ def read_runs(folder: Path, tell: Tell | None = None, say: Callable[[str], Any] 
     Args:
         tell: makes a text of each record while it is whole; `say` gets these one by one, in the order of the files.
     """
-    counted = set(folder.rglob(f"*{COUNTS}"))
     shared: dict[str, Any] = {}
-    runs = []
+    runs, above = [], len(str(folder)) + 1
     for batch, lights in _lights(store.files(folder), tell):
         known: dict[int, Any] = {}
         for file, light in zip(batch, lights, strict=True):
             say(light.told)
-            counts = file.with_suffix(COUNTS) if counted else None
-            config = {name: _once(part, shared, known) for name, part in light.record.config.items()}
-            place = str(file)[len(str(folder)) + 1 :]
-            record = replace(light.record, config=config)
-            runs.append(Run(record, counts if counts in counted else None, light.curves, place))
+            record = light.record
+            config = {name: _once(part, shared, known) for name, part in record.config.items()}
+            made = record.provenance | {"packages": _once(record.provenance["packages"], shared, known)}
+            record = Record(record.key, record.measurements, config, made)
+            runs.append(Run(record, light.counts, light.curves, str(file)[above:]))
     return in_place(runs)
 
 
@@ -84,10 +84,11 @@ def _lights(files: Sequence[Path], tell: Tell | None) -> Iterator[tuple[Sequence
 
 def _read_batch(tell: Tell | None, files: Sequence[Path]) -> list[Light]:
     shared: dict[str, Any] = {}
-    return [_lightened(store.read(file), tell, shared) for file in files]
+    return [_lightened(file, store.read(file), tell, shared) for file in files]
 
 
-def _lightened(record: Record, tell: Tell | None, shared: dict[str, Any]) -> Light:
+def _lightened(file: Path, record: Record, tell: Tell | None, shared: dict[str, Any]) -> Light:
+    counts = file.with_suffix(COUNTS)
     curves = {
         name: {axis: np.asarray(points, np.float32) for axis, points in axes.items()}
         for name, axes in record.curves.items()
@@ -99,7 +100,7 @@ def _lightened(record: Record, tell: Tell | None, shared: dict[str, Any]) -> Lig
         provenance=record.provenance | {"packages": _once(record.provenance.get("packages", {}), shared)},
         curves={},
     )
-    return Light(kept, curves, "" if tell is None else tell(record))
+    return Light(kept, curves, counts if counts.is_file() else None, "" if tell is None else tell(record))
 
 
 def _once(part: Any, shared: dict[str, Any], known: dict[int, Any] | None = None) -> Any:

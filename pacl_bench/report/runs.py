@@ -2,9 +2,10 @@
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,16 +127,12 @@ class Run:
         """What another run must share to be compared with this one."""
         return store.what_was_asked(self.record)
 
-    @cached_property
+    @property
     def made_of(self) -> tuple[str, ...]:
         """The same for models that differ in the seed of their training alone."""
-        head = self.head or {}
-        train = {name: value for name, value in (head.get("train") or {}).items() if name != "seed"}
-        rest = {name: value for name, value in head.items() if name not in ("sha256", "train")}
+        told, says_how = _made_of(_Held(self._model))
         # a head that does not say how it was trained, and predictions, are told apart by their names
-        name = self.model if (self.head and not train) or self.method == ELSEWHERE else ""
-        told = json.dumps([self.vision, self._model.get("text"), rest, train], sort_keys=True)
-        return self.encoder, self.text, self.method, told, name
+        return self.encoder, self.text, self.method, told, "" if says_how else self.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +193,13 @@ def numbers(runs: Iterable[Run], evaluator: str, metric: str | None = None, of_c
 
 def grouped(items: Iterable[Item], group: Callable[[Item], Group]) -> dict[Group, list[Item]]:
     """The items by what `group` says of each, in the order in which they come."""
-    groups: dict[Group, list[Item]] = {}
+    groups: defaultdict[Group, list[Item]] = defaultdict(list)
     for item in items:
-        groups.setdefault(group(item), []).append(item)
-    return groups
+        groups[group(item)].append(item)
+    return dict(groups)
 
 
+@cache
 def family(dataset: str) -> str:
     """Where a data set comes from: one that is declared, one of the built-in world, or the user's own."""
     if any(dataset in names for names in BUILT_IN.values()):
@@ -281,6 +279,29 @@ def require_one_a_seed(of_cell: Sequence[Number]) -> None:
                 f"Two numbers for one cell of a table ({number.run.dataset}, {number.metric}, {number.protocol}): "
                 f"{first.run.file} and {number.run.file} below records/. Move one of these records away."
             )
+
+
+class _Held:
+    """A part of a configuration, known again as the very same object: records of one model share theirs."""
+
+    def __init__(self, part: dict[str, Any]):
+        self.part = part
+
+    def __hash__(self) -> int:
+        return id(self.part)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and self.part is other.part
+
+
+@lru_cache(maxsize=1 << 16)
+def _made_of(model: _Held) -> tuple[str, bool]:
+    """All that decides a model's numbers but the seed of its training, and whether that is known."""
+    head = model.part.get("head") or {}
+    train = {name: value for name, value in (head.get("train") or {}).items() if name != "seed"}
+    rest = {name: value for name, value in head.items() if name not in ("sha256", "train")}
+    told = json.dumps([model.part.get("encoder"), model.part.get("text"), rest, train], sort_keys=True)
+    return told, "predictions" not in model.part and (not head or bool(train))
 
 
 def _figure_of(number: Number) -> tuple[str, ...]:

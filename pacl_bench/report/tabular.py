@@ -4,10 +4,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import fsum
+from statistics import fmean, stdev
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
@@ -37,7 +36,7 @@ class Cell:
         """What was measured of one model: one number for each seed it was trained with."""
         first = numbers[0]
         low, high = spread(numbers)
-        value = fsum(number.value for number in numbers) / len(numbers)
+        value = fmean(number.value for number in numbers)
         return cls(value, low, high, first.chance, first.n, tuple(numbers))
 
     @classmethod
@@ -311,11 +310,11 @@ def spread(numbers: Sequence[Number]) -> tuple[float, float]:
     """
     if len(numbers) == 1:
         return numbers[0].low, numbers[0].high
-    values = np.array([number.value for number in numbers])
+    values = [number.value for number in numbers]
     if len(values) < ENOUGH_SEEDS:
-        return float(values.min()), float(values.max())
-    reach = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - reach), float(values.mean() + reach)
+        return min(values), max(values)
+    reach = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values))
+    return fmean(values) - reach, fmean(values) + reach
 
 
 def _is_tied(cell: Cell, top: Cell) -> bool:

@@ -23,11 +23,13 @@ Form = Literal["html", "md", "latex", "csv", "parquet", "svg", "pdf", "png"]
 FORMS: tuple[Form, ...] = get_args(Form)
 DEFAULT_FORMS: tuple[Form, ...] = ("html", "md", "csv", "svg")
 FIGURES: tuple[Form, ...] = ("svg", "pdf", "png")
-COMPARED = (".html", ".md", ".csv", ".tex")  # the files that --check reads
+COMPARED: dict[str, Form] = {".html": "html", ".md": "md", ".csv": "csv", ".tex": "latex"}  # the files --check reads
+TIDY = "tidy.csv"
 # drawings differ between versions of matplotlib, and say no number that stands in no table
 DRAWN = re.compile(r"<svg.*?</svg>|data:image/[^\"]*", re.DOTALL)
 
 
+@without_collector()
 def write_report(
     results: Path, forms: Iterable[str] = DEFAULT_FORMS, only: Iterable[str] = (), out: Path | None = None
 ) -> Path:
@@ -36,7 +38,7 @@ def write_report(
     Args:
         forms: of FORMS. Markdown brings the SVG of its figures along; csv also tidy.csv with every number there is.
         only: names of sections; default all.
-        out: the folder that gets the files; default `results`/report, with tidy.csv beside it.
+        out: the folder that gets the files; default `results`/report, and `results` for tidy.csv.
 
     Raises:
         UsageError: a form or section that is not known, a file that is no record, or two numbers for one cell of a
@@ -44,8 +46,8 @@ def write_report(
     """
     forms, sections = _checked(forms), _chosen(only)
     folder = out or results / "report"
-    everything = "csv" in forms and not only and out is None
-    with without_collector(), writing_tidy(results / "tidy.csv") if everything else nullcontext(None) as tidy:
+    everything = "csv" in forms and not only
+    with writing_tidy((out or results) / TIDY) if everything else nullcontext(None) as tidy:
         read = {"tell": tidy_text, "say": tidy.write} if tidy else {}
         runs = read_runs(results / "records", **read)
         made = [_make(name, section, runs, results / "report") for name, section in sections.items()]
@@ -59,26 +61,27 @@ def write_report(
 
 
 def check_report(results: Path) -> None:
-    """Compares a report with what its records give now.
+    """Compares a report, in the forms it was written in, with what its records give now.
 
     Raises:
         RunError: a file differs, is missing, or there is no report at all. Figures are not compared, their tables are.
     """
     report = results / "report"
-    written = {file.name for file in report.glob("*") if file.suffix in COMPARED}
+    written = {file.name: COMPARED[file.suffix] for file in report.glob("*") if file.suffix in COMPARED}
     if not written:
         raise RunError(f"{report} holds no report to check. Write one: pacl-bench report --results {results}")
-    forms = [*DEFAULT_FORMS, *(["latex"] if any(name.endswith(".tex") for name in written) else [])]
     with tempfile.TemporaryDirectory() as place:
-        write_report(results, forms, out=Path(place))
-        for file in sorted(Path(place).iterdir()):
-            if file.suffix in COMPARED and not _same(file, report / file.name):
+        write_report(results, dict.fromkeys(written.values()), out=Path(place))
+        made = {file.name: file for file in sorted(Path(place).iterdir()) if file.suffix in COMPARED}
+        for name, file in made.items():
+            committed = (results if name == TIDY else report) / name
+            if not _same(file, committed):
                 raise RunError(
-                    f"{report / file.name} differs from what its records give. "
+                    f"{committed} differs from what its records give. "
                     f"Write it anew: pacl-bench report --results {results}"
                 )
-    if stale := written - _names(forms):
-        raise RunError(f"{report / min(stale)} is of no section of the report. Remove it.")
+    if stale := set(written) - set(made):
+        raise RunError(f"{report / min(stale)} is of no section that its records fill. Remove it.")
 
 
 def _checked(forms: Iterable[str]) -> list[str]:
@@ -139,9 +142,3 @@ def _same(file: Path, other: Path) -> bool:
         return DRAWN.sub("", one.read_text(encoding="utf-8"))
 
     return other.is_file() and told(file) == told(other)
-
-
-def _names(forms: Sequence[str]) -> set[str]:
-    endings = {"csv": ".csv", "latex": ".tex"}
-    of_sections = {f"{name}{endings[form]}" for name in all_sections() for form in forms if form in endings}
-    return {"report.html", "report.md", *of_sections}

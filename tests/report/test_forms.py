@@ -96,3 +96,9 @@ def test_without_pyarrow_one_line_says_what_to_install(tmp_path: Path, monkeypat
     with pytest.raises(UsageError, match=r"pip install 'pacl-bench\[parquet\]'"):
         write_parquet(all_tables("table2", []), tmp_path / "t.parquet")
     assert not list(tmp_path.iterdir())
+
+
+def test_five_seeds_are_dots_on_the_bar():
+    made = [segment(f"m{seed}", 0.2 + seed / 100, head=head(seed=seed)) for seed in range(5)]
+    assert to_html(table("table2", made, view=ALL_MODELS)).count("<circle") == 5
+    assert "<circle" not in to_html(table("table2", made[:4], view=ALL_MODELS))

@@ -200,6 +200,19 @@ def test_a_true_report_passes_and_a_changed_one_is_named(tmp_path: Path):
         check_report(tmp_path)
 
 
+def test_tidy_is_checked_with_the_tables(tmp_path: Path):
+    written(tmp_path, [segment("m", 0.3, head=head())], "csv")
+    tidy = tmp_path / "tidy.csv"
+    tidy.write_text(tidy.read_text().replace("0.3", "0.4", 1))
+    with pytest.raises(RunError, match=r"tidy\.csv differs"):
+        check_report(tmp_path)
+
+
+def test_a_report_is_checked_in_the_forms_it_was_written_in(tmp_path: Path):
+    written(tmp_path, [segment("m", 0.3, head=head())], "html")
+    check_report(tmp_path)
+
+
 def test_drawings_of_another_matplotlib_are_no_change(tmp_path: Path):
     page = written(tmp_path, [coherence("m", 0.7)], "html", "md", "csv") / "report.html"
     page.write_text(page.read_text().replace("<path d=", "<path class='other' d="))
@@ -211,7 +224,7 @@ def test_no_report_and_a_stale_file_are_told(tmp_path: Path):
         check_report(tmp_path)
     folder = written(tmp_path, [segment("m", 0.3)], "html", "md", "csv")
     (folder / "table9.csv").write_text("x")
-    with pytest.raises(RunError, match=r"table9\.csv is of no section"):
+    with pytest.raises(RunError, match=r"table9\.csv is of no section that its records fill"):
         check_report(tmp_path)
 
 

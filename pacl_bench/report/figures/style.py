@@ -72,7 +72,7 @@ def save(figure: Figure, file: Path) -> None:
 
 
 def inline_svg(figure: Figure) -> str:
-    """The figure as an `<svg>` element that takes the colour of its text from the page: it is seen on a dark one too.
+    """The figure as an `<svg>` element that takes its colours from the page, and so is seen on a dark one too.
 
     What carries a `gid` shows it when it is pointed at.
     """
@@ -81,6 +81,8 @@ def inline_svg(figure: Figure) -> str:
         figure.savefig(held, format="svg", transparent=True, metadata=UNDATED["svg"])
     svg = held.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    for at, colour in enumerate(PALETTE):
+        svg = svg.replace(colour.lower(), f"var(--series-{at})")
     for artist in figure.findobj(lambda one: one.get_gid() is not None):
         gid = str(artist.get_gid())
         svg = svg.replace(f'<g id="{html.escape(gid)}">', f'<g class="named"><title>{html.escape(gid)}</title>')

@@ -65,7 +65,7 @@ def _with_todays(table: Table) -> Table:
     lines = [line for line in segmentation_lines(TODAY).values() if names & set(line.cells)]
     if not lines or not table.choices["protocol"].startswith(DATASET_MIOU):
         return table
-    note = "each under its own protocol; press a number for its source"
+    note = "each as its source measures it"
     group = Group("Printed in other papers, 2024–2026", lines, note)
     return replace(table, groups=[*table.groups, group])
 

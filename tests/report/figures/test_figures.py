@@ -248,6 +248,7 @@ def test_an_inline_figure_takes_the_pages_colour_and_names_are_no_markup():
     svg = inline_svg(roc_figure(rocs([coherence("<b>bold</b>", 0.7)])))
     assert svg.startswith("<svg")
     assert "currentColor" in svg
+    assert "var(--series-0)" in svg
     assert "<b>" not in svg
     assert "<title>&lt;b&gt;bold&lt;/b&gt;</title>" in svg
 
