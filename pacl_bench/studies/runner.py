@@ -17,6 +17,7 @@ from pacl_bench.errors import NoTextSpace, RunError, UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.evaluators.settings import Settings
+from pacl_bench.image_counts import Counts
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before
 from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
 from pacl_bench.progress import console, note
@@ -74,8 +75,8 @@ def run_study(
             if model is not None and described is not None:
                 config = _config(study.evaluator, described, data, settings.describe(dataset))
                 if record is None or rerun == "always" or not _is_current(record, config, settings, dataset):
-                    record = _measure(key, evaluator, model, dataset, settings, config, device)
-                    _write(results, record, plain)
+                    record, counts = _measure(key, evaluator, model, dataset, settings, config, device)
+                    record = _write(results, record, counts, plain)
             if record is not None:
                 found[key] = record
     return list(found.values())
@@ -191,11 +192,12 @@ def _read(results: Path, key: Key) -> Record | None:
     return records.read(file) if file.is_file() else None
 
 
-def _write(results: Path, record: Record, plain: Key) -> None:
+def _write(results: Path, record: Record, counts: Counts, plain: Key) -> Record:
+    """Returns the record as it is read back: it names its counts then."""
     if record.key != plain:
         note(f"recorded as {record.key.path}: another model or data set was measured under the name of {plain.path}")
     try:
-        records.write(results / records.FOLDER, record)
+        return records.read(records.write(results / records.FOLDER, record, counts))
     except ValueError as error:  # a NaN
         raise RunError(f"{error}; nothing is recorded.") from None
 
@@ -239,9 +241,10 @@ def _measure(
     settings: Settings,
     config: dict[str, Any],
     device: str,
-) -> Record:
+) -> tuple[Record, Counts]:
     stopwatch = Stopwatch()
     if isinstance(model, AlignedModel):
         model = replace(model, name=key.model)  # of two heads of one name each writes under its own
     result = evaluator.evaluate(model, dataset, settings)
-    return Record(key, result.measurements, config, stopwatch.provenance(device) | result.cost, result.curves)
+    made = stopwatch.provenance(device) | result.cost
+    return Record(key, result.measurements, config, made, result.curves), result.counts
