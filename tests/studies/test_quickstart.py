@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from quickstart_frozen import in_short
 
 from pacl_bench import records
+
+FROZEN = Path(__file__).parents[1] / "frozen" / "quickstart.json"
 
 
 def run(out: Path) -> str:
@@ -39,6 +42,19 @@ def value(numbers: pd.DataFrame, **where: str) -> pd.Series:
 
 
 HEAD = "pacl-tiny-clip.world-4k"
+
+
+def test_records_and_heads_are_those_of_the_first_version(smoke: Path) -> None:
+    """Its keys, configurations and numbers, as far as machines agree."""
+    then, now = json.loads(FROZEN.read_text()), in_short(smoke)
+    assert now["heads"] == then["heads"]
+    assert now["records"].keys() == then["records"].keys()
+    for path, record in now["records"].items():
+        before = then["records"][path]
+        assert (record["config"], record["rows"]) == (before["config"], before["rows"])
+        assert record["numbers"].keys() == before["numbers"].keys()
+        for number, (value, n) in record["numbers"].items():
+            assert (value, n) == (pytest.approx(before["numbers"][number][0], abs=0.02), before["numbers"][number][1])
 
 
 def test_patches_align_only_after_training(numbers: pd.DataFrame) -> None:
