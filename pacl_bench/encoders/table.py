@@ -136,13 +136,10 @@ ENCODERS: dict[str, EncoderEntry] = {
     "metaclip2-h14": _open_clip(
         "ViT-H-14-worldwide", "metaclip2_worldwide", 14, 224, BY_NC, "MetaCLIP 2 ViT-H/14, of texts in all languages"
     ),
-    # attention-pooled: what stands for an image is no projection of a token
-    "siglip2-b16": _open_clip("ViT-B-16-SigLIP2", "webli", 16, 224, APACHE, "SigLIP 2 ViT-B/16", text=False),
-    "siglip2-so400m": _open_clip("ViT-SO400M-14-SigLIP2", "webli", 14, 224, APACHE, "SigLIP 2 So400m/14", text=False),
-    "pe-core-b16": _open_clip("PE-Core-B-16", "meta", 16, 224, APACHE, "Perception Encoder, core, B/16", text=False),
-    "pe-core-l14": _open_clip(
-        "PE-Core-L-14-336", "meta", 14, 336, APACHE, "Perception Encoder, core, L/14", text=False
-    ),
+    "siglip2-b16": _open_clip("ViT-B-16-SigLIP2", "webli", 16, 224, APACHE, "SigLIP 2 ViT-B/16"),
+    "siglip2-so400m": _open_clip("ViT-SO400M-14-SigLIP2", "webli", 14, 224, APACHE, "SigLIP 2 So400m/14"),
+    "pe-core-b16": _open_clip("PE-Core-B-16", "meta", 16, 224, APACHE, "Perception Encoder, core, B/16"),
+    "pe-core-l14": _open_clip("PE-Core-L-14-336", "meta", 14, 336, APACHE, "Perception Encoder, core, L/14"),
     "pe-spatial-b16": _timm("vit_pe_spatial_base_patch16_512.fb", 16, 512, APACHE, "Perception Encoder, spatial, B/16"),
     "pe-spatial-l14": _timm(
         "vit_pe_spatial_large_patch14_448.fb", 14, 448, APACHE, "Perception Encoder, spatial, L/14"
