@@ -47,11 +47,15 @@ HEAD = "pacl-tiny-clip.world-4k"
 def test_records_and_heads_are_those_of_the_first_version(smoke: Path) -> None:
     """Its keys, configurations and numbers, as far as machines agree."""
     then, now = json.loads(FROZEN.read_text()), in_short(smoke)
-    assert now["heads"] == then["heads"]
+    assert now["heads"].keys() == then["heads"].keys()
+    for name, head in now["heads"].items():
+        assert head["step"] == then["heads"][name]["step"]
+        assert head["train"].items() >= then["heads"][name]["train"].items()
     assert now["records"].keys() == then["records"].keys()
     for path, record in now["records"].items():
         before = then["records"][path]
-        assert (record["config"], record["rows"]) == (before["config"], before["rows"])
+        assert record["settings"].items() >= before["settings"].items()  # a later version may know more of them
+        assert record["rows"] == before["rows"]
         assert record["numbers"].keys() == before["numbers"].keys()
         for number, (value, n) in record["numbers"].items():
             assert (value, n) == (pytest.approx(before["numbers"][number][0], abs=0.02), before["numbers"][number][1])
