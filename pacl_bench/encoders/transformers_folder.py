@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from pacl_bench.encoders.hub import hub_access
-from pacl_bench.encoders.weights_files import failed_download
 from pacl_bench.errors import UsageError
 
 
@@ -30,10 +29,12 @@ def from_pretrained(name: str, model: str, kind: str, **options: Any) -> Any:
             loader = getattr(library, kind)
             return loader.from_pretrained(model, local_files_only=local, trust_remote_code=False, **options)
         except (OSError, ValueError) as error:
-            if not local:
-                raise failed_download(name, model, error) from None
-            what = {"AutoImageProcessor": "preprocessor_config.json", "AutoTokenizer": "tokenizer"}.get(kind, "model")
             reason = str(error).splitlines()[0][:120]
+            if not local:
+                raise UsageError(
+                    f"{name}: the download of {model} failed ({reason}). Name a local folder: transformers:FOLDER."
+                ) from None
+            what = {"AutoImageProcessor": "preprocessor_config.json", "AutoTokenizer": "tokenizer"}.get(kind, "model")
             raise UsageError(f"{name}: {model} holds no {what} that transformers reads ({reason}).") from None
 
 
