@@ -1,4 +1,4 @@
-"""Study files that hold an experiment: what they mean, what is said of mistakes, and that the shipped ones are right."""
+"""Study files that hold an experiment: what they mean, what is said of mistakes, and the shipped ones, all right."""
 
 from pathlib import Path
 
