@@ -20,11 +20,13 @@ ROOT = [
     "errors",
     "files",
     "image_sets",
+    "locks",
     "paths",
     "progress",
     "provenance",
     "records",
     "registry",
+    "signals",
 ]  # everyone's
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 WITHOUT_TORCH = [
