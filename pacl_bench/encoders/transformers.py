@@ -128,7 +128,10 @@ def load_transformers_text(request: EncoderRequest) -> TextEncoder:
 
 def _require_words(name: str, tokenizer: Any) -> None:
     """A UsageError for a tokenizer that came without its words, to which all texts are one, or that cannot fill up."""
-    words = set(tokenizer(PROBE, add_special_tokens=False)["input_ids"]) - {tokenizer.unk_token_id}
+    try:
+        words = set(tokenizer(PROBE, add_special_tokens=False)["input_ids"]) - {tokenizer.unk_token_id}
+    except Exception:  # an empty vocabulary lacks the token for unknown words too
+        words = set()
     if not words:
         raise UsageError(f"{name}: its tokenizer has no words (vocab.txt, tokenizer.json): all texts would be equal.")
     if tokenizer.pad_token is None:
