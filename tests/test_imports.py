@@ -21,11 +21,13 @@ ROOT = [
     "files",
     "image_counts",
     "image_sets",
+    "locks",
     "paths",
     "progress",
     "provenance",
     "records",
     "registry",
+    "signals",
 ]  # everyone's
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 WITHOUT_TORCH = [

@@ -23,7 +23,7 @@ from pacl_bench.cli.options import (
     torch_device,
 )
 from pacl_bench.cli.output import print_records, print_rows
-from pacl_bench.training.recipe import Loading, Recipe, Seed, Steps, TrainConfig, make_recipe
+from pacl_bench.training.recipe import OFTEN, Loading, Recipe, Seed, Steps, TrainConfig, make_recipe
 from pacl_bench.validation.values import as_option, made
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ def train(
     changes: Annotated[dict[str, Any], Changes(Recipe)],
     head: HeadKind = "residual",
     seed: Seed = 0,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="How often to keep the state to go on from: steps, a time (30s, 10m, 1h), or both.")
+    ] = OFTEN,
     loading: Loading,
     device: Device = "auto",
     data_root: DataRoot = None,
@@ -80,7 +83,7 @@ def train(
     from pacl_bench.training.loop import train as run
 
     out = out or Path("heads", default_name(encoder))
-    card = run(config, out, resume, torch_device(device), loading=loading)
+    card = run(config, out, resume, torch_device(device), checkpoint_every, loading)
     row = {
         "head": str(out), "steps": card.step, "temperature": round(card.temperature, 4),
         **{key: card.train.get(key) for key in ("pairs", "images", "captions", "skipped")},

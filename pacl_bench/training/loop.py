@@ -12,17 +12,27 @@ from pacl_bench.data.shards import ShardSet
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder, state_sha256
 from pacl_bench.errors import RunError, UsageError
+from pacl_bench.locks import claimed
 from pacl_bench.model.embedder import head_class, make_head
 from pacl_bench.model.head_files import CARD, FrozenPart, HeadCard, save_head
 from pacl_bench.progress import bar, note
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.registry import text_hash
+from pacl_bench.signals import interrupts_wait
 from pacl_bench.training.batches import Batches, Drawing, Sets
 from pacl_bench.training.identity import encoder_identity, run_identity
 from pacl_bench.training.in_memory import CachedBatches
-from pacl_bench.training.recipe import Loading, Recipe, TrainConfig, learning_rate
+from pacl_bench.training.recipe import (
+    OFTEN,
+    CheckpointInterval,
+    Loading,
+    Recipe,
+    TrainConfig,
+    checkpoint_interval,
+    learning_rate,
+)
 from pacl_bench.training.skip_log import SkipLog
-from pacl_bench.training.state import LOG, RESUME_STATE, SKIPPED, Log, TrainState, interrupts_wait
+from pacl_bench.training.state import LOG, RESUME_STATE, SKIPPED, Checkpoints, Log, TrainState
 from pacl_bench.training.streamed import StreamedBatches
 
 
@@ -31,23 +41,31 @@ def train(
     out: Path,
     resume: bool = False,
     device: str = "cpu",
-    checkpoint_every: int = 100,
+    checkpoint_every: str = OFTEN,
     loading: Loading | None = None,
 ) -> HeadCard:
     """Trains a head and writes it to the folder `out`, with its log and the list of skipped pairs.
 
     Args:
         resume: go on from the last checkpoint in `out`; the weights become those of an uninterrupted run.
-        checkpoint_every: steps between checkpoints.
+        checkpoint_every: steps, a time, or both: "100", "10m", "100,10m".
         loading: how pairs are read, and how many of them may fail.
 
     Raises:
-        UsageError: `out` holds another run. RunError: the loss became NaN, too many pairs failed, or Ctrl-C; the last
-            good state is kept.
+        UsageError: `out` holds another run, or another process trains there. RunError: the loss became NaN, too many
+            pairs failed, or the run was asked to stop (Ctrl-C, SIGTERM); the last good state is kept.
     """
-    _refuse_to_overwrite(out, resume)
+    interval = checkpoint_interval(checkpoint_every)
     head_class(config.head)  # before anything is loaded: is there such a kind?
-    loading = loading or Loading()
+    _refuse_a_file(out)
+    with claimed(out, "--out"):
+        _refuse_to_overwrite(out, resume)
+        return _trained(config, out, resume, device, interval, loading or Loading())
+
+
+def _trained(
+    config: TrainConfig, out: Path, resume: bool, device: str, interval: CheckpointInterval, loading: Loading
+) -> HeadCard:
     recipe = config.recipe
     stopwatch = Stopwatch()
     vision = load_encoder(config.encoder).to(device)
@@ -66,7 +84,7 @@ def train(
         drawing = Drawing(recipe.batch_size, recipe.noun_share, config.seed)
         skipped = SkipLog(out / SKIPPED, loading.max_skipped, state.position.get("skipped", {}))
         batches = open_batches(vision, text, sets, drawing, skipped, loading, state.position)
-        _run(state, batches, recipe, _total_steps(config, batches), out, checkpoint_every)
+        _run(state, batches, recipe, _total_steps(config, batches), out, interval)
         trained_on |= batches.describe() | _smaller_batches(batches, recipe)
 
     _require_frozen(vision, text)
@@ -81,13 +99,14 @@ def _run(
     recipe: Recipe,
     total_steps: int,
     out: Path,
-    checkpoint_every: int,
+    interval: CheckpointInterval,
 ) -> None:
     """The loop. Whatever ends it, the last good state is in the checkpoint."""
     batches.plan(total_steps)
     log = Log(out / LOG, state.step)
+    checkpoints = Checkpoints(state, out / RESUME_STATE, interval)
     try:
-        with interrupts_wait() as interrupted, bar("loss", "rate") as progress:
+        with interrupts_wait() as interrupted, checkpoints, bar("loss", "rate") as progress:
             task = progress.add_task("training", total=total_steps, completed=state.step, loss="", rate="")
             for step in range(state.step, total_steps):
                 started = time.monotonic()
@@ -97,15 +116,12 @@ def _run(
                     step=step, loss=loss, lr=state.lr, temperature=state.temperature.item(), pairs_per_second=rate
                 )
                 progress.update(task, advance=1, loss=f"loss {loss:.3f}", rate=f"{rate:.0f} pairs/s")
-                if state.step % checkpoint_every == 0:
-                    state.save(out / RESUME_STATE)
+                checkpoints.save_if_due()
                 if interrupted():
                     raise KeyboardInterrupt
     except KeyboardInterrupt:
         raise RunError(f"Stopped at step {state.step} of {total_steps}. Go on with --resume --out {out}.") from None
     finally:
-        if state.consistent:
-            state.save(out / RESUME_STATE)
         batches.close()
 
 
@@ -129,9 +145,12 @@ def _smaller_batches(batches: Batches, recipe: Recipe) -> dict[str, int]:
     return {"batch_size_used": batches.batch_size}
 
 
-def _refuse_to_overwrite(out: Path, resume: bool) -> None:
+def _refuse_a_file(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; a folder is wanted.")
+
+
+def _refuse_to_overwrite(out: Path, resume: bool) -> None:
     if not resume and any((out / name).exists() for name in (CARD, RESUME_STATE)):
         raise UsageError(f"--out {out} already holds a head or a run. Add --resume to go on, or choose another folder.")
 

@@ -6,6 +6,7 @@ here.
 """
 
 import math
+import re
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -14,12 +15,14 @@ from pydantic.dataclasses import dataclass
 
 from pacl_bench.errors import UsageError
 from pacl_bench.model.head_files import RESIDUAL
-from pacl_bench.registry import lookup
+from pacl_bench.registry import listed, lookup
 from pacl_bench.validation.values import STRICT, Written, as_option, made
 
 LARGEST = 1_000_000  # of what float32 numbers are multiplied by: far larger ones lead to infinity
 Steps = Annotated[int | None, Field(ge=0, description="Training steps; 0 writes the untrained head.")]
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="Of everything that is drawn: first weights, batches, nouns.")]
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}  # of a unit; without one, steps are meant
+OFTEN = "100,10m"  # how often a checkpoint is written: what a killed run has lost at most
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -118,6 +121,32 @@ class Loading:
     max_skipped: Annotated[
         float, Field(ge=0, le=1, description="Share of pairs that may fail before training stops.")
     ] = 0.1
+
+
+@dataclass(frozen=True)
+class CheckpointInterval:
+    """How often the state of a run is kept to go on from: after so many steps or seconds, whichever comes first."""
+
+    steps: int | None = None
+    seconds: int | None = None
+
+    def is_over(self, steps: int, seconds: float) -> bool:
+        """Whether these are enough since the last time."""
+        return (self.steps is not None and steps >= self.steps) or (
+            self.seconds is not None and seconds >= self.seconds
+        )
+
+
+def checkpoint_interval(text: str) -> CheckpointInterval:
+    """What --checkpoint-every says: steps, a time, or both, like 100, 10m, or 100,10m."""
+    found: dict[str, int] = {}
+    for part in listed(text):
+        number = re.fullmatch(r"(\d+)([smh]?)", part)
+        name = "seconds" if number and number[2] else "steps"
+        if number is None or int(number[1]) == 0 or name in found:
+            raise UsageError(f"--checkpoint-every {text}: steps, a time, or both are wanted, like 100, 10m or 100,10m.")
+        found[name] = int(number[1]) * SECONDS[number[2]]
+    return CheckpointInterval(**found)
 
 
 def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:

@@ -3,10 +3,7 @@
 import io
 import json
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +17,9 @@ from pacl_bench.model.compatibility import compatibility
 from pacl_bench.model.loss import info_nce
 from pacl_bench.training.batches import Batch
 from pacl_bench.training.identity import Identity, changed
-from pacl_bench.training.recipe import Recipe
+from pacl_bench.training.recipe import CheckpointInterval, Recipe
 
 RESUME_STATE, LOG, SKIPPED = "checkpoint.pt", "log.jsonl", "skipped.jsonl"
-
-
-@contextmanager
-def interrupts_wait() -> Iterator[Callable[[], bool]]:
-    """Within the block Ctrl-C is remembered, to be asked for between two steps: no step is left half done.
-
-    A second Ctrl-C interrupts at once.
-    """
-    pressed = threading.Event()
-
-    def remember(number: int, frame: object) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, own)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread is told of signals
-        yield pressed.is_set
-        return
-    own = signal.signal(signal.SIGINT, remember)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, own)
 
 
 class TrainState:
@@ -131,6 +106,30 @@ class TrainState:
             self.step, self.position = int(content["step"]), dict(content.get("position", {}))
         except Exception:  # whatever is missing or of another shape
             raise _damaged(file) from None
+
+
+class Checkpoints:
+    """Keeps a run's state in a file: within its block from time to time, and once more when that ends."""
+
+    def __init__(self, state: TrainState, file: Path, interval: CheckpointInterval):
+        self.state, self.file, self.interval = state, file, interval
+        self.step, self.saved = state.step, time.monotonic()
+
+    def save_if_due(self) -> None:
+        """To be called after each step."""
+        if self.interval.is_over(self.state.step - self.step, time.monotonic() - self.saved):
+            self.save()
+
+    def save(self) -> None:
+        self.state.save(self.file)
+        self.step, self.saved = self.state.step, time.monotonic()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.state.consistent:  # whatever ended the block: what the file holds is the last good state
+            self.save()
 
 
 def saved_identity(file: Path) -> Identity:

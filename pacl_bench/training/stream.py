@@ -104,7 +104,7 @@ class Stream:
             num_workers=usable_workers(workers),
             prefetch_factor=4 if workers else None,
             collate_fn=_as_it_is,  # numpy goes through a pipe: shared memory is often small in containers
-            worker_init_fn=_leave_ctrl_c_to_the_main_process,
+            worker_init_fn=_leave_stopping_to_the_main_process,
         )
 
     def parts(self, epoch: int) -> list[Part]:
@@ -233,5 +233,6 @@ def _as_it_is(chunk: Any) -> Any:
     return chunk
 
 
-def _leave_ctrl_c_to_the_main_process(worker: int) -> None:
+def _leave_stopping_to_the_main_process(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # with which PyTorch ends a worker that hangs

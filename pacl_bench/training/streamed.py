@@ -11,6 +11,7 @@ from pacl_bench.data.pair_readers import MIN_PAIRS, TOO_FEW, Pairs
 from pacl_bench.data.shards import MAKE_STATS
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.errors import RunError, UsageError
+from pacl_bench.signals import EndsOfWorkers
 from pacl_bench.training.batches import Batch, Drawing, Sets
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.stream import LANES, Chunk, Stream, default_workers
@@ -66,6 +67,7 @@ class StreamedBatches:
         self.chunk: Chunk | None = None  # of this turn; None where it is still to be loaded
         self.tokens = torch.empty(0)  # the patch tokens of its pairs
         self.chunks: Iterator[Chunk] | None = None
+        self.ends_of_workers = EndsOfWorkers()
         # pairs of this epoch that could be used; of a run that goes on: enough, else it had not come so far
         self.usable = MIN_PAIRS if position else 0
 
@@ -127,9 +129,10 @@ class StreamedBatches:
     def _load(self) -> Chunk:
         """The next chunk that the workers give; they are started where there are none yet."""
         try:
-            if self.chunks is None:
-                self.chunks = iter(self.stream.chunks(self.epoch, self.turn, self.workers))
-            return next(self.chunks)
+            with self.ends_of_workers.heeded():
+                if self.chunks is None:
+                    self.chunks = iter(self.stream.chunks(self.epoch, self.turn, self.workers))
+                return next(self.chunks)
         except (RuntimeError, OSError) as error:  # a worker was killed, or the disk went away
             told = str(error).strip().splitlines() or [repr(error)]
             raise RunError(f"Loading pairs failed: {' ... '.join(dict.fromkeys([told[0], told[-1]]))}") from error
@@ -150,4 +153,5 @@ class StreamedBatches:
     def close(self) -> None:
         """Ends the workers and says what was skipped."""
         self.chunks = None
+        self.ends_of_workers.close()
         self.skipped.report(f"{self.skipped.seen:,} pairs seen")

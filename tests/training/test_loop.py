@@ -4,7 +4,9 @@ import json
 import time
 from copy import deepcopy
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import RunError
 from pacl_bench.training import loop as module
+from pacl_bench.training import state as state_module
 from pacl_bench.training.batches import Batches, Drawing
 from pacl_bench.training.loop import open_batches, train
 from pacl_bench.training.recipe import RECIPES, Loading, TrainConfig
@@ -40,8 +43,22 @@ def test_the_state_is_kept_every_so_many_steps(
 ) -> None:
     kept, save = [], TrainState.save
     monkeypatch.setattr(TrainState, "save", lambda state, file: (kept.append(state.step), save(state, file))[1])
-    train(config, tmp_path / "head", checkpoint_every=2)
+    train(config, tmp_path / "head", checkpoint_every="2")
     assert kept == [2, 4, 6, 6]  # and once more at the end
+
+
+def test_the_state_is_kept_every_so_many_minutes(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a clock that goes on by four minutes at each look, of which a step takes one and saving takes one."""
+    kept, now, save = [], count(0.0, 240.0), TrainState.save
+    monkeypatch.setattr(TrainState, "save", lambda state, file: (kept.append(state.step), save(state, file))[1])
+    monkeypatch.setattr(state_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    train(config, tmp_path / "head")
+    assert kept == [3, 6, 6]  # after ten minutes at most, though 100 steps are not over
+    kept.clear()
+    train(config, tmp_path / "rarely", checkpoint_every="1h")
+    assert kept == [6]
 
 
 def test_pairs_per_second(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
