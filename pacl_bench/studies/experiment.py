@@ -25,6 +25,7 @@ from pacl_bench.validation.values import STRICT, Written, as_option, made
 HEAD = "head"  # what `grid` may vary besides the recipe: the kind of head, and options of the encoder
 OF_ENCODER = ("block", "tap", "size", "attention", "pos")
 TABLES = ("train", "measure", "picture")  # of a file that holds an experiment
+LIKE = "like"  # the table that one takes from what it does not say itself
 OF_A_SELECTION = ("from", "only")
 Made = TypeVar("Made")
 
@@ -133,13 +134,13 @@ def _selection(file: Path, content: dict[str, Any]) -> Experiment:
 
 
 def _experiment(file: Path, content: dict[str, Any]) -> Experiment:
-    for table in TABLES:
-        for name, value in _table(file, content, table).items():
-            if table != "measure" and not isinstance(value, dict):
-                raise UsageError(f"{file}: {table}.{name} = {value!r}: should be a table [{table}.{name}].")
-    train = {name: _heads(file, name, given) for name, given in content.get("train", {}).items()}
-    measure = {name: _studies(file, name, given) for name, given in content.get("measure", {}).items()}
-    picture = {name: _picture(file, name, given) for name, given in content.get("picture", {}).items()}
+    tables = {kind: _tables(file, content, kind) for kind in TABLES}
+    train = {name: _heads(file, name, given) for name, (given, *_) in tables["train"].items()}
+    measure = {
+        name: [_study(file, {"name": one.get("evaluator"), **one}, f"measure.{name}.") for one in given]
+        for name, given in tables["measure"].items()
+    }
+    picture = {name: _picture(file, name, given) for name, (given, *_) in tables["picture"].items()}
     told = {"name": file.stem, **content, "train": train, "measure": measure, "picture": picture}
     experiment = made(Experiment, told, lambda name, value: f"{file}: {name} = {value}")
     if not measure and not picture:
@@ -157,19 +158,33 @@ def _users(experiment: Experiment) -> Iterable[tuple[str, Study | Picture]]:
     yield from ((f"picture.{name}", picture) for name, picture in experiment.picture.items())
 
 
-def _table(file: Path, content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    given = content.get(name, {})
+def _tables(file: Path, content: Mapping[str, Any], kind: str) -> dict[str, list[dict[str, Any]]]:
+    """The tables [KIND.NAME] of a file, by name; of measurements there may be several [[measure.NAME]]."""
+    given = content.get(kind, {})
     if not isinstance(given, dict):
-        raise UsageError(f"{file}: {name} = {given!r}: should be tables [{name}.NAME].")
-    return given
+        raise UsageError(f"{file}: {kind} = {given!r}: should be tables [{kind}.NAME].")
+    tables = {
+        name: value if kind == "measure" and isinstance(value, list) else [value] for name, value in given.items()
+    }
+    for name, values in tables.items():
+        if not values or not all(isinstance(value, dict) for value in values):
+            raise UsageError(f"{file}: {kind}.{name} = {given[name]!r}: should be a table [{kind}.{name}].")
+    return {name: [_filled(file, kind, name, one, tables) for one in values] for name, values in tables.items()}
 
 
-def _studies(file: Path, name: str, given: Any) -> list[Study]:
-    """Those of a table [measure.NAME], or of several [[measure.NAME]]."""
-    tables = given if isinstance(given, list) else [given]
-    if not tables or not all(isinstance(table, dict) for table in tables):
-        raise UsageError(f"{file}: measure.{name} = {given!r}: should be a table [measure.{name}].")
-    return [_study(file, {"name": table.get("evaluator"), **table}, f"measure.{name}.") for table in tables]
+def _filled(
+    file: Path, kind: str, name: str, table: dict[str, Any], tables: Mapping[str, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """A table with the keys of the one that it is like, where it does not have them itself."""
+    if LIKE not in table:
+        return table
+    like = table[LIKE]
+    others = {other: values[0] for other, values in tables.items() if LIKE not in values[0]}
+    if like not in others:
+        raise UsageError(
+            f"{file}: {kind}.{name}.{LIKE} = {like!r}: {unknown_name(str(like), others, 'table to be like')}"
+        )
+    return {**others[like], **{key: value for key, value in table.items() if key != LIKE}}
 
 
 def _study(file: Path, content: dict[str, Any], where: str) -> Study:

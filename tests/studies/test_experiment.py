@@ -1,4 +1,4 @@
-"""Study files that hold an experiment: what they mean, what is said of mistakes, and that all shipped ones are right."""
+"""Study files that hold an experiment: what they mean, what is said of mistakes, that all shipped ones are right."""
 
 from pathlib import Path
 
