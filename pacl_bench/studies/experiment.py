@@ -30,33 +30,48 @@ OF_A_SELECTION = ("from", "only")
 Made = TypeVar("Made")
 
 
+def _told(meaning: str) -> Any:
+    """What a key means, as docs/studies.md says it."""
+    return Field(description=meaning)
+
+
 @dataclass(frozen=True, config=STRICT)
 class Heads:
     """Heads to train: one for each combination of the lists in it."""
 
-    encoders: Names
-    pairs: Names  # each a set or a sum of sets: cc12m+yfcc15m
-    texts: Names = field(default_factory=list)  # text encoders; none: the encoder's own
-    recipe: Name = "paper"
-    change: dict[str, Any] = field(default_factory=dict)  # single values of the recipe that are others
-    grid: dict[str, list[Any]] = field(default_factory=dict)  # values to try: of the recipe, `head`, `block`, `tap` ...
-    seeds: list[Seed] = field(default_factory=list)  # none: those that are asked for with the command, or 0
-    head: Name = RESIDUAL  # kind of head
-    name: str = ""  # what the head is called, where it is a single one
+    encoders: Annotated[Names, _told("Vision encoders, as for `--encoders`.")]
+    pairs: Annotated[Names, _told("Training sets; each may be a sum of sets: `cc12m+yfcc15m`.")]
+    texts: Annotated[Names, _told("Text encoders; none: the encoder's own, `clip-b16` for those without.")] = field(
+        default_factory=list
+    )
+    recipe: Annotated[Name, _told("`paper` or `small`.")] = "paper"
+    change: Annotated[dict[str, Any], _told("Single values of the recipe that are others: `{ steps = 400 }`.")] = field(
+        default_factory=dict
+    )
+    grid: Annotated[
+        dict[str, list[Any]],
+        _told("Values to try, each with each: settings of the recipe, `head`, and the encoder's `block`, `tap` ..."),
+    ] = field(default_factory=dict)
+    seeds: Annotated[list[Seed], _told("None: those of `--seeds`, else 0.")] = field(default_factory=list)
+    head: Annotated[Name, _told("Kind of head: `residual` or `linear`.")] = RESIDUAL
+    name: Annotated[str, _told("What the head is called, where it is a single one.")] = ""
 
 
 @dataclass(frozen=True, config=STRICT)
 class Picture:
     """A picture of what models see in images of a segmentation set: Figures 2, 4 and 6."""
 
-    kind: Literal["alignment", "similarity", "segmentation"]
-    datasets: Names
-    showing: str = ""  # a class: the first images that show it large; none: the first images
-    images: Annotated[int, Field(ge=1, le=100)] = 3  # of each data set
-    encoders: Names = field(default_factory=list)
-    heads: Names = field(default_factory=list)
-    trained: Names = field(default_factory=list)
-    stride: Stride = None
+    kind: Annotated[
+        Literal["alignment", "similarity", "segmentation"],
+        _told("`alignment` with a word (Figure 2), `similarity` with a patch (4), `segmentation` (6)."),
+    ]
+    datasets: Annotated[Names, _told("Segmentation sets that the images are of.")]
+    showing: Annotated[str, _told("A class: the first images that show it large; without one the first images.")] = ""
+    images: Annotated[int, Field(ge=1, le=100), _told("How many of each data set.")] = 3
+    encoders: Annotated[Names, _told("Shown before alignment.")] = field(default_factory=list)
+    heads: Annotated[Names, _told("Folders of trained heads.")] = field(default_factory=list)
+    trained: Annotated[Names, _told("Tables `[train.NAME]`, whose heads are shown.")] = field(default_factory=list)
+    stride: Annotated[Stride, _told("Of a segmentation.")] = None
 
 
 @dataclass(frozen=True, config=STRICT)
