@@ -343,7 +343,7 @@ def frozen(module: Module) -> Module:
 def no_cls_token(name: str) -> UsageError:
     """The one line for what asks for the CLS token of a model that has none."""
     return UsageError(
-        f"{name} has no CLS token that stands for an image. Take image_embedding(features), or a trained head (--heads)."
+        f"{name} has no CLS token that stands for an image: take image_embedding(features), or a head (--heads)."
     )
 
 

@@ -17,6 +17,7 @@ from pacl_bench.errors import NoTextSpace, RunError, UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.evaluators.settings import Settings
+from pacl_bench.image_counts import Counts
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before
 from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
 from pacl_bench.progress import console, note
@@ -82,8 +83,8 @@ def run_study(
         record = cell.record
         if cell.model is not None and (rerun == "always" or not cell.is_current):
             try:
-                record = _measure(cell, evaluator, settings, device)
-                _write(results, record, cell.plain)
+                record, counts = _measure(cell, evaluator, settings, device)
+                record = _write(results, record, counts, cell.plain)
             except Exception as error:
                 if failed is None:
                     raise
@@ -237,11 +238,12 @@ def _read(results: Path, key: Key) -> Record | None:
     return records.read(file) if file.is_file() else None
 
 
-def _write(results: Path, record: Record, plain: Key) -> None:
+def _write(results: Path, record: Record, counts: Counts, plain: Key) -> Record:
+    """Returns the record as it is read back: it names its counts then."""
     if record.key != plain:
         note(f"recorded as {record.key.path}: another model or data set was measured under the name of {plain.path}")
     try:
-        records.write(results / records.FOLDER, record)
+        return records.read(records.write(results / records.FOLDER, record, counts))
     except ValueError as error:  # a NaN
         raise RunError(f"{error}; nothing is recorded.") from None
 
@@ -277,10 +279,10 @@ def describe_dataset(dataset: Any) -> dict[str, Any]:
     }
 
 
-def _measure(cell: StudyCell, evaluator: Evaluator, settings: Settings, device: str) -> Record:
+def _measure(cell: StudyCell, evaluator: Evaluator, settings: Settings, device: str) -> tuple[Record, Counts]:
     stopwatch, model = Stopwatch(), cell.model
     if isinstance(model, AlignedModel):
         model = replace(model, name=cell.key.model)  # of two heads of one name each writes under its own
     result = evaluator.evaluate(model, cell.dataset, settings)
     provenance = stopwatch.provenance(device) | result.cost
-    return Record(cell.key, result.measurements, cell.config, provenance, result.curves)
+    return Record(cell.key, result.measurements, cell.config, provenance, result.curves), result.counts

@@ -83,7 +83,7 @@ def test_other_settings_are_another_record(voc: Path, clip_spec: str, tmp_path: 
     run_study(study, tmp_path)
     run_study(replace(study, settings={"purity": 0.5}), tmp_path)
     run_study(replace(study, settings={"purity": 0.5, "size": 96}), tmp_path)
-    names = sorted(file.name for file in (tmp_path / "records/patches/small-clip").iterdir())
+    names = sorted(file.name for file in (tmp_path / "records/patches/small-clip").glob("*.json"))
     assert names == ["voc20.default.json", "voc20.purity=0.5,size=96.json", "voc20.purity=0.5.json"]
 
 
