@@ -21,6 +21,7 @@ ROOT = [
     "files",
     "image_sets",
     "paths",
+    "processes",
     "progress",
     "provenance",
     "records",
