@@ -20,12 +20,14 @@ ROOT = [
     "errors",
     "files",
     "image_sets",
+    "locks",
     "paths",
     "processes",
     "progress",
     "provenance",
     "records",
     "registry",
+    "signals",
 ]  # everyone's
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 WITHOUT_TORCH = [

@@ -105,7 +105,7 @@ class Stream:
         counts = [
             pairs.num_pairs or sum(file.stat().st_size for file in _tars(pairs)) / PAIR_BYTES for pairs in self.sets
         ]
-        return sum(counts) or 1.0
+        return float(sum(counts)) or 1.0
 
     def chunks(self, epoch: int, turn: int, workers: int) -> "DataLoader[Chunk]":
         """The chunks of an epoch from a turn on: those of this process's lanes.

@@ -65,7 +65,7 @@ class StreamedBatches:
     @property
     def progress(self) -> tuple[float, ...]:
         """How far the streams were read: epochs, then what was shown of this epoch, a number that only compares."""
-        return self.epoch, self._shown(self._behind())
+        return float(self.epoch), self._shown(self._behind())
 
     def batch(self, step: int) -> Batch:
         """The next batch of the stream; `step` plays no part, since a stream cannot go back."""

@@ -16,7 +16,7 @@ from pacl_bench.errors import RunError, UsageError
 from pacl_bench.studies import ablate as module
 from pacl_bench.studies.ablate import Grid, ablate, head_name
 from pacl_bench.studies.study import Study
-from pacl_bench.training import loop as training
+from pacl_bench.training import run as training
 from pacl_bench.training.recipe import RECIPES
 from pacl_bench.training.state import TrainState
 
