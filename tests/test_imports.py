@@ -23,6 +23,7 @@ ROOT = [
     "image_sets",
     "locks",
     "paths",
+    "processes",
     "progress",
     "provenance",
     "records",

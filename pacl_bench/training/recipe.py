@@ -16,8 +16,10 @@ from pydantic.dataclasses import dataclass
 from pacl_bench.errors import UsageError
 from pacl_bench.model.head_files import RESIDUAL
 from pacl_bench.registry import listed, lookup
+from pacl_bench.validation.configs import without_defaults
 from pacl_bench.validation.values import STRICT, Written, as_option, made
 
+LATER = ("sets_apart", "bfloat16")  # fields that came after 0.1: told where they are not at their default
 LARGEST = 1_000_000  # of what float32 numbers are multiplied by: far larger ones lead to infinity
 Steps = Annotated[int | None, Field(ge=0, description="Training steps; 0 writes the untrained head.")]
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="Of everything that is drawn: first weights, batches, nouns.")]
@@ -62,9 +64,21 @@ class Recipe:
         bool, Field(description="Count equal texts in a batch as negatives: two pairs may have the same noun.")
     ] = False
 
+    sets_apart: Annotated[
+        bool,
+        Field(
+            description="Of a sum of shards, show each set in an order of its own: heads of nested sums can then be "
+            "trained from one pass."
+        ),
+    ] = False
+    bfloat16: Annotated[
+        bool, Field(description="Encode images from shards under autocast to bfloat16; measuring stays in float32.")
+    ] = False
+
     def describe(self) -> dict[str, Any]:
         """As it stands in JSON."""
-        return {**asdict(self), "betas": list(self.betas)}
+        told = {**asdict(self), "betas": list(self.betas)}
+        return without_defaults(told, {name: getattr(Recipe, name) for name in LATER})
 
 
 RECIPES: dict[str, Recipe] = {
@@ -110,7 +124,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Loading:
-    """How pairs are loaded. Nothing in it changes the weights."""
+    """How pairs are loaded and worked through. Nothing in it changes the weights, by more than rounding."""
 
     workers: Annotated[
         int | None,
@@ -121,6 +135,34 @@ class Loading:
     max_skipped: Annotated[
         float, Field(ge=0, le=1, description="Share of pairs that may fail before training stops.")
     ] = 0.1
+    encoder_batch: Annotated[
+        int | None,
+        Field(ge=1, description="Images of shards a pass through the encoder; default 32 on a CPU, else 256."),
+    ] = None
+    images_at_once: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Images of a batch whose gradient is computed at once, for less memory; all texts stay "
+            "negatives. Default all.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Watching:
+    """What is told and kept of a run while it lasts. Nothing in it changes the weights."""
+
+    held_out: Annotated[
+        str | None, Field(description="Pairs that are not trained on: the loss of a batch of them is in the log.")
+    ] = None
+    held_out_every: Annotated[int, Field(ge=1, description="Steps between two losses of the pairs held out.")] = 100
+    tensorboard: Annotated[bool, Field(description="Write the curves for TensorBoard too, into --out/tensorboard.")] = (
+        False
+    )
+    keep_checkpoints: Annotated[
+        int, Field(ge=0, description="Earlier checkpoints that stay beside the last one, by their steps.")
+    ] = 0
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,11 @@ from pacl_bench.data.shards import ShardSet, Skipped
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.training.batches import Drawing
+from pacl_bench.training.encoded_stream import SharedStreams
 from pacl_bench.training.in_memory import shuffled
-from pacl_bench.training.loop import open_batches, train
+from pacl_bench.training.loop import train
 from pacl_bench.training.recipe import RECIPES, Loading, TrainConfig
+from pacl_bench.training.run import open_batches
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.state import TrainState
 from pacl_bench.training.stream import repeats
@@ -220,7 +222,11 @@ def test_streamed_tokens_are_those_of_the_files(clip_spec: str, tmp_path: Path) 
     drawing = Drawing(batch_size=12, noun_share=0.0, seed=0)
     batches = [
         open_batches(
-            vision, text, load_pairs(str(names)), drawing, SkipLog(tmp_path / "log", 1.0, {}), Loading(1), {}
+            SharedStreams(vision, text, Loading(1)),
+            load_pairs(str(names)),
+            drawing,
+            SkipLog(tmp_path / "log", 1.0, {}),
+            {},
         ).batch(0)
         for names in (tmp_path / "pairs.csv", folder)
     ]

@@ -17,11 +17,13 @@ from pacl_bench.data.shards import Skipped
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import RunError
-from pacl_bench.training import loop as module
+from pacl_bench.training import run as module
 from pacl_bench.training import state as state_module
 from pacl_bench.training.batches import Batches, Drawing
-from pacl_bench.training.loop import open_batches, train
+from pacl_bench.training.encoded_stream import SharedStreams
+from pacl_bench.training.loop import train
 from pacl_bench.training.recipe import RECIPES, Loading, TrainConfig
+from pacl_bench.training.run import open_batches
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.state import TrainState
 from pacl_bench.training.stream import Stream
@@ -110,7 +112,9 @@ def test_as_many_as_may_fail_may_fail(tmp_path: Path) -> None:
 def batches(spec: str, pairs: Path, size: int, file: Path) -> Batches:
     drawing, loading = Drawing(size, noun_share=0.0, seed=0), Loading(workers=0)
     vision, text = load_encoder(spec), load_text_encoder(spec)
-    return open_batches(vision, text, load_pairs(str(pairs)), drawing, SkipLog(file, 1.0, {}), loading, {})
+    return open_batches(
+        SharedStreams(vision, text, loading), load_pairs(str(pairs)), drawing, SkipLog(file, 1.0, {}), {}
+    )
 
 
 def test_pairs_of_one_text_are_known(pairs_csv: Path, clip_spec: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pacl_bench.errors import RunError, UsageError
 from pacl_bench.locks import claimed
 from pacl_bench.model.aligned import AlignedModel, load_aligned
 from pacl_bench.model.head_files import load_embedder, read_card
-from pacl_bench.training import loop as module
+from pacl_bench.training import run as module
 from pacl_bench.training import state as state_module
 from pacl_bench.training.in_memory import shuffled
 from pacl_bench.training.loop import train
