@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float
@@ -15,7 +14,6 @@ from torch.utils.checkpoint import checkpoint
 
 from pacl_bench.bench.memory import free_memory, peak_memory
 from pacl_bench.model.compatibility import compatibility
-from pacl_bench.model.compatibility_blocks import blockwise_compatibility
 from pacl_bench.progress import note, track
 
 PATCH_SCALE = 10.0
@@ -86,18 +84,8 @@ def compatibility_costs(
 
 def _forms(device: str, with_compile: bool) -> dict[str, Form]:
     forms: dict[str, Form] = {OURS: compatibility, EINSUM: einsum, "chunked, by autograd": chunked}
-    if device.startswith("cuda") and find_spec("triton"):
-        from pacl_bench.model.compatibility_triton import runs_on
-
-        forms |= {"Triton kernels": _triton} if runs_on(torch.device(device)) else {}
     compiled = _compiled(device) if with_compile else None
     return forms if compiled is None else {**forms, "torch.compile of einsum": compiled}
-
-
-def _triton(patch_embeddings: Tensor, text_embeddings: Tensor, patch_scale: float) -> Tensor:
-    from pacl_bench.model.compatibility_triton import TRITON
-
-    return blockwise_compatibility(patch_embeddings, normalize(text_embeddings, dim=-1), patch_scale, TRITON)
 
 
 def _compiled(device: str) -> Form | None:

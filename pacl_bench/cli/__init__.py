@@ -45,7 +45,7 @@ for command in (
     measuring.segment,
     measuring.classify,
     training.ablate,
-    measuring.run,
+    training.run,
     report.report,
 ):
     app.command()(command)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pacl_bench.cli.app import App
-from pacl_bench.cli.options import AsJson, Device, torch_device
+from pacl_bench.cli.options import AsJson, DataRoot, Device, torch_device
 from pacl_bench.cli.output import print_rows
 
 app = App(help="Benchmarks of the program itself, on this machine.", no_args_is_help=True)
@@ -116,3 +116,21 @@ def bench_coverage(
         {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
     ]
     print_rows(shown, f"Coverage of 95 % intervals, {sets} sets a row", as_json)
+
+
+@app.command("texts")
+def bench_texts(
+    pairs: Annotated[str, typer.Option(help="Training pairs in memory, whose captions are embedded.")] = "world-4k",
+    sample: Annotated[int, typer.Option(min=1, help="Texts of each case that are embedded for it.")] = 256,
+    data_root: DataRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Texts, each batch at the length of its longest, beside all 77 tokens: the tower of clip-b16, random weights."""
+    from pacl_bench.bench.texts import text_costs
+
+    rows = [{name: _rounded_any(value) for name, value in asdict(cost).items()} for cost in text_costs(pairs, sample)]
+    print_rows(rows, f"Texts, from {sample} of each case", as_json)
+
+
+def _rounded_any(value: object) -> object:
+    return _rounded(value) if isinstance(value, float) else value

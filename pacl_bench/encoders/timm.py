@@ -16,7 +16,18 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pacl_bench.encoders.base import Preprocess, Tokens, VisionEncoder, frozen, patch_stride, resolve_block
+from pacl_bench.encoders.base import (
+    PatchFeatures,
+    Pooling,
+    Preprocess,
+    Tokens,
+    VisionEncoder,
+    all_tokens,
+    frozen,
+    no_cls_token,
+    patch_stride,
+    resolve_block,
+)
 from pacl_bench.encoders.hub import hub_access
 from pacl_bench.encoders.positions import at_grid
 from pacl_bench.encoders.request import EncoderRequest
@@ -64,8 +75,10 @@ class TimmVisionEncoder(VisionEncoder):
         self.pos = pos
         if pos != "bicubic" and not self._positions_change:
             raise UsageError(f"{name}: pos={pos} is for plain ViTs with positional embeddings; leave it out.")
-        if projection is not None and trunk.global_pool == "token":
-            self.projection_dim = self._projected(torch.zeros(1, self.width)).shape[1]
+        pooling = _pooling(trunk)
+        if projection is not None and pooling is not None:
+            self.pooling = pooling
+            self.projection_dim = self._behind_pool(torch.zeros(1, self.width)).shape[1]
 
     @property
     def _positions_change(self) -> bool:
@@ -117,17 +130,42 @@ class TimmVisionEncoder(VisionEncoder):
         has_cls = getattr(self.trunk, "cls_token", None) is not None
         return prefix_tokens[:, 0] if has_cls else None, patch_tokens
 
-    def project(self, tokens: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch dim"]:
+    def project(self, tokens: Float[Tensor, "*batch width"] | None) -> Float[Tensor, "*batch dim"]:
         if self.projection_dim is None:
             return super().project(tokens)
-        if self.tap == "pre-norm":
-            tokens = self.trunk.norm(tokens)
-        return self._projected(tokens.reshape(-1, self.width)).reshape(*tokens.shape[:-1], -1)
+        if tokens is None:
+            raise no_cls_token(self.name)
+        pooled = self._normed(tokens).reshape(-1, self.width)
+        if self.pooling == "attention":
+            pooled = self.trunk.attn_pool(pooled[:, None])
+        return self._behind_pool(pooled).reshape(*tokens.shape[:-1], -1)
 
     @torch.no_grad()
-    def _projected(self, tokens: Float[Tensor, "token width"]) -> Float[Tensor, "token dim"]:
+    def image_embedding(self, features: PatchFeatures) -> Float[Tensor, "image dim"]:
+        if self.projection_dim is None or self.pooling == "token":
+            return super().image_embedding(features)
+        if self.pooling == "average":
+            return self._behind_pool(self._normed(features.patch_tokens).mean(1))
+        with_cls = getattr(self.trunk, "pool_include_prefix", True)
+        tokens = all_tokens(features) if with_cls else features.patch_tokens
+        return self._behind_pool(self.trunk.attn_pool(self._normed(tokens)))
+
+    def _normed(self, tokens: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        return self.trunk.norm(tokens) if self.tap == "pre-norm" else tokens
+
+    @torch.no_grad()
+    def _behind_pool(self, pooled: Float[Tensor, "image width"]) -> Float[Tensor, "image dim"]:
+        """What stands for an image, or a token in its place, in the text space."""
         assert self.projection is not None
-        return self.projection(self.trunk.forward_head(tokens[:, None]))  # each token stands where CLS does
+        return self.projection(self.trunk.head(self.trunk.head_drop(self.trunk.fc_norm(pooled))))
+
+
+def _pooling(trunk: Any) -> Pooling | None:
+    """How a trunk pools its tokens; None where it does so in a way that no released CLIP has."""
+    if getattr(trunk, "attn_pool", None) is None:
+        return {"token": "token", "avg": "average"}.get(trunk.global_pool)  # type: ignore[return-value]
+    # registers are not kept, so a pool that wants them has not all it wants
+    return "attention" if trunk.num_prefix_tokens == (trunk.cls_token is not None) else None
 
 
 class _Intermediates(nn.Module):

@@ -111,12 +111,14 @@ def evaluate_segmentation(
                 if keep is not None and one is readings[0]:
                     keep(index, predicted[0].astype(np.uint8))
             tokens += features.patch_tokens.shape[1]
-    measured = [row for one in readings for scorer in one.scorers for row in scorer.measurements()]
+    scorers = [scorer for one in readings for scorer in one.scorers]
+    measured = [row for scorer in scorers for row in scorer.measurements()]
     if not measured:
         raise RunError(f"{images.name} has no pixel with a label that counts.")
     per_image = {"tokens_per_image": tokens, "ms_per_image": 1000 * (time.monotonic() - started)}
     told = {name: round(value / len(images), 1) for name, value in per_image.items()}
-    return Result(measured, cost=told | {"tokens_from": "cache" if all(cached) else "encoder"})
+    counts = {name: array for scorer in scorers for name, array in scorer.counts().items()}
+    return Result(measured, cost=told | {"tokens_from": "cache" if all(cached) else "encoder"}, counts=counts)
 
 
 def reading(model: AlignedModel, images: SegmentationImages, settings: SegmentationSettings, chosen: Chosen) -> Reading:

@@ -21,9 +21,8 @@ def compatibility(
         phi_ij = cos(v_ij, t_j)
 
     The pairs are worked through in blocks, forward and backward: besides phi and the gradient, memory does not grow
-    with the batch (compatibility_blocks.py, which has the equations). compatibility_triton.py does the same steps in
-    kernels of their own; on an H200 they were slower in every training step measured (results/bench/), so nothing
-    takes them by itself.
+    with the batch (compatibility_blocks.py, which has the equations). docs/performance.md says why it is no kernel of
+    Triton's.
 
     Args:
         patch_embeddings: of any norm. text_embeddings: of any norm; only their direction counts.

@@ -22,7 +22,6 @@ With all texts of an image at a time, arrays of "text patch" stay in a core's ca
 text x patch is ever held. Autograd would keep several such arrays and read them from memory again.
 """
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -95,14 +94,6 @@ class Slopes(NamedTuple):
     of_lengths: Float[Tensor, "image patch"]  # colsum(w a * H * U)
 
 
-class Steps(NamedTuple):
-    """The two steps that a device may have a faster way for."""
-
-    values: Callable[[Block, Tensor], tuple[Tensor, Tensor]]  # directions to phi and |v|
-    slopes: Callable[[Block, Tensor, Tensor, Tensor], Slopes]  # directions, w and c to the slopes
-    fill_rooms: bool  # whether products and Gram matrix are put into the rooms of the blocks
-
-
 def _values(
     block: Block, directions: Float[Tensor, "text dim"]
 ) -> tuple[Float[Tensor, "image text"], Float[Tensor, "image text"]]:
@@ -134,9 +125,6 @@ def _slopes(
     of_lengths = products.mul_(of_weights).sum(1)  # the products are not needed again
     of_products = torch.addcmul(pulled, of_weights, block.sharpness[:, None])
     return Slopes(of_products, pulled, projected, of_lengths)
-
-
-TORCH = Steps(_values, _slopes, fill_rooms=True)
 
 
 class Cut(NamedTuple):
@@ -173,11 +161,10 @@ def blockwise_compatibility(
     patch_embeddings: Float[Tensor, "image patch dim"],
     directions: Float[Tensor, "text dim"],
     patch_scale: float,
-    steps: Steps = TORCH,
 ) -> Float[Tensor, "image text"]:
     """phi of all pairs, in the precision of the directions, which have unit norm. It can be differentiated once."""
-    keep = steps.fill_rooms and torch.is_grad_enabled() and patch_embeddings.requires_grad
-    return _Compatibility.apply(patch_embeddings, directions, patch_scale, steps, keep)
+    keep = torch.is_grad_enabled() and patch_embeddings.requires_grad
+    return _Compatibility.apply(patch_embeddings, directions, patch_scale, keep)
 
 
 class _Compatibility(torch.autograd.Function):
@@ -189,7 +176,6 @@ class _Compatibility(torch.autograd.Function):
         patch_embeddings: Float[Tensor, "image patch dim"],
         directions: Float[Tensor, "text dim"],
         patch_scale: float,
-        steps: Steps,
         keep: bool,
     ) -> Float[Tensor, "image text"]:
         phi = directions.new_empty(len(patch_embeddings), len(directions))
@@ -201,9 +187,9 @@ class _Compatibility(torch.autograd.Function):
             room = None if rooms is None else rooms[images]
             block = Block(patch_embeddings[images], directions.dtype, patch_scale, cut.with_gram, room)
             for texts in cut.texts:
-                phi[images, texts], pooled_length[images, texts] = steps.values(block, directions[texts])
+                phi[images, texts], pooled_length[images, texts] = _values(block, directions[texts])
         ctx.save_for_backward(patch_embeddings, directions, phi, pooled_length)
-        ctx.patch_scale, ctx.steps, ctx.cut, ctx.rooms = patch_scale, steps, cut, rooms
+        ctx.patch_scale, ctx.cut, ctx.rooms = patch_scale, cut, rooms
         return phi
 
     @staticmethod
@@ -211,7 +197,7 @@ class _Compatibility(torch.autograd.Function):
         if torch.is_grad_enabled():  # create_graph=True: to go on as if the gradient were a constant would be wrong
             raise NotImplementedError("The gradient of compatibility cannot be differentiated again.")
         with torch.autocast(slopes[0].device.type, enabled=False):
-            return *_gradients(ctx, slopes[0]), None, None, None
+            return *_gradients(ctx, slopes[0]), None, None
 
 
 def _gradients(ctx: Any, slope: Float[Tensor, "image text"]) -> tuple[Tensor, Tensor | None]:
@@ -224,7 +210,7 @@ def _gradients(ctx: Any, slope: Float[Tensor, "image text"]) -> tuple[Tensor, Te
         room = None if rooms is None else rooms[images]
         block = Block(patch_embeddings[images], directions.dtype, ctx.patch_scale, ctx.cut.with_gram, room, filled=True)
         for texts in ctx.cut.texts:
-            slopes = ctx.steps.slopes(block, directions[texts], pulls[images, texts], projections[images, texts])
+            slopes = _slopes(block, directions[texts], pulls[images, texts], projections[images, texts])
             _add_gradient(gradient[images], block, directions[texts], slopes, into_room=room is not None)
             if of_texts is not None:
                 of_texts[texts] += torch.bmm(slopes.of_products, block.patches).sum(0)

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from pacl_bench.errors import UsageError
 from pacl_bench.model.head_files import RESIDUAL
 from pacl_bench.registry import lookup
-from pacl_bench.validation.values import STRICT, as_option, made
+from pacl_bench.validation.values import STRICT, Written, as_option, made
 
 LARGEST = 1_000_000  # of what float32 numbers are multiplied by: far larger ones lead to infinity
 Steps = Annotated[int | None, Field(ge=0, description="Training steps; 0 writes the untrained head.")]
@@ -75,10 +75,13 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
+def make_recipe(name: str, changes: dict[str, Any], written: Written = as_option) -> Recipe:
     """A recipe by name with single values changed; a change that is None is none.
 
     Steps replace the recipe's epochs, and epochs its steps. A UsageError for a value that Recipe does not take.
+
+    Args:
+        written: how a value that is wrong is written where it comes from.
     """
     changes = {key: value for key, value in changes.items() if value is not None}
     if "steps" in changes and "epochs" in changes:
@@ -87,7 +90,7 @@ def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
         changes["epochs"] = None
     elif "epochs" in changes:
         changes["steps"] = None
-    return made(Recipe, {**lookup(RECIPES, name, "recipe").describe(), **changes}, as_option)
+    return made(Recipe, {**lookup(RECIPES, name, "recipe").describe(), **changes}, written)
 
 
 @dataclass(frozen=True, config=STRICT)
