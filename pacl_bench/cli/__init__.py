@@ -49,6 +49,7 @@ for command in (
     training.ablate,
     training.run,
     report.report,
+    report.explain,
 ):
     app.command()(command)
 app.command("list")(listing.list_)
