@@ -40,3 +40,5 @@ class Study:
     datasets: Names = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)  # of the evaluator, by name; the others have their defaults
     trained: Names = field(default_factory=list)  # tables [train.NAME] of the same file, whose heads are measured too
+    encoder: Annotated[Name | None, Field(description="Of the heads, where it lies elsewhere than in training.")] = None
+    text: Annotated[Name | None, Field(description="Of the heads, as `encoder`.")] = None

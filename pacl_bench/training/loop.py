@@ -14,6 +14,7 @@ from pacl_bench.encoders.base import TextEncoder, VisionEncoder, state_sha256
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.model.embedder import head_class, make_head
 from pacl_bench.model.head_files import CARD, FrozenPart, HeadCard, save_head
+from pacl_bench.model.locating import portable
 from pacl_bench.progress import bar, note
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.registry import text_hash
@@ -162,8 +163,8 @@ def _card(
 ) -> HeadCard:
     return HeadCard(
         name=out.resolve().name,
-        encoder=FrozenPart(vision.name, vision.spec, vision.fingerprint, vision.settings),
-        text=FrozenPart(text.name, text.spec, text.fingerprint, text.settings),
+        encoder=_part(vision),
+        text=_part(text),
         width=vision.width,
         dim=text.dim,
         patch_scale=config.recipe.patch_scale,
@@ -174,6 +175,11 @@ def _card(
         provenance=provenance,
         kind=config.head,
     )
+
+
+def _part(encoder: VisionEncoder | TextEncoder) -> FrozenPart:
+    """A frozen encoder as a card has it: nothing in it depends on where the machine keeps its files."""
+    return FrozenPart(portable(encoder.name), portable(encoder.spec), encoder.fingerprint, encoder.settings)
 
 
 def open_batches(
