@@ -216,6 +216,7 @@ ROOMS = {  # top to bottom: each may call those below it
 SMALL = {  # at the root, for everyone
     "errors": "UsageError and RunError: one line each",
     "files": "files that are whole or not there",
+    "image_counts": "what each image adds to a record's numbers, in a file beside it",
     "image_sets": "what a set of images is to everything else",
     "paths": "where things live",
     "progress": "what long work shows",

@@ -3,12 +3,13 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacl_bench.errors import UsageError
-from pacl_bench.files import safe_name, write_json
+from pacl_bench.files import replacing, safe_name, write_json
+from pacl_bench.image_counts import DIGEST, Counts, counts_file, digest, packed, read_counts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,8 +66,11 @@ class Record:
     curves: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # name -> axis -> points
 
 
-def write(folder: Path, record: Record) -> Path:
+def write(folder: Path, record: Record, counts: Counts | None = None) -> Path:
     """Writes the record below `folder`, whole or not at all.
+
+    Args:
+        counts: by image, see `image_counts`; they go into a file beside it, whose sha256 is part of the provenance.
 
     Raises:
         ValueError: a number that is NaN or infinite (a class that is not there has no row), or anything else for which
@@ -78,10 +82,35 @@ def write(folder: Path, record: Record) -> Path:
     for measurement in record.measurements:
         if not math.isfinite(measurement.value):
             raise ValueError(f"{record.key.path}: {measurement.metric} {measurement.class_name} is {measurement.value}")
-    file, content = folder / record.key.path, asdict(record)
-    require_shape(json.loads(json.dumps(content, allow_nan=False)), RecordShape)
-    write_json(file, {"schema": SCHEMA, **content})
+    content = packed(counts) if counts else b""
+    if content:
+        record = replace(record, provenance=record.provenance | {DIGEST: digest(content)})
+    require_shape(json.loads(json.dumps(asdict(record), allow_nan=False)), RecordShape)
+    file = folder / record.key.path
+    _write_both(file, {"schema": SCHEMA, **asdict(record)}, content)
     return file
+
+
+def _write_both(file: Path, record: dict[str, Any], counts: bytes) -> None:
+    """A record and its counts. Whenever that is broken off, the record there is has its own counts or none."""
+    if not counts:
+        counts_file(file).unlink(missing_ok=True)
+        write_json(file, record)
+        return
+    with replacing(counts_file(file)) as temporary:
+        temporary.write_bytes(counts)
+        counts_file(file).unlink(missing_ok=True)
+        write_json(file, record)
+
+
+def counts_of(record: Record, file: Path) -> dict[str, Any]:
+    """The counts by image of a record in `file`, an array "image 2 label" for each number; empty where there are none.
+
+    Raises:
+        UsageError: what lies beside the record is damaged, or belongs to another.
+    """
+    beside = counts_file(file)
+    return read_counts(beside, record.provenance[DIGEST]) if DIGEST in record.provenance and beside.is_file() else {}
 
 
 def read(file: Path) -> Record:

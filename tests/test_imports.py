@@ -19,6 +19,7 @@ ROOT = [
     "validation",
     "errors",
     "files",
+    "image_counts",
     "image_sets",
     "locks",
     "paths",

@@ -47,7 +47,7 @@ for command in (
     measuring.segment,
     measuring.classify,
     training.ablate,
-    measuring.run,
+    training.run,
     report.report,
 ):
     app.command()(command)

@@ -13,7 +13,7 @@ from pacl_bench.encoders.request import ENTRY_POINTS
 from pacl_bench.encoders.table import ENCODERS, LIBRARIES, EncoderEntry
 from pacl_bench.paths import weights_root
 from pacl_bench.registry import entry_points, package_of
-from pacl_bench.studies.study import shipped_studies
+from pacl_bench.studies.experiment import shipped_studies
 from pacl_bench.world import WORLD_CLASSIFICATION, WORLD_PAIRS, WORLD_SEGMENTATION
 
 Rows = list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""The commands that measure: patches, coherence, segment, classify, run.
+"""The commands that measure: patches, coherence, segment, classify.
 
 A command that measures has the options of the settings class of its evaluator (evaluators/settings.py).
 """
@@ -105,16 +105,6 @@ def command_of(name: str) -> Callable[..., None]:
     command.__annotations__["settings"] = evaluator.settings
     command.__doc__ = inspect.getdoc(evaluator.evaluate)
     return command
-
-
-def run(
-    study: Annotated[Path, typer.Argument(help="A study file (TOML), or the name of a shipped one.")],
-    running: Running,
-) -> None:
-    """Run a study from its file."""
-    from pacl_bench.studies.study import load_study
-
-    _run(load_study(study), running)
 
 
 def _measure(

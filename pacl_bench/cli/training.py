@@ -1,10 +1,10 @@
-"""The commands that train heads: quickstart, train, ablate.
+"""The commands that train heads: quickstart, train, ablate, run.
 
 `train` has the options of Recipe and Loading (training/recipe.py).
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -26,11 +26,18 @@ from pacl_bench.cli.options import (
 )
 from pacl_bench.cli.output import print_records, print_rows
 from pacl_bench.training.recipe import OFTEN, Loading, Recipe, Seed, Steps, TrainConfig, Watching, make_recipe
+from pacl_bench.validation.values import as_option, made
+
+if TYPE_CHECKING:
+    from pacl_bench.studies.experiment import Experiment
 
 PAIRS = (
     "Training pairs, comma-separated: names, csv files (filepath, caption), shards (/data/{00..99}.tar, a folder); "
     "each may have a weight: cc3m:0.2,cc12m:0.8."
 )
+HeadsFolder = Annotated[Path, typer.Option(help="Folder that holds a folder for each head.")]
+Seeds = Annotated[int, typer.Option(min=1, max=1000, help="How many heads of each kind are trained, each of its seed.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its cost, and do nothing.")]
 HeadKind = Annotated[str, typer.Option("--head", help="Kind of head: residual (the paper's) or linear.")]
 
 
@@ -43,9 +50,10 @@ def quickstart(
     """Every study on the built-in world: no network, no data, minutes on a CPU; ends with a report."""
     from pacl_bench.studies.quickstart import quickstart as run
 
-    records, report = run(out, seed, smoke)
-    print_records(records, as_json)
-    Console(stderr=True, emoji=False).print(f"Report: {report.with_suffix('.html')}", markup=False)
+    outcome = run(out, seed, smoke)
+    print_records(outcome.records, as_json)
+    outcome.require_success()
+    Console(stderr=True, emoji=False).print(f"Report: {out / 'results/report/report.html'}", markup=False)
 
 
 def train(
@@ -89,6 +97,39 @@ def train(
     print_rows([row], "Trained head", as_json)
 
 
+def run(
+    *,
+    study: Annotated[Path, typer.Argument(help="A study file (TOML), or the name of a shipped one: paper.")],
+    only: Annotated[str, typer.Option(help="Parts of it, comma-separated: table3,figure8. Default all.")] = "",
+    dry_run: DryRun = False,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="How many heads of each kind are trained, each of its seed.")
+    ] = None,
+    out: HeadsFolder = Path("heads"),
+    loading: Loading,
+    running: Running,
+) -> None:
+    """Run a study file: train its heads, measure, draw, report. Stopped at any moment, the same call goes on."""
+    from pacl_bench.studies.experiment import load_experiment
+
+    experiment = load_experiment(study)
+    experiment = experiment.only(listed(only)) if only else experiment
+    experiment = experiment.with_seeds(list(range(seeds))) if seeds else experiment
+    run_and_print(experiment, out, running, loading, dry_run)
+
+
+def run_and_print(experiment: "Experiment", heads: Path, running: Running, loading: Loading, dry_run: bool) -> None:
+    """Runs an experiment and prints its records; a RunError where something failed."""
+    from pacl_bench.paths import results_root
+    from pacl_bench.studies.orchestra import run_experiment
+    from pacl_bench.studies.plan import Setting
+
+    setting = Setting(heads, results_root(), running.rerun, torch_device(running.device), loading)
+    outcome = run_experiment(experiment, setting, dry_run)
+    print_records(outcome.records, running.as_json)
+    outcome.require_success()
+
+
 def ablate(
     *,
     encoders: Encoders = "clip-b16,clip-l14,dino-b16",
@@ -96,23 +137,34 @@ def ablate(
         str, typer.Option(help="Training sets, comma-separated; a set may be a sum: cc12m+yfcc15m.")
     ] = "cc12m,cc12m+yfcc15m,cc3m+cc12m+yfcc15m",
     text: Annotated[
-        str | None, typer.Option(help="Text encoder; default the encoder's own, clip-b16 for those without.")
+        str | None,
+        typer.Option(help="Text encoders, comma-separated; default the encoder's own, clip-b16 for those without."),
     ] = None,
     recipe: Annotated[str, typer.Option(help="paper or small.")] = "paper",
     steps: Steps = None,
-    dataset: Annotated[str, typer.Option(help="Segmentation set each head is measured on.")] = "voc20",
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Values to try, KEY=A,B: any option of train, or head, block, tap. May be given several times."
+        ),
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option(help="Segmentation sets each head is measured on, comma-separated.")
+    ] = "voc20",
     head: HeadKind = "residual",
-    out: Annotated[Path, typer.Option(help="Folder that holds a folder for each head.")] = Path("heads"),
+    out: HeadsFolder = Path("heads"),
     seed: Seed = 0,
+    seeds: Seeds = 1,
+    dry_run: DryRun = False,
     loading: Loading,
     running: Running,
 ) -> None:
-    """Train and measure a grid of encoders x training sets: Table 3. Every cell can be stopped and resumed."""
-    made = make_recipe(recipe, {"steps": steps})
-    from pacl_bench.paths import results_root
-    from pacl_bench.studies.ablate import Grid, ablate
+    """Train and measure a grid of heads: Table 3 by default. Every cell can be stopped and resumed."""
+    from pacl_bench.studies.ablate import ablation, read_grid
+    from pacl_bench.studies.experiment import Heads
 
-    base = make_recipe(recipe, {})
-    grid = Grid(listed(encoders or ""), listed_pairs(pairs), text or "", made, dataset, seed, head, base)
-    records = ablate(grid, out, results_root(), running.rerun, torch_device(running.device), loading)
-    print_records(records, running.as_json)
+    tried = read_grid([*([] if steps is None else [f"steps={steps}"]), *(grid or [])])
+    given = {"encoders": listed(encoders or ""), "pairs": listed_pairs(pairs), "texts": listed(text or "")}
+    given |= {"recipe": recipe, "grid": tried, "seeds": list(range(seed, seed + seeds)), "head": head}
+    heads = made(Heads, given, as_option)
+    run_and_print(ablation(heads, listed(dataset)), out, running, loading, dry_run)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from pacl_bench.errors import NoTextSpace, UsageError
 from pacl_bench.progress import track
 
 Module = TypeVar("Module", bound=nn.Module)
+Pooling = Literal["token", "average", "attention"]
 # CLS token, None where the model has none, and patch tokens
 Tokens = tuple[Float[Tensor, "image width"] | None, Float[Tensor, "image patch width"]]
 
@@ -28,7 +29,7 @@ Tokens = tuple[Float[Tensor, "image width"] | None, Float[Tensor, "image patch w
 class PatchFeatures(NamedTuple):
     """What a vision encoder makes of a batch of images."""
 
-    cls_token: Float[Tensor, "image width"] | None  # None where the model has no CLS token
+    cls_token: Float[Tensor, "image width"] | None  # None where no token of the model stands for the whole image
     patch_tokens: Float[Tensor, "image patch width"]  # row by row: patch = row * cols + col
     grid: tuple[int, int]  # (rows, cols)
 
@@ -115,6 +116,8 @@ class VisionEncoder(nn.Module):
         attention: of the last block: "clip" is the model's own, the others are in `encoders.attention`. pos: how
             positional embeddings are interpolated to another grid, one of `encoders.positions`.
         projection_dim: of the text space the model's own projection leads to; None where the model has no text.
+        pooling: what the model's own image embedding is made of: the CLS "token", the "average" of its patch tokens,
+            or what its pooling head makes of them by "attention".
     """
 
     name: str
@@ -130,6 +133,7 @@ class VisionEncoder(nn.Module):
     attention: str = "clip"
     pos: str = "bicubic"
     projection_dim: int | None = None
+    pooling: Pooling = "token"
     preprocess: Preprocess
     code: dict[str, object] | None = None  # of what is a user's own code: its sha256 and options, for the settings
     blocks_share_a_pass: bool = True  # False where each has a patch size or width of its own
@@ -209,12 +213,25 @@ class VisionEncoder(nn.Module):
         """The same of an encoder that has but one block."""
         raise NotImplementedError
 
-    def project(self, tokens: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch dim"]:
+    def project(self, tokens: Float[Tensor, "*batch width"] | None) -> Float[Tensor, "*batch dim"]:
         """Tokens through the model's own projection into its text space: "before alignment".
 
-        With the last block, the CLS token's projection is the model's own image embedding (before unit norm).
+        Each token goes alone. A model that pools by attention takes it through its pooling head first, as if it were
+        all there is of the image: without the head, patch tokens of SigLIP and of PE-Core say nothing of a text.
+
+        Raises:
+            NoTextSpace: the model has none. UsageError: `tokens` is the CLS token of a model that has none.
         """
         raise NoTextSpace(f"{self.name} has no text space of its own; give a head trained on it (--heads).")
+
+    def image_embedding(self, features: PatchFeatures) -> Float[Tensor, "image dim"]:
+        """The model's own embedding of whole images in its text space (before unit norm), from their tokens.
+
+        It is the library's own where the tokens are those of the last block.
+        """
+        if features.cls_token is None:
+            raise no_cls_token(self.name)
+        return self.project(features.cls_token)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -321,6 +338,20 @@ def state_sha256(module: nn.Module) -> str:
 def frozen(module: Module) -> Module:
     """The module in evaluation mode, none of its weights open to training."""
     return module.requires_grad_(False).eval()
+
+
+def no_cls_token(name: str) -> UsageError:
+    """The one line for what asks for the CLS token of a model that has none."""
+    return UsageError(
+        f"{name} has no CLS token that stands for an image: take image_embedding(features), or a head (--heads)."
+    )
+
+
+def all_tokens(features: PatchFeatures) -> Float[Tensor, "image token width"]:
+    """The patch tokens, the CLS token before them where there is one."""
+    if features.cls_token is None:
+        return features.patch_tokens
+    return torch.cat([features.cls_token[:, None], features.patch_tokens], dim=1)
 
 
 @contextmanager

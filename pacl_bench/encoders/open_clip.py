@@ -23,11 +23,15 @@ from torch.func import functional_call
 
 from pacl_bench.encoders.attention import changed_block
 from pacl_bench.encoders.base import (
+    PatchFeatures,
+    Pooling,
     Preprocess,
     TextEncoder,
     Tokens,
     VisionEncoder,
+    all_tokens,
     frozen,
+    no_cls_token,
     patch_stride,
     resolve_block,
     sharing_weights,
@@ -37,7 +41,7 @@ from pacl_bench.encoders.positions import at_grid
 from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.setup import Setup
 from pacl_bench.encoders.spec import Tap, VisionOptions
-from pacl_bench.encoders.timm import TimmVisionEncoder, any_size
+from pacl_bench.encoders.timm import TimmVisionEncoder, any_size, is_vit, patch_size_of
 from pacl_bench.encoders.weight_names import below_prefix, clip_weights
 from pacl_bench.encoders.weights_files import failed_download, find_weights, load_strictly, read_state_dict
 from pacl_bench.errors import UsageError
@@ -50,6 +54,9 @@ class OpenClipVisionEncoder(VisionEncoder):
     """The vision transformer of an open_clip model.
 
     Another `attention` changes the patch tokens; the CLS token is the model's own in any case.
+
+    The CLS token of a model that averages its patch tokens (CLIPA) was never trained to stand for the image: there is
+    none.
     """
 
     norm_eps: float | None = None  # what is added to the variance in layer norms, where that is not the model's own
@@ -77,8 +84,11 @@ class OpenClipVisionEncoder(VisionEncoder):
         self.attention, self.pos = attention, pos
         if attention != "clip":
             self._refuse_unless_changeable()
-        if visual.attn_pool is None and visual.proj is not None:  # CoCa's pooler leaves patch tokens unprojected
-            self.projection_dim = visual.proj.shape[1]
+        pooling = _pooling(visual)
+        if pooling is not None and visual.proj is not None:
+            self.pooling, self.projection_dim = pooling, visual.proj.shape[1]
+        if visual.attn_pool is not None and tap == "post-norm":
+            raise UsageError(f"{name}: its final norm stands behind its pooling head; leave out tap=post-norm.")
 
     @property
     def visual(self) -> Any:
@@ -126,6 +136,8 @@ class OpenClipVisionEncoder(VisionEncoder):
                 (images,),
                 {"blocks": taken, "normed": self.tap == "post-norm", "attention": self.attention, "grid": grid},
             )
+        if self.pooling == "average":
+            outs = [(None, patch_tokens) for _, patch_tokens in outs]
         by_block = dict(zip(taken, outs, strict=True))
         return [by_block[block] for block in blocks]
 
@@ -134,12 +146,41 @@ class OpenClipVisionEncoder(VisionEncoder):
         eps = {} if self.norm_eps is None else {"norm_eps": self.norm_eps}
         return {**super().settings, "activation": activation(self.visual), **eps}
 
-    def project(self, tokens: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch dim"]:
+    def project(self, tokens: Float[Tensor, "*batch width"] | None) -> Float[Tensor, "*batch dim"]:
         if self.projection_dim is None:
             return super().project(tokens)
+        if tokens is None:
+            raise no_cls_token(self.name)
+        if self.pooling == "attention":
+            return self._attended(tokens.reshape(-1, 1, self.width)).reshape(*tokens.shape[:-1], -1)
         if self.tap == "pre-norm":
             tokens = self.visual.ln_post(tokens)
         return tokens @ self.visual.proj
+
+    def image_embedding(self, features: PatchFeatures) -> Float[Tensor, "image dim"]:
+        if self.projection_dim is None or self.pooling == "token":
+            return super().image_embedding(features)
+        if self.pooling == "attention":
+            return self._attended(all_tokens(features))
+        if not self.visual.final_ln_after_pool:
+            return self.project(features.patch_tokens).mean(1)
+        if self.tap == "post-norm":
+            raise UsageError(f"{self.name}: its image embedding is the norm of an average; leave out tap=post-norm.")
+        return self.project(features.patch_tokens.mean(1))
+
+    @torch.no_grad()
+    def _attended(self, tokens: Float[Tensor, "image token width"]) -> Float[Tensor, "image dim"]:
+        """Through CoCa's pooling head: what the first of its queries makes of the tokens is the image's embedding."""
+        pool = self.visual.attn_pool
+        pooled = functional_call(pool, {"query": pool.query[:1]}, (tokens,))[:, 0]
+        return self.visual.ln_post(pooled) @ self.visual.proj
+
+
+def _pooling(visual: Any) -> Pooling | None:
+    """How a vision transformer pools its tokens; None where it does so in a way that no released model has."""
+    if visual.attn_pool is None:
+        return {"tok": "token", "avg": "average"}.get(visual.pool_type)  # type: ignore[return-value]
+    return "attention" if visual.attn_pool_contrastive is None and visual.pool_type == "tok" else None
 
 
 class _Tapped(nn.Module):
@@ -318,10 +359,10 @@ def _adapted(name: str, visual: Any, options: VisionOptions) -> VisionEncoder | 
         return OpenClipVisionEncoder(
             name, visual, preprocess, options.block, options.tap, options.attention, options.pos
         )
-    if timms and hasattr(visual.trunk, "patch_embed"):
+    if timms and is_vit(visual.trunk):
         if options.attention != "clip":
             raise no_other_attention(name, options.attention)
-        preprocess = _preprocess(visual, visual.trunk.patch_embed.patch_size[0], options.size)
+        preprocess = _preprocess(visual, patch_size_of(visual.trunk), options.size)
         return TimmVisionEncoder(
             name,
             any_size(visual.trunk),

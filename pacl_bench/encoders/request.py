@@ -42,7 +42,7 @@ class EncoderRequest:
         """The options after "?", with the defaults of entry and library filled in."""
         spec, entry = self.spec, self.entry
         block, size = spec.option_int("block"), spec.option_int("size")
-        tap: Any = spec.option_choice("tap", self.library.default_tap, ("pre-norm", "post-norm"))
+        tap: Any = spec.option_choice("tap", self.library.default_tap, self.library.taps)
         return VisionOptions(
             entry.block if block is None else block,
             tap,
@@ -69,7 +69,7 @@ class EncoderRequest:
         if options is not None:
             self.spec.refuse_options_but(*options)
         if self.spec.file is not None and not self.library.takes_file:
-            raise UsageError(f"{self.spec.name} has no weights to load; leave out @{self.spec.file}.")
+            raise UsageError(f"{self.spec.name} takes no file of weights; leave out @{self.spec.file}.")
         module, _, function = place.partition(":")
         return getattr(import_module(module), function)
 

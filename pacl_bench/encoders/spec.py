@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import unknown_name
 
-Tap = Literal["pre-norm", "post-norm"]
+Tap = Literal["pre-norm", "post-norm", "values"]
 PYTHON = "python:"
 # the function is the first name that stands between a colon and "?" or the end: a path may hold colons (C:\enc.py), "@"
 # and "?" itself

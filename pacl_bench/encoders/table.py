@@ -19,12 +19,14 @@ class EncoderLibrary:
     options: tuple[str, ...] | None = ()  # after "?", of its vision encoders; None: the loader says
     text_options: tuple[str, ...] | None = ()
     default_tap: Tap = "post-norm"
+    taps: tuple[Tap, ...] = ("pre-norm", "post-norm")
     takes_file: bool = True  # whether @FILE may name its weights
     needs_file: bool = True  # False where weights are shipped or there are none
     tagged: bool = False  # whether its models are written MODEL/TAG
     short_names_alone: bool = False  # True where LIBRARY:MODEL cannot be written
 
 
+_VIT_TAPS: tuple[Tap, ...] = ("pre-norm", "post-norm", "values")
 _VIT_OPTIONS = ("block", "tap", "size", "pos")
 _CLIP_OPTIONS = ("block", "tap", "size", "attention", "pos")
 
@@ -37,12 +39,22 @@ LIBRARIES: dict[str, EncoderLibrary] = {
         default_tap="pre-norm",
         tagged=True,
     ),
-    "timm": EncoderLibrary("pacl_bench.encoders.timm:load_timm_vision", options=_VIT_OPTIONS),
+    "timm": EncoderLibrary("pacl_bench.encoders.timm:load_timm_vision", options=_VIT_OPTIONS, taps=_VIT_TAPS),
     "transformers": EncoderLibrary(
-        load_text="pacl_bench.encoders.transformers:load_transformers_text", text_options=("pool",)
+        "pacl_bench.encoders.transformers_vision:load_transformers_vision",
+        "pacl_bench.encoders.transformers:load_transformers_text",
+        options=_VIT_OPTIONS,
+        text_options=("pool", *_VIT_OPTIONS),  # a dual encoder may be named with the options of its vision tower
+        taps=_VIT_TAPS,
+        takes_file=False,  # weights lie in the folder that is named
+        needs_file=False,
     ),
     "random": EncoderLibrary(
-        "pacl_bench.encoders.timm:load_random_vit", options=_VIT_OPTIONS, takes_file=False, needs_file=False
+        "pacl_bench.encoders.timm:load_random_vit",
+        options=_VIT_OPTIONS,
+        taps=_VIT_TAPS,
+        takes_file=False,
+        needs_file=False,
     ),
     "python": EncoderLibrary(
         "pacl_bench.encoders.python:load_python_vision",
@@ -136,13 +148,10 @@ ENCODERS: dict[str, EncoderEntry] = {
     "metaclip2-h14": _open_clip(
         "ViT-H-14-worldwide", "metaclip2_worldwide", 14, 224, BY_NC, "MetaCLIP 2 ViT-H/14, of texts in all languages"
     ),
-    # attention-pooled: what stands for an image is no projection of a token
-    "siglip2-b16": _open_clip("ViT-B-16-SigLIP2", "webli", 16, 224, APACHE, "SigLIP 2 ViT-B/16", text=False),
-    "siglip2-so400m": _open_clip("ViT-SO400M-14-SigLIP2", "webli", 14, 224, APACHE, "SigLIP 2 So400m/14", text=False),
-    "pe-core-b16": _open_clip("PE-Core-B-16", "meta", 16, 224, APACHE, "Perception Encoder, core, B/16", text=False),
-    "pe-core-l14": _open_clip(
-        "PE-Core-L-14-336", "meta", 14, 336, APACHE, "Perception Encoder, core, L/14", text=False
-    ),
+    "siglip2-b16": _open_clip("ViT-B-16-SigLIP2", "webli", 16, 224, APACHE, "SigLIP 2 ViT-B/16"),
+    "siglip2-so400m": _open_clip("ViT-SO400M-14-SigLIP2", "webli", 14, 224, APACHE, "SigLIP 2 So400m/14"),
+    "pe-core-b16": _open_clip("PE-Core-B-16", "meta", 16, 224, APACHE, "Perception Encoder, core, B/16"),
+    "pe-core-l14": _open_clip("PE-Core-L-14-336", "meta", 14, 336, APACHE, "Perception Encoder, core, L/14"),
     "pe-spatial-b16": _timm("vit_pe_spatial_base_patch16_512.fb", 16, 512, APACHE, "Perception Encoder, spatial, B/16"),
     "pe-spatial-l14": _timm(
         "vit_pe_spatial_large_patch14_448.fb", 14, 448, APACHE, "Perception Encoder, spatial, L/14"

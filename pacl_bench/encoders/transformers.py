@@ -1,16 +1,15 @@
-"""Sentence encoders of the transformers library, by hub name or local folder."""
+"""Text encoders of the transformers library, by hub name or local folder: sentence encoders, and towers of duals."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from open_clip.tokenizer import canonicalize_text
 from torch import Tensor
 
 from pacl_bench.encoders.base import TextEncoder, frozen
-from pacl_bench.encoders.hub import hub_access
 from pacl_bench.encoders.request import EncoderRequest
-from pacl_bench.encoders.weights_files import failed_download
+from pacl_bench.encoders.transformers_folder import from_pretrained, load_model
 from pacl_bench.errors import UsageError
 
 
@@ -52,32 +51,65 @@ def mean_over_tokens(
     return (states * words).sum(1) / words.sum(1)
 
 
-def load_transformers_text(request: EncoderRequest) -> TransformersTextEncoder:
-    """A text encoder from a local folder (never touching the network) or from the hub."""
+class DualTextEncoder(TextEncoder):
+    """The text tower of a dual encoder (CLIP, SigLIP, TIPSv2) with its own pooling and projection.
+
+    SigLIP's towers see their padding: they were trained on texts filled up to their full length, and of small letters
+    without punctuation, which the tokenizers of some folders leave as they are.
+    """
+
+    BATCH = 64
+
+    def __init__(self, name: str, model: Any, tokenizer: Any):
+        super().__init__()
+        self.name = self.spec = name
+        self.model = frozen(model)
+        self.tokenizer = tokenizer
+        self.sees_padding = model.config.model_type in ("siglip", "siglip2")
+        self.dim = self.encode(["a"]).shape[1]
+
+    @torch.no_grad()
+    def encode(self, texts: list[str]) -> Float[Tensor, "text dim"]:
+        tokens = self.tokens(texts).to(next(self.model.parameters()).device)
+        features = self.model.get_text_features(**tokens)
+        return features if isinstance(features, Tensor) else features.pooler_output  # a tensor before version 5
+
+    def tokens(self, texts: list[str]) -> Any:
+        """What the tower takes: numbers of tokens, and which of them are padding unless that is not told it."""
+        options: dict[str, Any] = {"truncation": True, "max_length": self.max_length, "return_tensors": "pt"}
+        if self.sees_padding:
+            texts = [canonicalize_text(text) for text in texts]
+            return self.tokenizer(texts, padding="max_length", return_attention_mask=False, **options)
+        return self.tokenizer(texts, padding=True, **options)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a text is cut to."""
+        return min(self.tokenizer.model_max_length, self.model.config.text_config.max_position_embeddings)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return {**super().settings, "max_length": self.max_length}
+
+
+def load_transformers_text(request: EncoderRequest) -> TextEncoder:
+    """A text encoder, or the text tower of a dual encoder, from a local folder (never the network) or from the hub."""
     name, model = request.spec.name, request.entry.model
     pool = request.spec.option_choice("pool", "mean", ("mean", "cls"))
-    try:
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
-    except ImportError:
-        raise UsageError(f"{name} needs the transformers library: pip install 'pacl-bench[text]'") from None
-    logging.disable_progress_bar()
-    local = Path(model).is_dir()
-    if not local and (model.startswith((".", "/", "~")) or model.count("/") > 1):
-        raise UsageError(f"{name}: the folder {model} does not exist.")
-    with hub_access():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local)
-            # safetensors only: a pickled checkpoint is refused
-            encoder = AutoModel.from_pretrained(
-                model, local_files_only=local, use_safetensors=True, dtype=torch.float32
+    tokenizer = from_pretrained(name, model, "AutoTokenizer")
+    encoder = load_model(name, model)
+    if hasattr(encoder, "get_text_features"):
+        if "pool" in request.spec.options:
+            raise UsageError(
+                f"{name}: pool is of sentence encoders; a {type(encoder).__name__} pools as it was trained."
             )
-        except (OSError, ValueError) as error:
-            if local:
-                raise UsageError(
-                    f"{name}: {model} holds no text encoder ({str(error).splitlines()[0][:120]})."
-                ) from None
-            raise failed_download(name, model, error) from None
+        loaded = DualTextEncoder(name, encoder, tokenizer)
+        loaded.architecture = f"transformers:{encoder.config.model_type}"
+        return loaded
+    if not hasattr(encoder.config, "vocab_size"):
+        raise UsageError(f"{name}: a {type(encoder).__name__} reads no texts.")
+    if encoder.config.is_encoder_decoder:  # T5: a text's embedding is of the encoder's states
+        encoder = encoder.get_encoder()
     loaded = TransformersTextEncoder(name, encoder, tokenizer, pool)
     loaded.architecture = "transformers:text"  # what kind it is the folder says, not its name
     return loaded

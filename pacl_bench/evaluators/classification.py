@@ -2,12 +2,14 @@
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int
 
 from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.data.vocabulary import templates_for
 from pacl_bench.encoders.view import View
 from pacl_bench.evaluators.base import Result
 from pacl_bench.evaluators.settings import ClassificationSettings
+from pacl_bench.image_counts import Counts, counts_name
 from pacl_bench.image_sets import LabelledImages
 from pacl_bench.metrics.classification import mean_per_class_recall, recall_per_class, top1
 from pacl_bench.metrics.intervals import ends, jackknife_interval
@@ -25,7 +27,20 @@ def evaluate_classification(model: AlignedModel, images: LabelledImages, setting
         for _, features in EncodedSet(model.vision, images, View(whole=False)).features()
     ]
     predicted, labels = torch.cat(scores).argmax(1), torch.tensor(images.labels)
-    return Result(_measurements(predicted, labels, images.classnames))
+    return Result(
+        _measurements(predicted, labels, images.classnames),
+        counts=_counts((predicted == labels).numpy(), labels.numpy(), len(images.classnames)),
+    )
+
+
+def _counts(right: Bool[np.ndarray, " image"], labels: Int[np.ndarray, " image"], num_classes: int) -> Counts:
+    """By image what top-1 accuracy and, where it is small enough to keep, mean per-class recall are made of."""
+    of_class = labels[:, None] == np.arange(num_classes)
+    by_class = np.stack([of_class & right[:, None], of_class], axis=1)
+    return {
+        counts_name("top1", PROTOCOL): np.stack([right, np.ones_like(right)], axis=1)[:, :, None],
+        counts_name("mean_per_class_recall", PROTOCOL): by_class,
+    }
 
 
 def _measurements(predicted: torch.Tensor, labels: torch.Tensor, classnames: list[str]) -> list[Measurement]:

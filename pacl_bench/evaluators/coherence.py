@@ -1,5 +1,6 @@
 """Semantic coherence of patch tokens: are patches of one class similar? (PACL, Fig. 3)"""
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,8 +13,10 @@ from pacl_bench.errors import RunError
 from pacl_bench.evaluators.base import Result
 from pacl_bench.evaluators.patches import counted_patches
 from pacl_bench.evaluators.settings import CoherenceSettings
+from pacl_bench.image_counts import Counts, counts_name
 from pacl_bench.image_sets import SegmentationImages
 from pacl_bench.metrics.coherence import Coherence, Curve, Estimate, pairwise_coherence
+from pacl_bench.metrics.pair_counts import GROUPS
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.records import Measurement
 
@@ -44,7 +47,20 @@ def evaluate_coherence(
     except ValueError as error:
         raise RunError(f"{images.name}, patches of purity {settings.purity} or more: {error}.") from None
     curves = {"roc": _points(found.roc, "fpr", "tpr"), "pr": _points(found.pr, "recall", "precision")}
-    return Result(_measurements(found, images.classnames, _protocol(settings)), curves)
+    measured = _measurements(found, images.classnames, _protocol(settings))
+    return Result(measured, curves, counts=_counts(found, _protocol(settings)))
+
+
+def _counts(found: Coherence, protocol: str) -> Counts:
+    """By group of images what the numbers are the mean of; a group without patches has 0 and 0."""
+    counted = {}
+    for metric in ("auroc", "mean_per_class_auroc", "average_precision"):
+        by_group = getattr(found, metric).by_group
+        if by_group is not None:
+            array = np.zeros((GROUPS, 2, 1))
+            array[found.groups, 0, 0], array[found.groups, 1, 0] = by_group, 1
+            counted[counts_name(metric, protocol)] = array
+    return counted
 
 
 def common_grid(image_shape: tuple[int, ...], cells: int) -> tuple[int, int]:

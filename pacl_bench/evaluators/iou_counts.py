@@ -5,12 +5,14 @@ were labelled, and how many were predicted. They are kept for each image apart, 
 out one image after the other. The formulas are those of `metrics.segmentation`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Integer
 
+from pacl_bench.image_counts import Counts, counts_name
 from pacl_bench.metrics.intervals import ends, jackknife_interval
 from pacl_bench.metrics.segmentation import ClassCounts, tally
 from pacl_bench.records import Measurement
@@ -62,6 +64,11 @@ class IouCounts:
         if inner is not None:
             self.blind.append(_tally(labels, predicted, num_classes, sweep, inner))
 
+    def of_protocols(self) -> Iterator[tuple[str, Int[np.ndarray, "image 3 label"]]]:
+        """The counts of all images, protocol after protocol."""
+        for at, protocol in enumerate(self.protocols):
+            yield protocol, np.stack([image[at] for image in self.counts])
+
 
 def _tally(labels, predicted, num_classes: int, sweep: Sweep, chosen) -> Int[np.ndarray, "protocol 3 label"]:
     certainty = None if sweep.certainty is None else sweep.certainty[chosen]
@@ -78,8 +85,7 @@ def over_data_set(iou_counts: IouCounts, classnames: list[str], candidates: int)
         candidates: the number of classes that guessing chooses from, for the chance level.
     """
     measured = []
-    for at, protocol in enumerate(iou_counts.protocols):
-        counts = np.stack([image[at] for image in iou_counts.counts])
+    for at, (protocol, counts) in enumerate(iou_counts.of_protocols()):
         measured += _measured(counts, classnames, candidates, protocol)
         if iou_counts.blind:
             measured += _measured(np.stack([image[at] for image in iou_counts.blind]), [], candidates, protocol, BLIND)
@@ -87,10 +93,15 @@ def over_data_set(iou_counts: IouCounts, classnames: list[str], candidates: int)
 
 
 def over_images(iou_counts: IouCounts) -> list[Measurement]:
-    """METRICS of each image by itself, among the classes that are in it; their means over the images are told."""
+    """METRICS of each image by itself, among the classes that are in it; their means over the images are told.
+
+    An image without labels has no classes to choose among and does not count.
+    """
     measured = []
-    for at, protocol in enumerate(iou_counts.protocols):
-        counts = np.stack([image[at] for image in iou_counts.counts])
+    for protocol, counts in iou_counts.of_protocols():
+        counts = counts[counts[:, 1].any(1)]
+        if not len(counts):
+            continue
         values = _summaries(counts)[:, : len(METRICS)]
         chances = np.mean([_chances(image[1], int((image[1] > 0).sum())) for image in counts], axis=0)
         ones = np.ones((len(counts), 1))  # their sum is the number of images that are not left out
@@ -100,6 +111,27 @@ def over_images(iou_counts: IouCounts) -> list[Measurement]:
             for place, (metric, mean, chance) in enumerate(zip(METRICS, values.mean(0), chances, strict=True))
         ]
     return measured
+
+
+def set_counts(iou_counts: IouCounts) -> Counts:
+    """By image what the mIoU and pixel accuracy of `over_data_set` are made of."""
+    counted = {}
+    for protocol, counts in iou_counts.of_protocols():
+        found, labelled, predicted = counts.swapaxes(0, 1)
+        counted[counts_name("miou", protocol)] = np.stack([found, labelled + predicted - found], axis=1)
+        right = np.stack([found.sum(1), labelled.sum(1)], axis=1)
+        counted[counts_name("pixel_accuracy", protocol)] = right[:, :, None]
+    return counted
+
+
+def mean_counts(iou_counts: IouCounts) -> Counts:
+    """By image what the mIoU of `over_images` is the mean of."""
+    counted = {}
+    for protocol, counts in iou_counts.of_protocols():
+        counts_too = counts[:, 1].any(1)
+        values = np.where(counts_too, np.nan_to_num(_summaries(counts)[:, METRICS.index("miou")]), 0.0)
+        counted[counts_name("miou", protocol)] = np.stack([values, counts_too], axis=1)[:, :, None]
+    return counted
 
 
 def _measured(

@@ -21,6 +21,7 @@ from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
 from pacl_bench.evaluators.base import Result
 from pacl_bench.evaluators.settings import PatchSettings
+from pacl_bench.image_counts import Counts, counts_name
 from pacl_bench.image_sets import IGNORE_LABEL, SegmentationImages
 from pacl_bench.metrics.intervals import ends, jackknife_interval
 from pacl_bench.metrics.segmentation import confusion_matrix
@@ -54,7 +55,21 @@ def evaluate_patches(model: AlignedModel, images: SegmentationImages, settings: 
         raise RunError(
             f"{images.name} has no patch of purity {settings.purity} or more. Lower --purity, or raise --size."
         )
-    return Result(_measurements(correct, images.classnames), {"confusion": _cells(confusion)})
+    curves = {"confusion": _cells(confusion)}
+    return Result(_measurements(correct, images.classnames), curves, counts=_counts(correct))
+
+
+def _counts(correct: Float[np.ndarray, "image label count"]) -> Counts:
+    """By image what accuracy under each protocol, and recall with all classes as candidates, are made of."""
+    counted = {}
+    for protocol in PROTOCOLS:
+        right, patches = correct[..., COUNTS.index(protocol.partition(",")[0])], correct[..., 0]
+        kept = (patches > 0).sum(1, keepdims=True) > (protocol not in READINGS)
+        accuracy = np.stack([(right * kept).sum(1), (patches * kept).sum(1)], axis=1)
+        if accuracy[:, 1].any():
+            counted[counts_name("patch_accuracy", protocol)] = accuracy[:, :, None]
+    right, patches = correct[..., COUNTS.index("all-classes")], correct[..., 0]
+    return counted | {counts_name("patch_recall", "all-classes"): np.stack([right, patches], axis=1)}
 
 
 def _cells(confusion: Int[np.ndarray, "label predicted"]) -> dict[str, list[float]]:

@@ -18,9 +18,10 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from pacl_bench.evaluators.iou_counts import IouCounts, Sweep, over_data_set, over_images
+from pacl_bench.evaluators.iou_counts import IouCounts, Sweep, mean_counts, over_data_set, over_images, set_counts
 from pacl_bench.evaluators.settings import SCALE
 from pacl_bench.evaluators.upsampling import Side, best_class, pixel_scores
+from pacl_bench.image_counts import Counts
 from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.metrics.segmentation import near_boundary
 from pacl_bench.records import Measurement
@@ -164,9 +165,8 @@ class Scorer:
                 every, present = seen.every, seen.present
             sweep = self.rules.sweep(kind, seen)
             self.of_set[kind].add(labels[kept], every[kept], len(self.classnames), sweep, inner[kept])
-            if len(labels[kept]):  # an image without labels has no classes to choose among
-                sweep = self.rules.sweep(kind, seen, background_there=not no_background.all())
-                self.of_images[kind].add(labels[kept], present[kept], len(self.classnames), sweep)
+            sweep = self.rules.sweep(kind, seen, background_there=not no_background.all())
+            self.of_images[kind].add(labels[kept], present[kept], len(self.classnames), sweep)
 
     def _tallies(self, over: str, suffix: str) -> dict[Background, IouCounts]:
         told = self.rules.names.items()
@@ -179,5 +179,11 @@ class Scorer:
         for kind in self.of_set:
             candidates = foreground if kind == "none" else len(self.classnames)
             measured += over_data_set(self.of_set[kind], self.classnames, candidates)
-            measured += over_images(self.of_images[kind]) if self.of_images[kind].counts else []
+            measured += over_images(self.of_images[kind])
         return measured
+
+    def counts(self) -> Counts:
+        """By image what the numbers of all protocols are made of."""
+        of_set = [set_counts(counts) for counts in self.of_set.values()]
+        of_images = [mean_counts(counts) for counts in self.of_images.values()]
+        return {name: array for counts in (*of_set, *of_images) for name, array in counts.items()}

@@ -74,7 +74,8 @@ def evaluate_segmentation(
         raise RunError(f"{images.name} has no pixel with a label that counts.")
     per_image = {"tokens_per_image": tokens, "ms_per_image": 1000 * (time.monotonic() - started)}
     told = {name: round(value / len(images), 1) for name, value in per_image.items()}
-    return Result(measured, cost=told | {"tokens_from": "cache" if cached else "encoder"})
+    counts = {name: array for scorer in scorers for name, array in scorer.counts().items()}
+    return Result(measured, cost=told | {"tokens_from": "cache" if cached else "encoder"}, counts=counts)
 
 
 def view_of(settings: SegmentationSettings) -> View:

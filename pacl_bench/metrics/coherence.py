@@ -27,6 +27,7 @@ class Estimate:
     value: float
     ci: tuple[float, float] | None
     num_pairs: int
+    by_group: Float[np.ndarray, " group"] | None = None  # pseudovalues of the groups of images; `value` is their mean
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Coherence:
     same_class_share: float  # of all pairs: the average precision of guessing
     roc: Curve  # fpr, tpr
     pr: Curve  # recall, precision
+    groups: Int[np.ndarray, " group"]  # of images: image k is of group k mod 20
 
 
 def pairwise_coherence(
@@ -98,17 +100,21 @@ def pairwise_coherence(
 
     def estimate(statistic: Callable[[np.ndarray], np.ndarray]) -> Estimate:
         value = statistic(counts.total)
-        return Estimate(float(value), _interval(value, statistic(without)), num_pairs)
+        return estimated(value, statistic(without))
+
+    def estimated(value: np.ndarray, left_out: np.ndarray) -> Estimate:
+        return Estimate(float(value), _interval(value, left_out), num_pairs, _pseudovalues(value, left_out))
 
     macro = _mean_over_classes(class_values)
     return Coherence(
         estimate(auroc),
         estimate(average_precision),
-        Estimate(float(macro), _interval(macro, _mean_over_classes(class_without)), num_pairs),
+        estimated(macro, _mean_over_classes(class_without)),
         per_class,
         float(counts.total[1].sum() / num_pairs),
         _roc(counts.total, without),
         _pr(counts.total, without),
+        counts.groups,
     )
 
 
@@ -251,6 +257,13 @@ def _interval(value: float | np.ndarray, without: np.ndarray) -> tuple[float, fl
         return None
     reach = 1.96 * float(_jackknife_error(without))
     return max(0.0, float(value) - reach), min(1.0, float(value) + reach)
+
+
+def _pseudovalues(value: float | np.ndarray, without: np.ndarray) -> Float[np.ndarray, " group"] | None:
+    """Numbers of the groups whose mean is the value, and the variance of whose mean is the jackknife's."""
+    if len(without) < 2 or np.isnan(without).any():
+        return None
+    return value + (len(without) - 1) * (without.mean() - without)
 
 
 def _jackknife_error(without: np.ndarray) -> np.ndarray:

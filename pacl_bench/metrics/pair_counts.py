@@ -39,6 +39,7 @@ class PairCounts:
     by_class: Int[np.ndarray, "label same class_bin"]
     by_class_and_group: Int[np.ndarray, "label group same class_bin"]
     classes: Int[np.ndarray, " label"]  # the labels there are, in order
+    groups: Int[np.ndarray, " group"]  # the groups there are, in order
 
 
 class _Slice(NamedTuple):
@@ -106,19 +107,19 @@ def count_pairs(
 ) -> PairCounts:
     """Counts every unordered pair of patches in scope once, no patch with itself, by its cosine similarity.
 
-    Bins are of equal width, from a bound that no pair lies below (see `lowest_cosine`) to 1. Image k, in the order of
-    their ids, is of group k mod 20.
+    Bins are of equal width, from a bound that no pair lies below (see `lowest_cosine`) to 1. An image is of group
+    id mod 20, whichever other images there are: two encoders then have the same groups.
     """
     _, image_index = torch.unique(image_ids, return_inverse=True)
     classes, class_index = torch.unique(labels, return_inverse=True)
-    groups = image_index % GROUPS
+    there, groups = torch.unique(image_ids % GROUPS, return_inverse=True)
     order = torch.argsort(groups * len(classes) + class_index, stable=True)
     features = normalize(features.float(), dim=-1)[order]
     images = image_index[order].to(features.device)
     low = lowest_cosine(features) - ROUNDING
     scale = BINS / (1 + ROUNDING - low)
     slices = list(_slices(groups[order].cpu(), class_index[order].cpu(), _tile_side(features.device)))
-    found = _Accumulators(min(GROUPS, int(image_index.max()) + 1), len(classes), features.device)
+    found = _Accumulators(len(there), len(classes), features.device)
     tile = _Tile(max(part.at.stop - part.at.start for part in slices), features.device)
     for rows, cols in _pairs_of(slices, scope):
         codes = tile.codes(features[rows.at], features[cols.at], low, scale)
@@ -128,7 +129,7 @@ def count_pairs(
         if rows is cols:
             codes.masked_fill_(torch.ones_like(codes, dtype=torch.bool).tril_(), OUT_OF_SCOPE)
         found.add_tile(codes, rows, cols)
-    return PairCounts(**found.counted(), classes=classes.cpu().numpy())
+    return PairCounts(**found.counted(), classes=classes.cpu().numpy(), groups=there.cpu().numpy())
 
 
 def lowest_cosine(features: Float[Tensor, "patch width"]) -> float:

@@ -38,12 +38,13 @@ class AlignedModel:
     def image_text_similarity(
         self, features: PatchFeatures, text_embeddings: Float[Tensor, "text dim"]
     ) -> Float[Tensor, "image text"]:
-        """How well images fit texts: phi with a head, CLIP's own cosine of CLS and text without."""
+        """How well images fit texts: phi with a head, without one the model's own cosine of image and text.
+
+        Models trained with a sigmoid loss are no exception: their scale and bias change no order.
+        """
         if self.head is not None:
             return compatibility(self.patch_embeddings(features.patch_tokens), text_embeddings, self.patch_scale)
-        if features.cls_token is None:
-            raise UsageError(f"{self.name} has no CLS token to classify images by; give a trained head (--heads).")
-        return normalize(self.vision.project(features.cls_token), dim=-1) @ normalize(text_embeddings, dim=-1).T
+        return normalize(self.vision.image_embedding(features), dim=-1) @ normalize(text_embeddings, dim=-1).T
 
     @torch.no_grad()
     def class_embeddings(self, classnames: list[str], templates: list[str]) -> Float[Tensor, "class dim"]:
@@ -61,7 +62,11 @@ class AlignedModel:
 
     def describe(self) -> dict[str, object]:
         """What a record says of the model. Nothing in it depends on the machine."""
-        return {**self.vision.describe(), "text": self.text.describe(), "head": self._describe_head()}
+        described = {**self.vision.describe(), "text": self.text.describe(), "head": self._describe_head()}
+        if self.head is None and self.vision.pooling != VisionEncoder.pooling:
+            # how tokens came to the text space, where it was not by the projection alone
+            described["encoder"]["pooling"] = self.vision.pooling
+        return described
 
     def _describe_head(self) -> dict[str, object] | None:
         if self.head is None:

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pacl_bench import records as store
+from pacl_bench.image_counts import DIGEST, counts_file
 from pacl_bench.records import Record
 from pacl_bench.report.runs import Curves, Run, in_place
 
-COUNTS = ".npz"  # beside a record's .json: its counts by image
 MANY = 5000  # files, from which on it pays to read in several processes
 BATCH = 250  # files that a process reads at a time
 Tell = Callable[[Record], str]  # what is to be said of each record, whole
@@ -88,7 +88,7 @@ def _read_batch(tell: Tell | None, files: Sequence[Path]) -> list[Light]:
 
 
 def _lightened(file: Path, record: Record, tell: Tell | None, shared: dict[str, Any]) -> Light:
-    counts = file.with_suffix(COUNTS)
+    counts = counts_file(file) if DIGEST in record.provenance else None
     curves = {
         name: {axis: np.asarray(points, np.float32) for axis, points in axes.items()}
         for name, axes in record.curves.items()
@@ -100,7 +100,7 @@ def _lightened(file: Path, record: Record, tell: Tell | None, shared: dict[str, 
         provenance=record.provenance | {"packages": _once(record.provenance.get("packages", {}), shared)},
         curves={},
     )
-    return Light(kept, curves, counts if counts.is_file() else None, "" if tell is None else tell(record))
+    return Light(kept, curves, counts if counts and counts.is_file() else None, "" if tell is None else tell(record))
 
 
 def _once(part: Any, shared: dict[str, Any], known: dict[int, Any] | None = None) -> Any:

@@ -17,13 +17,14 @@ from pacl_bench.data.segmentation_folders import read_png
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.evaluators import EVALUATORS
 from pacl_bench.evaluators.base import Evaluator, Result
-from pacl_bench.evaluators.iou_counts import IouCounts, over_data_set
+from pacl_bench.evaluators.iou_counts import IouCounts, over_data_set, set_counts
 from pacl_bench.evaluators.patches import background_class
 from pacl_bench.evaluators.protocols import DATASET
 from pacl_bench.evaluators.segmentation import Keep, evaluate_segmentation
 from pacl_bench.evaluators.settings import SegmentationSettings
 from pacl_bench.files import replacing
-from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages
+from pacl_bench.image_counts import Counts
+from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages, image_id
 from pacl_bench.metrics.segmentation import near_boundary
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.progress import console, track
@@ -33,12 +34,6 @@ from pacl_bench.studies.runner import describe_dataset
 
 NOTHING_PREDICTED = 255  # the label of a pixel for which nothing was predicted
 NAMED = 3  # missing files that are named; the others are counted
-
-
-def image_id(images: SegmentationImages, index: int) -> str:
-    """What an image's prediction is called: the set's own id, or its number where images have none."""
-    ids = getattr(images, "ids", None)
-    return str(index) if ids is None else str(ids[index])
 
 
 def label_writer(folder: Path, images: SegmentationImages) -> Keep:
@@ -105,7 +100,7 @@ def score_predictions(
     """
     stopwatch = Stopwatch()
     files = _files(folder, images, allow_partial)
-    measured = _measured(files, images, boundary)
+    measured, counts = _measured(files, images, boundary)
     digest = hashlib.sha256()
     for file in files.values():
         digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -120,8 +115,7 @@ def score_predictions(
     }
     variant = "predictions" if len(files) == len(images) else "predictions,partial"
     record = Record(Key(study, name, images.name, variant), measured, config, stopwatch.provenance("cpu"))
-    records.write(results / "records", record)
-    return record
+    return records.read(records.write(results / "records", record, counts))
 
 
 def _files(folder: Path, images: SegmentationImages, allow_partial: bool) -> dict[int, Path]:
@@ -143,7 +137,7 @@ def _files(folder: Path, images: SegmentationImages, allow_partial: bool) -> dic
     return {index: file for index, file in every.items() if file.is_file()}
 
 
-def _measured(files: dict[int, Path], images: SegmentationImages, boundary: int) -> list[Measurement]:
+def _measured(files: dict[int, Path], images: SegmentationImages, boundary: int) -> tuple[list[Measurement], Counts]:
     """Under `background=none` and, where the set has a background, `background=class`."""
     background, num_classes = background_class(images), len(images.classnames)
     none = IouCounts([f"{DATASET}, background=none"])
@@ -164,4 +158,4 @@ def _measured(files: dict[int, Path], images: SegmentationImages, boundary: int)
     measured += over_data_set(whole, images.classnames, num_classes) if background is not None else []
     if not measured:
         raise RunError(f"{images.name} has no pixel with a label that counts.")
-    return measured
+    return measured, {**set_counts(none), **(set_counts(whole) if background is not None else {})}

@@ -1,7 +1,7 @@
 """From a study to records: its cells, what is recorded already, one evaluator call for each that is not."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -17,6 +17,7 @@ from pacl_bench.errors import NoTextSpace, RunError, UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.evaluators.settings import Settings
+from pacl_bench.image_counts import Counts
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before
 from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
 from pacl_bench.progress import console, note
@@ -31,6 +32,7 @@ from pacl_bench.validation.values import made
 
 LONGEST_VARIANT = 160  # characters; with the data set's name it is a file's name, and these end at 255
 Model = VisionEncoder | AlignedModel
+Failed = Callable[[Key, Exception], None]
 
 
 class Candidate:
@@ -41,12 +43,26 @@ class Candidate:
         self.model = cache(lambda: _finite(load()))
 
 
+@dataclass(frozen=True)
+class StudyCell:
+    """One measurement of a study: a model on a data set, and what is recorded of it."""
+
+    key: Key
+    plain: Key  # the key by names alone
+    model: Model | None  # None: not loaded
+    dataset: Any
+    record: Record | None
+    config: dict[str, Any]  # all that changes the numbers; empty where the model is not loaded
+    is_current: bool  # whether the record is of this configuration
+
+
 def run_study(
     study: Study,
     results: Path,
     rerun: Rerun = "missing",
     device: str = "cpu",
     evaluator: Evaluator | None = None,
+    failed: Failed | None = None,
 ) -> list[Record]:
     """Measures every cell that is not recorded, writes its record at once, and returns the records of all cells.
 
@@ -55,15 +71,42 @@ def run_study(
         rerun: `missing` measures what has no record, or one of other settings, weights or data; `always` everything;
             `never` nothing: the cells without a record are left out.
         evaluator: what measures, where it is not what the study's evaluator is called in the table.
+        failed: is told of a cell that cannot be measured, and the others go on; without it the first one ends the run.
 
     Raises:
         UsageError: before anything is measured, where a name, file or setting is wrong.
     """
     evaluator = evaluator or find_evaluator(study.evaluator)
-    settings = made(evaluator.settings, study.settings, lambda name, value: f"setting {name} = {value}")
-    _require_names(study)
-    datasets = _datasets(evaluator, study, settings)
+    settings = settings_of(study, evaluator)
     found: dict[Key, Record] = {}
+    for cell in study_cells(study, results, rerun, device, evaluator):
+        record = cell.record
+        if cell.model is not None and (rerun == "always" or not cell.is_current):
+            try:
+                record, counts = _measure(cell, evaluator, settings, device)
+                record = _write(results, record, counts, cell.plain)
+            except Exception as error:
+                if failed is None:
+                    raise
+                failed(cell.key, error)
+                continue
+        if record is not None:
+            found[cell.key] = record
+    return list(found.values())
+
+
+def study_cells(
+    study: Study,
+    results: Path,
+    rerun: Rerun = "missing",
+    device: str = "cpu",
+    evaluator: Evaluator | None = None,
+) -> Iterator[StudyCell]:
+    """The cells of a study, model by model; with `never` no model is loaded, and only those recorded are given."""
+    evaluator = evaluator or find_evaluator(study.evaluator)
+    settings = settings_of(study, evaluator)
+    _require_names(study)
+    datasets = datasets_of(study, evaluator)
     for candidate in _candidates(study, evaluator, device):
         for dataset in datasets:
             model = _load(candidate, study) if rerun != "never" else None
@@ -71,14 +114,18 @@ def run_study(
             plain = Key(study.name, candidate.name, dataset.name, variant(settings))
             key = own_key(results / records.FOLDER, plain, described, data, is_declared(dataset.name))
             record = _read(results, key)
-            if model is not None and described is not None:
-                config = _config(study.evaluator, described, data, settings.describe(dataset))
-                if record is None or rerun == "always" or not _is_current(record, config, settings, dataset):
-                    record = _measure(key, evaluator, model, dataset, settings, config, device)
-                    _write(results, record, plain)
-            if record is not None:
-                found[key] = record
-    return list(found.values())
+            if model is None or described is None:
+                if record is not None:
+                    yield StudyCell(key, plain, None, dataset, record, {}, False)
+                continue
+            config = _config(study.evaluator, described, data, settings.describe(dataset))
+            current = record is not None and _is_current(record, config, settings, dataset)
+            yield StudyCell(key, plain, model, dataset, record, config, current)
+
+
+def settings_of(study: Study, evaluator: Evaluator) -> Settings:
+    """What is set in a study, and the defaults of the rest."""
+    return made(evaluator.settings, study.settings, lambda name, value: f"setting {name} = {value}")
 
 
 def _require_names(study: Study) -> None:
@@ -98,9 +145,9 @@ def require_known_encoders(names: list[str]) -> None:
         requested(name)
 
 
-def _datasets(evaluator: Evaluator, study: Study, settings: Settings) -> list[Any]:
+def datasets_of(study: Study, evaluator: Evaluator) -> list[Any]:
     """The study's data sets; a UsageError where settings do not fit one of them."""
-    datasets = evaluator.load_sets(study.datasets)
+    settings, datasets = settings_of(study, evaluator), evaluator.load_sets(study.datasets)
     for dataset in datasets:
         settings.resolve(dataset)
     return datasets
@@ -191,11 +238,12 @@ def _read(results: Path, key: Key) -> Record | None:
     return records.read(file) if file.is_file() else None
 
 
-def _write(results: Path, record: Record, plain: Key) -> None:
+def _write(results: Path, record: Record, counts: Counts, plain: Key) -> Record:
+    """Returns the record as it is read back: it names its counts then."""
     if record.key != plain:
         note(f"recorded as {record.key.path}: another model or data set was measured under the name of {plain.path}")
     try:
-        records.write(results / records.FOLDER, record)
+        return records.read(records.write(results / records.FOLDER, record, counts))
     except ValueError as error:  # a NaN
         raise RunError(f"{error}; nothing is recorded.") from None
 
@@ -231,17 +279,10 @@ def describe_dataset(dataset: Any) -> dict[str, Any]:
     }
 
 
-def _measure(
-    key: Key,
-    evaluator: Evaluator,
-    model: Model,
-    dataset: Any,
-    settings: Settings,
-    config: dict[str, Any],
-    device: str,
-) -> Record:
-    stopwatch = Stopwatch()
+def _measure(cell: StudyCell, evaluator: Evaluator, settings: Settings, device: str) -> tuple[Record, Counts]:
+    stopwatch, model = Stopwatch(), cell.model
     if isinstance(model, AlignedModel):
-        model = replace(model, name=key.model)  # of two heads of one name each writes under its own
-    result = evaluator.evaluate(model, dataset, settings)
-    return Record(key, result.measurements, config, stopwatch.provenance(device) | result.cost, result.curves)
+        model = replace(model, name=cell.key.model)  # of two heads of one name each writes under its own
+    result = evaluator.evaluate(model, cell.dataset, settings)
+    provenance = stopwatch.provenance(device) | result.cost
+    return Record(cell.key, result.measurements, cell.config, provenance, result.curves), result.counts

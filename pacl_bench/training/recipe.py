@@ -17,7 +17,7 @@ from pacl_bench.errors import UsageError
 from pacl_bench.model.head_files import RESIDUAL
 from pacl_bench.registry import listed, lookup
 from pacl_bench.validation.configs import without_defaults
-from pacl_bench.validation.values import STRICT, as_option, made
+from pacl_bench.validation.values import STRICT, Written, as_option, made
 
 LATER = ("sets_apart", "bfloat16")  # fields that came after 0.1: told where they are not at their default
 LARGEST = 1_000_000  # of what float32 numbers are multiplied by: far larger ones lead to infinity
@@ -92,10 +92,13 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
+def make_recipe(name: str, changes: dict[str, Any], written: Written = as_option) -> Recipe:
     """A recipe by name with single values changed; a change that is None is none.
 
     Steps replace the recipe's epochs, and epochs its steps. A UsageError for a value that Recipe does not take.
+
+    Args:
+        written: how a value that is wrong is written where it comes from.
     """
     changes = {key: value for key, value in changes.items() if value is not None}
     if "steps" in changes and "epochs" in changes:
@@ -104,7 +107,7 @@ def make_recipe(name: str, changes: dict[str, Any]) -> Recipe:
         changes["epochs"] = None
     elif "epochs" in changes:
         changes["steps"] = None
-    return made(Recipe, {**lookup(RECIPES, name, "recipe").describe(), **changes}, as_option)
+    return made(Recipe, {**lookup(RECIPES, name, "recipe").describe(), **changes}, written)
 
 
 @dataclass(frozen=True, config=STRICT)

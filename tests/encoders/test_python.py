@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pacl_bench import load_encoder, load_text_encoder
-from pacl_bench.caching.encoded_set import cached_tokens
+from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.data.class_folders import LabelledFiles
 from pacl_bench.data.pair_readers import read_csv
 from pacl_bench.encoders import load_every_block
@@ -98,7 +98,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("python:/home/me@lab/enc.py:f?w=/a/b@c.pt", None, "/home/me@lab/enc.py:f", {"w": "/a/b@c.pt"}),
         (r"python:C:\enc.py:f?w=C:\w.pt", None, r"C:\enc.py:f", {"w": r"C:\w.pt"}),
         ("python:/odd?name/enc.py:f?x=1", None, "/odd?name/enc.py:f", {"x": "1"}),
-        ("python:package.module:Class?mean=0.4+0.5+0.6", None, "package.module:Class", {"mean": "0.4 0.5 0.6"}),
+        ("python:package.module:Class?mean=0.4+0.5+0.6", None, "package.module:Class", {"mean": "0.4+0.5+0.6"}),
     ],
 )
 def test_names(text: str, name: str | None, model: str, options: dict) -> None:
@@ -137,8 +137,10 @@ def test_what_else_may_be_returned(folder: Path) -> None:
     shown = load_encoder(
         "python:others.py:tokens?image_size=64&mean=0.4&std=0.5+0.25+1&interpolation=nearest"
     ).preprocess
-    assert (shown.image_size, shown.patch_size, shown.interpolation) == (64, 8, "nearest")
-    assert (shown.mean, shown.std) == ((0.4,) * 3, (0.5, 0.25, 1.0))
+    assert vars(shown) == {
+        "image_size": 64, "patch_size": 8, "mean": (0.4,) * 3, "std": (0.5, 0.25, 1.0), "interpolation": "nearest",
+        "resize": "shortest",
+    }  # fmt: skip
     two = load_every_block("two=python:others.py:two?block=all")
     assert [(one.name, one.spec) for one in two] == [
         ("two block 0", "python:others.py:two?block=0"), ("two block 1", "python:others.py:two?block=1"),
@@ -187,7 +189,7 @@ def test_weights_that_nobody_trained_are_the_same_at_every_load(folder: Path) ->
         ("others.py:typed?scale=1&mod=b", "Unknown option 'mod'"),
         ("others.py:tokens?image_sise=2", "Unknown option 'image_sise'. Did you mean 'image_size'?"),
         ("others.py:tokens?image_size=-2", "image_size=-2: Input should be greater than 0"),
-        ("others.py:tokens?mean=0.5+0.5", "mean=0.5 0.5 must be three numbers (0.48+0.46+0.41 as an option) or one."),
+        ("others.py:tokens?mean=0.5+0.5", "mean=0.5+0.5 must be three numbers (0.48+0.46+0.41 as an option) or one."),
         ("others.py:tokens?interpolation=cubic", "Unknown interpolation 'cubic'. Did you mean 'bicubic'?"),
         ("others.py:two?blok=1", "Unknown option 'blok'. Did you mean 'block'?"),
         ("others.py:two?block=2", "block=2 does not exist; its blocks are 0 to 1."),
@@ -240,7 +242,9 @@ def test_changed_code_never_reads_old_tokens(folder: Path, pairs_csv: Path) -> N
 
     def first_token() -> float:
         return float(
-            cached_tokens(load_encoder("python:scaled.py:Means"), images, View(whole=False))[0].patch_tokens[0, 0, 0]
+            next(EncodedSet(load_encoder("python:scaled.py:Means"), images, View(whole=False)).features())[
+                1
+            ].patch_tokens[0, 0, 0]
         )
 
     first = first_token()

@@ -51,5 +51,5 @@ def test_mean_over_tokens() -> None:
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no text encoder"):
+    with pytest.raises(UsageError, match="holds no tokenizer"):
         load_text_encoder(f"transformers:{tmp_path}")

@@ -32,6 +32,10 @@ def test_a_constant_model(constant, folders) -> None:
     rows = evaluate_classification(constant, folders, ClassificationSettings()).measurements
     found = {row.metric: row.value for row in rows[:2]}
     assert found["top1"] == pytest.approx(1 / 58)
+    by_image = evaluate_classification(constant, folders, ClassificationSettings()).counts
+    assert by_image["top1, zero-shot"].sum(0).tolist() == [[1], [58]]
+    right, of_class = by_image["mean_per_class_recall, zero-shot"].sum(0)
+    assert (right / of_class).mean() == found["mean_per_class_recall"]
     assert found["mean_per_class_recall"] == pytest.approx(1 / 20)
 
 

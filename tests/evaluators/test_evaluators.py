@@ -19,8 +19,9 @@ from pacl_bench.evaluators.base import Evaluator, Result
 from pacl_bench.evaluators.sets import segmentation_sets
 from pacl_bench.evaluators.settings import Settings
 from pacl_bench.records import Measurement
+from pacl_bench.studies.experiment import load_study
 from pacl_bench.studies.runner import run_study
-from pacl_bench.studies.study import Study, load_study
+from pacl_bench.studies.study import Study
 from pacl_bench.validation.values import STRICT
 
 

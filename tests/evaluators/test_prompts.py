@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
-from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.prompts import prompt_sets
 
 
@@ -16,8 +13,5 @@ def test_two_class_files_of_one_name_are_two_protocols(tmp_path: Path) -> None:
     told = [prompt_set.suffix for prompt_set in prompt_sets("paper7", ",".join(map(str, files)), "best")]
     assert told[0] != told[1]
     assert all(suffix.startswith(", vocabulary=cls_voc20.txt#") for suffix in told)
-    files[1].write_text("cat of sclip")
-    with pytest.raises(UsageError, match="one of them stands there twice"):
-        prompt_sets("paper7", ",".join(map(str, files)), "best")
     (of_peer,) = prompt_sets("tcl9", "sclip", "best")
     assert of_peer.suffix == ", vocabulary=sclip, names=best, templates=tcl9"

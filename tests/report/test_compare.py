@@ -9,11 +9,12 @@ from report_samples import head, segment
 
 from pacl_bench import records
 from pacl_bench.errors import UsageError
+from pacl_bench.image_counts import packed
 from pacl_bench.records import Record, comparable
 from pacl_bench.report import table
 from pacl_bench.report.compare import paired_error
 from pacl_bench.report.lines import ALL_MODELS
-from pacl_bench.report.reading import COUNTS, runs_of
+from pacl_bench.report.reading import runs_of
 from pacl_bench.report.runs import Number, numbers
 
 PROTOCOL = "present-miou, background=none"
@@ -25,8 +26,7 @@ def written(folder: Path, model: str, right: np.ndarray, **given) -> Record:
     made = segment(model, 0.5, **given)
     [miou] = [row for row in made.measurements if row.metric == "miou" and row.protocol == PROTOCOL]
     made = replace(made, measurements=[replace(miou, value=float(right.mean()))])
-    file = records.write(folder, made)
-    np.savez_compressed(file.with_suffix(COUNTS), **{NAME: np.stack([right, np.ones_like(right)], axis=1)[:, :, None]})
+    records.write(folder, made, {NAME: np.stack([right, np.ones_like(right)], axis=1)[:, :, None]})
     return made
 
 
@@ -47,7 +47,7 @@ def test_what_is_hard_for_both_does_not_count(tmp_path: Path):
     hard = np.random.default_rng(0).random(300)
     written(tmp_path, "one", hard, head=head())
     written(tmp_path, "other", hard - 0.1, head=head(patch_scale=1))
-    assert paired_error([number_of(tmp_path, "one")], [number_of(tmp_path, "other")]) == pytest.approx(0)
+    assert paired_error([number_of(tmp_path, "one")], [number_of(tmp_path, "other")]) == pytest.approx(0, abs=1e-6)
 
 
 def test_the_error_of_a_mean_of_ratios_is_that_of_many_draws(tmp_path: Path):
@@ -57,8 +57,9 @@ def test_the_error_of_a_mean_of_ratios_is_that_of_many_draws(tmp_path: Path):
     made = segment("m", 0.5, head=head())
     value = float((found.sum(0) / there.sum(0)).mean())
     [miou] = [row for row in made.measurements if row.metric == "miou" and row.protocol == PROTOCOL]
-    file = records.write(tmp_path, replace(made, measurements=[replace(miou, value=value)]))
-    np.savez_compressed(file.with_suffix(COUNTS), **{NAME: np.stack([found, there], axis=1)})
+    records.write(
+        tmp_path, replace(made, measurements=[replace(miou, value=value)]), {NAME: np.stack([found, there], 1)}
+    )
     written(tmp_path, "zero", np.zeros(400), head=head(patch_scale=1))
     drawn = random.multinomial(400, np.full(400, 1 / 400), size=4000)
     by_draws = ((drawn @ found) / (drawn @ there)).mean(1).std()
@@ -95,11 +96,19 @@ def test_without_counts_there_is_no_error_and_the_best_leads_alone(tmp_path: Pat
 
 
 def test_counts_that_are_not_the_records_are_named(tmp_path: Path):
-    written(tmp_path, "m", np.full(10, 0.3), head=head())
-    file = next(tmp_path.rglob("*.json"))
-    np.savez_compressed(file.with_suffix(COUNTS), **{NAME: np.ones((10, 2, 1))})
+    made = written(tmp_path, "m", np.full(10, 0.3), head=head())
+    records.write(tmp_path, made, {NAME: np.ones((10, 2, 1))})
     number = number_of(tmp_path, "m")
     with pytest.raises(UsageError, match=r"voc20\.default\.npz: its counts do not give the miou"):
+        paired_error([number], [number])
+
+
+def test_a_file_of_counts_that_is_not_the_records_is_named(tmp_path: Path):
+    written(tmp_path, "m", np.full(10, 0.3), head=head())
+    file = next(tmp_path.rglob("*.npz"))
+    file.write_bytes(packed({NAME: np.ones((10, 2, 1))}))
+    number = number_of(tmp_path, "m")
+    with pytest.raises(UsageError, match=r"voc20\.default\.npz holds no counts of the record beside it"):
         paired_error([number], [number])
 
 

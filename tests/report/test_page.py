@@ -14,7 +14,6 @@ from report_samples import coherence, head, of_block, patches, segment, typical
 from pacl_bench import records
 from pacl_bench.records import Measurement, Record
 from pacl_bench.report import write_report
-from pacl_bench.report.reading import COUNTS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -34,9 +33,8 @@ def counted(folder: Path, model: str, right: np.ndarray, **given) -> None:
     """A record of one number with its counts by image."""
     made = segment(model, 0.5, **given)
     miou = Measurement("miou", float(right.mean()), PRESENT, len(right), "", 0.1, 0.9, 0.02)
-    file = records.write(folder / "records", replace(made, measurements=[miou]))
-    arrays = {f"miou, {PRESENT}": np.stack([right, np.ones_like(right)], axis=1)[:, :, None]}
-    np.savez_compressed(file.with_suffix(COUNTS), **arrays)
+    counts = {f"miou, {PRESENT}": np.stack([right, np.ones_like(right)], axis=1)[:, :, None]}
+    records.write(folder / "records", replace(made, measurements=[miou]), counts)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from quickstart_frozen import in_short
 
 from pacl_bench import records
+
+FROZEN = Path(__file__).parents[1] / "frozen" / "quickstart.json"
 
 
 def run(out: Path) -> str:
@@ -39,6 +42,23 @@ def value(numbers: pd.DataFrame, **where: str) -> pd.Series:
 
 
 HEAD = "pacl-tiny-clip.world-4k"
+
+
+def test_records_and_heads_are_those_of_the_first_version(smoke: Path) -> None:
+    """Its keys, configurations and numbers, as far as machines agree."""
+    then, now = json.loads(FROZEN.read_text()), in_short(smoke)
+    assert now["heads"].keys() == then["heads"].keys()
+    for name, head in now["heads"].items():
+        assert head["step"] == then["heads"][name]["step"]
+        assert head["train"].items() >= then["heads"][name]["train"].items()
+    assert now["records"].keys() == then["records"].keys()
+    for path, record in now["records"].items():
+        before = then["records"][path]
+        assert record["settings"].items() >= before["settings"].items()  # a later version may know more of them
+        assert record["rows"] == before["rows"]
+        assert record["numbers"].keys() == before["numbers"].keys()
+        for number, (value, n) in record["numbers"].items():
+            assert (value, n) == (pytest.approx(before["numbers"][number][0], abs=0.02), before["numbers"][number][1])
 
 
 def test_patches_align_only_after_training(numbers: pd.DataFrame) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import EVALUATORS
-from pacl_bench.studies.study import Study, load_study
+from pacl_bench.studies.experiment import load_study
+from pacl_bench.studies.study import Study
 
 RIGHT = {
     "evaluator": '"coherence"',

@@ -1,0 +1,57 @@
+"""Models of the transformers library as people have them on disk: a folder that `save_pretrained` wrote."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pacl_bench.encoders.hub import hub_access
+from pacl_bench.errors import UsageError
+
+
+@lru_cache(maxsize=1)  # the two towers of one model are asked for one after the other
+def load_model(name: str, model: str) -> Any:
+    """The model in a folder (never touching the network) or of the hub, in float32; no code in it is run.
+
+    Raises:
+        UsageError: there is none, or none in safetensors; `name` is what the user called it.
+    """
+    return from_pretrained(name, model, "AutoModel", use_safetensors=True, dtype=torch.float32)
+
+
+def from_pretrained(name: str, model: str, kind: str, **options: Any) -> Any:
+    """What a class of transformers (AutoModel, AutoTokenizer, AutoImageProcessor) makes of a folder or hub name."""
+    library = imported(name)
+    local = is_folder(name, model)
+    with hub_access():
+        try:
+            loader = getattr(library, kind)
+            return loader.from_pretrained(model, local_files_only=local, trust_remote_code=False, **options)
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0][:120]
+            if not local:
+                raise UsageError(
+                    f"{name}: the download of {model} failed ({reason}). Name a local folder: transformers:FOLDER."
+                ) from None
+            what = {"AutoImageProcessor": "preprocessor_config.json", "AutoTokenizer": "tokenizer"}.get(kind, "model")
+            raise UsageError(f"{name}: {model} holds no {what} that transformers reads ({reason}).") from None
+
+
+def imported(name: str) -> Any:
+    """The transformers library; a UsageError where it is not installed."""
+    try:
+        import transformers
+    except ImportError:
+        raise UsageError(f"{name} needs the transformers library: pip install 'pacl-bench[text]'") from None
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def is_folder(name: str, model: str) -> bool:
+    """Whether a model is a local folder, not a name of the hub; a UsageError for a path that does not exist."""
+    if Path(model).is_dir():
+        return True
+    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise UsageError(f"{name}: the folder {model} does not exist.")
+    return False

@@ -1,0 +1,125 @@
+"""Runs an experiment: what it needs is looked for, a plan is shown, what is not done yet is done, stage after stage.
+
+A step that fails is told, and the others go on. Stopped at any moment, the same call goes on from there: heads from
+their last checkpoints, measurements from the last record.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from pacl_bench.errors import RunError
+from pacl_bench.progress import console
+from pacl_bench.records import Key, Record
+from pacl_bench.studies.experiment import Experiment
+from pacl_bench.studies.plan import Plan, Setting, Stage, make_plan
+from pacl_bench.studies.plan_tree import plan_tree
+from pacl_bench.studies.steps import Done, MeasureStep, Step, told
+from pacl_bench.studies.survey import Work, survey
+
+WIDE = 200  # characters of a line in a pipe or log file
+SHOWN = 3  # failures that the last line names; all were told when they happened
+Launch = Callable[[Sequence[Step]], Iterator[Done]]  # does steps that do not need one another, in any order
+
+
+@dataclass
+class Outcome:
+    """What came of an experiment."""
+
+    records: list[Record] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def require_success(self) -> None:
+        """A RunError that names what failed, where something did."""
+        if self.failures:
+            raise RunError(summary(self.failures))
+
+
+def run_experiment(
+    experiment: Experiment, setting: Setting, dry_run: bool = False, launch: Launch | None = None
+) -> Outcome:
+    """Does what is not done yet of an experiment.
+
+    Args:
+        dry_run: the plan is shown, and that is all.
+        launch: does the steps of a stage elsewhere; without it they are done here, one after the other.
+
+    Returns:
+        All records there are of it, and what failed. The next call tries that again, and nothing else.
+
+    Raises:
+        UsageError: before anything is done, where a name, file or setting is wrong or the disk has no room.
+    """
+    plan = make_plan(experiment, setting)
+    works = survey(plan, setting)
+    console.print(plan_tree(plan, works), width=None if console.is_terminal else WIDE)
+    outcome = Outcome([record for of_stage in works.values() for work in of_stage for record in work.records])
+    return outcome if dry_run else _run(_to_do(plan, works), outcome, launch)
+
+
+def _to_do(plan: Plan, works: dict[str, list[Work]]) -> Plan:
+    """The plan without what is done. A report is written anew in any case."""
+
+    def is_done(step: Step, work: Work) -> bool:
+        return step.is_done() or (isinstance(step, MeasureStep) and not work.measurements)
+
+    stages = [
+        Stage(
+            stage.title,
+            [step for step, work in zip(stage.steps, works[stage.title], strict=True) if not is_done(step, work)],
+        )
+        for stage in plan.stages
+    ]
+    return replace(plan, stages=stages)
+
+
+def _run(plan: Plan, outcome: Outcome, launch: Launch | None) -> Outcome:
+    found: dict[Key, Record] = {record.key: record for record in outcome.records}
+    for number, stage in enumerate(plan.stages, 1):
+        title = f"{number} of {len(plan.stages)}: {stage.title}"
+        elsewhere = launch is not None and len(stage.steps) > 1
+        for done in _launched(stage, title, launch) if launch and elsewhere else _in_turn(stage, title):
+            _complain(done)
+            found |= {record.key: record for record in done.records}
+            outcome.failures += done.failures
+    return Outcome(list(found.values()), outcome.failures)
+
+
+def _in_turn(stage: Stage, title: str) -> Iterator[Done]:
+    """The steps here, one after the other; a line says which one begins."""
+    for number, step in enumerate(stage.steps, 1):
+        where = f", {number} of {len(stage.steps)}" if len(stage.steps) > 1 else ""
+        _say(f"{title}{where}, {step.title}")
+        yield attempt(step)
+
+
+def _launched(stage: Stage, title: str, launch: Launch) -> Iterator[Done]:
+    _say(f"{title}, {len(stage.steps)} steps at once")
+    for number, done in enumerate(launch(stage.steps), 1):
+        _say(f"{title}, {number} of {len(stage.steps)} are done")
+        yield done
+
+
+def attempt(step: Step) -> Done:
+    """Does a step; whatever makes it fail becomes a line, since no other step depends on why it failed."""
+    try:
+        return step.run()
+    except Exception as error:
+        return Done(failures=[f"{step.title}: {told(error)}"])
+
+
+def _complain(done: Done) -> None:
+    """Tells of what failed, at once."""
+    for failure in done.failures:
+        console.print(f"failed: {failure}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def summary(failures: Iterable[str]) -> str:
+    """The line that a run ends with where something failed."""
+    lines = list(dict.fromkeys(failures))
+    more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    failed = f"{len(lines)} failed: {'; '.join(line.rstrip('.') for line in lines[:SHOWN])}{more}."
+    return f"{failed} All else is done; the same command tries these again."

@@ -1,0 +1,231 @@
+"""What the steps of a plan will take: images to encode, pairs, hours, gigabytes. Estimated from a probe of a minute.
+
+An estimate counts what is most of the work: encoding images and texts, and the steps of training. What is in the cache
+or recorded costs nothing.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch
+from PIL import Image
+
+from pacl_bench.caching.encoded_set import EncodedSet
+from pacl_bench.data.pair_readers import Pairs
+from pacl_bench.data.pairs import load_pairs
+from pacl_bench.encoders import load_encoder, load_text_encoder
+from pacl_bench.encoders.base import TextEncoder, VisionEncoder
+from pacl_bench.encoders.view import View
+from pacl_bench.errors import UsageError
+from pacl_bench.evaluators import find_evaluator
+from pacl_bench.image_sets import BrokenImage, ImageSet
+from pacl_bench.model.aligned import AlignedModel
+from pacl_bench.model.compatibility import compatibility
+from pacl_bench.model.embedder import make_head
+from pacl_bench.model.loss import info_nce
+from pacl_bench.records import Record
+from pacl_bench.studies.plan import Plan, Setting
+from pacl_bench.studies.runner import datasets_of, settings_of, study_cells
+from pacl_bench.studies.steps import MeasureStep, Step, TrainStep
+from pacl_bench.training.batches import TRAINING_VIEW
+
+PROBE = 60.0  # seconds that all probes together may take
+PROBED_IMAGES, PROBED_TEXTS, PROBED_PAIRS = 4, 16, 32
+COPIES = 6  # of a head's weights on disk and on their way there: weights, checkpoint (with two moments) and its next
+RECORD = 2_000_000  # bytes, at most
+
+
+@dataclass
+class Work:
+    """What a step will take. `seconds` is None where the probe did not come to it."""
+
+    images: int = 0  # to encode
+    pairs: int = 0  # shown in training, over all passes
+    passes: float = 0.0  # over the training set
+    seconds: float | None = 0.0
+    token_bytes: int = 0  # of patch tokens, kept in the cache where they fit
+    kept_bytes: int = 0  # of heads and records
+    measurements: int = 0  # to make
+    records: list[Record] = field(default_factory=list)  # those there are
+
+    def add(self, count: int, seconds_each: float | None) -> None:
+        if count:
+            known = self.seconds is not None and seconds_each is not None
+            self.seconds = self.seconds + count * seconds_each if known else None  # type: ignore[operator]
+
+
+class Survey:
+    """Looks at steps one after the other: what an earlier one encodes is there for the later ones."""
+
+    def __init__(self, device: str = "cpu", seconds: float = PROBE):
+        self.device, self.until = device, time.monotonic() + seconds
+        self.encoded: set[str] = set()  # keys of what is or will be in the cache
+        self.rates: dict[Any, float] = {}  # seconds, of what was probed
+        self.vision = lru_cache(maxsize=2)(lambda name: load_encoder(name).to(device))
+        self.text = lru_cache(maxsize=2)(lambda name: load_text_encoder(name).to(device))
+
+    def of(self, step: Step) -> Work:
+        """What a step will take; a UsageError where weights are not there."""
+        if isinstance(step, TrainStep):
+            return Work() if step.is_done() else self._of_training(step)
+        return self._of_measuring(step) if isinstance(step, MeasureStep) else Work()
+
+    def _of_measuring(self, step: MeasureStep) -> Work:
+        work, study = Work(), step.ready_study
+        evaluator = find_evaluator(study.evaluator)
+        view = view_of(study.evaluator, settings_of(study, evaluator))
+        if study.encoders or study.heads:
+            for cell in study_cells(study, step.results, step.rerun, step.device, evaluator):
+                if cell.record is not None and (cell.is_current or cell.model is None) and step.rerun != "always":
+                    work.records.append(cell.record)
+                elif cell.model is not None:
+                    vision = cell.model.vision if isinstance(cell.model, AlignedModel) else cell.model
+                    self._count(work, EncodedSet(vision, cell.dataset, view))
+        for encoder in step.encoders_to_come:
+            for dataset in datasets_of(study, evaluator):
+                self._count(work, EncodedSet(self.vision(encoder), dataset, view))
+        return work
+
+    def _count(self, work: Work, encoded: EncodedSet) -> None:
+        """A measurement of these tokens, which are encoded for the first that needs them."""
+        work.measurements += 1
+        work.kept_bytes += RECORD
+        self._encode(work, encoded)
+
+    def _encode(self, work: Work, encoded: EncodedSet) -> None:
+        if encoded.key in self.encoded or encoded.is_cached:
+            return
+        siblings = encoded.encoder.siblings or (encoded.encoder,)
+        self.encoded |= {EncodedSet(one, encoded.images, encoded.view).key for one in siblings}
+        work.images += len(encoded.images)
+        work.token_bytes += encoded.estimated_bytes * len(siblings)
+        work.add(len(encoded.images), self._image_seconds(encoded.encoder, encoded.images, encoded.view))
+
+    def _of_training(self, step: TrainStep) -> Work:
+        config, recipe = step.cell.config, step.cell.config.recipe
+        vision, text = self.vision(config.encoder), self.text(config.text)
+        sets = load_pairs(config.pairs)
+        counts = [pairs.num_pairs for pairs in sets]
+        total = sum(count or 0 for count in counts)
+        batch = min(recipe.batch_size, total) if total else recipe.batch_size
+        steps = recipe.steps if recipe.steps is not None else (recipe.epochs or 0) * (total // max(1, batch))
+        work = Work(pairs=steps * batch, passes=steps * batch / total if total else 0.0)
+        work.kept_bytes = (
+            COPIES * 4 * sum(weight.numel() for weight in make_head(config.head, vision.width, text.dim).parameters())
+        )
+        if steps and all(isinstance(pairs, Pairs) for pairs in sets):
+            numbered = [pairs for pairs in sets if isinstance(pairs, Pairs)]
+            for pairs in numbered:
+                self._encode(work, EncodedSet(vision, pairs.photos, TRAINING_VIEW))
+            texts = min(steps * batch, sum(len(captions) for pairs in numbered for captions in pairs.captions))
+        elif steps:  # a stream of shards is encoded anew in each pass
+            work.images, texts = work.pairs, work.pairs
+            work.add(work.images, self._image_seconds(vision, None, TRAINING_VIEW))
+        else:
+            texts = 0
+        work.add(texts, self._probed(("text", text.name), lambda: _text_seconds(text)) if texts else None)
+        if steps:
+            linear, quadratic = self._step_seconds(vision, text, config.head)
+            work.add(steps * batch, linear)
+            work.add(steps * batch, None if quadratic is None else quadratic * batch)
+        return work
+
+    def _image_seconds(self, vision: VisionEncoder, images: ImageSet | None, view: View) -> float | None:
+        kind = "photo" if images is None else images.name
+        return self._probed((vision.name, str(view.identity), kind), lambda: _image_seconds(vision, images, view))
+
+    def _step_seconds(self, vision: VisionEncoder, text: TextEncoder, head: str) -> tuple[float | None, float | None]:
+        """Of a pair in a step: a part of its own, and one for each other pair of the batch."""
+
+        def seconds(batch: int) -> float | None:
+            return self._probed(
+                ("step", vision.name, text.dim, head, batch), lambda: _step_seconds(vision, text, head, batch)
+            )
+
+        small, large = seconds(PROBED_PAIRS), seconds(2 * PROBED_PAIRS)
+        if small is None or large is None:
+            return None, None
+        quadratic = max(0.0, (large - 2 * small) / (2 * PROBED_PAIRS**2))
+        return max(0.0, small / PROBED_PAIRS - quadratic * PROBED_PAIRS), quadratic
+
+    def _probed(self, what: Any, probe: Callable[[], float]) -> float | None:
+        """Seconds, measured once; None where the time for probes is over."""
+        if what not in self.rates:
+            if time.monotonic() > self.until:
+                return None
+            self.rates[what] = probe()
+        return self.rates[what]
+
+
+def view_of(evaluator: str, settings: Any) -> View:
+    """How an evaluator shows its images to the encoder, as far as its settings say it in the usual words."""
+    if evaluator == "classify":
+        return View(whole=False)
+    told = {name: getattr(settings, name) for name in ("stride", "window", "overlap") if hasattr(settings, name)}
+    return View(whole=True, short_side=getattr(settings, "size", None), **told)
+
+
+def require_space(works: list[Work], setting: Setting) -> None:
+    """A UsageError where the disk has no room for heads and records. Tokens need none: those that do not fit are made
+    again whenever they are needed.
+    """
+    place = next(folder for folder in (setting.results, *setting.results.resolve().parents) if folder.exists())
+    needed, free = sum(work.kept_bytes for work in works), shutil.disk_usage(place).free
+    if needed > free:
+        raise UsageError(
+            f"{place}: {needed / 1e9:.1f} GB are needed for heads and records, {free / 1e9:.1f} GB are free. "
+            "Make room, or give another --results and --out."
+        )
+
+
+def survey(plan: Plan, setting: Setting) -> dict[str, list[Work]]:
+    """What the steps of each stage will take, in their order."""
+    look = Survey(setting.device)
+    works = {stage.title: [look.of(step) for step in stage.steps] for stage in plan.stages}
+    require_space([work for of_stage in works.values() for work in of_stage], setting)
+    return works
+
+
+def _image_seconds(vision: VisionEncoder, images: ImageSet | None, view: View) -> float:
+    """Of one image among several, with its decoding."""
+    number = PROBED_IMAGES if images is None else min(PROBED_IMAGES, len(images))
+    photo = Image.new("RGB", (256, 256))
+
+    def tensor(index: int) -> torch.Tensor | None:
+        try:
+            return view.shown(vision, photo) if images is None else view.tensor(vision, images, index)
+        except BrokenImage:
+            return None
+
+    def encode(index: int) -> float:
+        started, shown = time.monotonic(), tensor(index)
+        if shown is not None:
+            vision(shown[None].to(vision.device), view.stride).patch_tokens.sum().item()
+        return time.monotonic() - started
+
+    first = encode(0)  # which warms up
+    return min([first] + [encode(index) for index in range(1, number) if first < PROBE / 6])
+
+
+def _text_seconds(text: TextEncoder) -> float:
+    started = time.monotonic()
+    text(["a photo of the large."] * PROBED_TEXTS)
+    return (time.monotonic() - started) / PROBED_TEXTS
+
+
+def _step_seconds(vision: VisionEncoder, text: TextEncoder, kind: str, batch: int) -> float:
+    """Of a step of training without its encoding, on random tokens."""
+    side = vision.image_size // vision.patch_size
+    head = make_head(kind, vision.width, text.dim).to(vision.device)
+    tokens = torch.randn(batch, side * side, vision.width, device=vision.device)
+    texts = torch.randn(batch, text.dim, device=vision.device)
+    seconds = []
+    for _ in range(2):
+        started = time.monotonic()
+        info_nce(compatibility(head(tokens), texts), torch.tensor(0.07, device=vision.device)).backward()
+        seconds.append(time.monotonic() - started)
+    return min(seconds)
