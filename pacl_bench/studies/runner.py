@@ -1,7 +1,7 @@
 """From a study to records: its cells, what is recorded already, one evaluator call for each that is not."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -155,11 +155,7 @@ def datasets_of(study: Study, evaluator: Evaluator) -> list[Any]:
 
 def variant(settings: Settings) -> str:
     """What differs from the defaults, as it stands in the name of the record: "purity=0.5,size=448" or "default"."""
-    changed = {
-        setting.name: getattr(settings, setting.name)
-        for setting in fields(settings)
-        if getattr(settings, setting.name) != setting.default
-    }
+    changed = settings.changed()
     told = ",".join(f"{name}={_as_named(value)}" for name, value in changed.items()) or "default"
     if len(told) <= LONGEST_VARIANT:
         return told
