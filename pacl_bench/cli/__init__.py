@@ -107,6 +107,8 @@ def _told(error: Exception) -> tuple[str, int]:
         return str(error), LOST
     if isinstance(error, RunError | UnicodeDecodeError):
         return str(error), 1
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Python before 3.13
+        return f"{error}.", 2
     no_memory = out_of_memory(error)
     if no_memory:
         return no_memory, 1

@@ -55,6 +55,15 @@ def test_what_an_error_is_told_as(tmp_path: Path) -> None:
         _told(ZeroDivisionError())
 
 
+def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    command = [sys.executable, "-m", "pacl_bench", "segment", "--encoders", "tiny-clip"]
+    command += ["--datasets", f"folder:{tmp_path / 'loop'}"]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert str(tmp_path / "loop") in ended.stderr
+
+
 @pytest.mark.parametrize("take", [lambda: np.empty(1 << 50), lambda: torch.empty(1 << 50), lambda: bytearray(1 << 60)])
 def test_no_memory_left_names_the_options_that_help(take) -> None:
     with pytest.raises((MemoryError, RuntimeError)) as raised:

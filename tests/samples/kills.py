@@ -154,7 +154,7 @@ def one_cycle(kind: Kind, folder: Path, draw: random.Random, whole: float, wante
             break  # it was faster
         outcome.kills[number.name] = outcome.kills.get(number.name, 0) + 1
         if "Traceback" in told:
-            outcome.faults.append(f"{number.name}: {told.strip()[-1500:]}")
+            outcome.faults.append(f"{number.name}: {told[max(0, told.index('Traceback') - 200) :][:2000]}")
     try:
         run([*kind.command, *within(folder, kind.resumed)], folder)
         for words in kind.after:
