@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from pacl_bench.cli.declared import Changes
 from pacl_bench.cli.options import (
@@ -17,6 +16,7 @@ from pacl_bench.cli.options import (
     Device,
     Devices,
     Encoders,
+    Everything,
     Running,
     WeightsRoot,
     in_processes,
@@ -45,15 +45,15 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Folder for heads, records, report and cache.")] = Path("quickstart"),
     seed: Seed = 0,
     smoke: Annotated[bool, typer.Option("--smoke", help="A small part of it, in under a minute.")] = False,
+    everything: Everything = False,
     as_json: AsJson = False,
 ) -> None:
     """Every study on the built-in world: no network, no data, minutes on a CPU; ends with a report."""
     from pacl_bench.studies.quickstart import quickstart as run
 
     outcome = run(out, seed, smoke)
-    print_records(outcome.records, as_json)
+    print_records(outcome.records, out / "results", everything, as_json)
     outcome.require_success()
-    Console(stderr=True, emoji=False).print(f"Report: {out / 'results/report/report.html'}", markup=False)
 
 
 def train(
@@ -126,7 +126,7 @@ def run_and_print(experiment: "Experiment", heads: Path, running: Running, loadi
 
     setting = Setting(heads, results_root(), running.rerun, torch_device(running.device), loading)
     outcome = run_experiment(experiment, setting, dry_run)
-    print_records(outcome.records, running.as_json)
+    print_records(outcome.records, results_root(), running.everything, running.as_json)
     outcome.require_success()
 
 
