@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from pacl_bench.cli.declared import Changes
 from pacl_bench.cli.options import (
@@ -17,6 +16,7 @@ from pacl_bench.cli.options import (
     Device,
     Devices,
     Encoders,
+    Everything,
     Running,
     WeightsRoot,
     in_processes,
@@ -49,15 +49,15 @@ def quickstart(
     noise: Annotated[
         str, typer.Option(help="Shares of noise in the images, to see the numbers fall to chance: 0,0.25,0.5,1.")
     ] = "",
+    everything: Everything = False,
     as_json: AsJson = False,
 ) -> None:
     """Every study on the built-in world: no network, no data, minutes on a CPU; ends with a report."""
     from pacl_bench.studies.quickstart import quickstart as run
 
     outcome = run(out, seed, smoke, _shares(noise))
-    print_records(outcome.records, as_json)
+    print_records(outcome.records, out / "results", everything, as_json)
     outcome.require_success()
-    Console(stderr=True, emoji=False).print(f"Report: {out / 'results/report/report.html'}", markup=False)
 
 
 def _shares(text: str) -> list[float]:
@@ -135,7 +135,7 @@ def run_and_print(experiment: "Experiment", heads: Path, running: Running, loadi
 
     setting = Setting(heads, results_root(), running.rerun, torch_device(running.device), loading)
     outcome = run_experiment(experiment, setting, dry_run)
-    print_records(outcome.records, running.as_json)
+    print_records(outcome.records, results_root(), running.everything, running.as_json)
     outcome.require_success()
 
 

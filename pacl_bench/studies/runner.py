@@ -20,7 +20,7 @@ from pacl_bench.evaluators.settings import Settings
 from pacl_bench.image_counts import Counts
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before, load_part
 from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
-from pacl_bench.progress import console, note
+from pacl_bench.progress import console, note, stage
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Record
 from pacl_bench.registry import text_hash
@@ -83,7 +83,8 @@ def run_study(
         record = cell.record
         if cell.model is not None and (rerun == "always" or not cell.is_current):
             try:
-                record, counts = _measure(cell, evaluator, settings, device)
+                with stage(f"{cell.key.model}, {cell.key.dataset}"):
+                    record, counts = _measure(cell, evaluator, settings, device)
                 record = _write(results, record, counts, cell.plain)
             except Exception as error:
                 if failed is None:
