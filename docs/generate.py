@@ -7,7 +7,9 @@ file makes of it, so that no number in the words is older than its record.
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import get_type_hints
 
 from pacl_bench import records
 from pacl_bench.records import Record
@@ -280,7 +282,36 @@ def coverage_table() -> str:
     return pipe_table(header, cells)
 
 
+def keys_of(kind: str) -> str:
+    """The keys of a table of study files."""
+    from pydantic.fields import FieldInfo
+
+    from pacl_bench.studies.experiment import Heads, Picture
+    from pacl_bench.studies.study import Study
+
+    declared = {"train": Heads, "measure": Study, "picture": Picture}[kind]
+    told = {
+        key: FieldInfo.from_annotation(annotation).description or ""
+        for key, annotation in get_type_hints(declared, include_extras=True).items()
+    }
+    rows = [(f"`{key}`", meaning) for key, meaning in told.items()]
+    return pipe_table(
+        ("key", "what it is"), [*rows, ("`like`", "A table of the same kind to take the other keys from.")]
+    )
+
+
+def shipped() -> str:
+    """The study files that come with the package."""
+    from pacl_bench.cli.catalog import studies
+
+    return pipe_table(("study", "what it is"), [(f"`{row['name']}`", row["what"]) for row in studies()])
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "keys of train": partial(keys_of, "train"),
+    "keys of measure": partial(keys_of, "measure"),
+    "keys of picture": partial(keys_of, "picture"),
+    "studies": shipped,
     "quickstart": quickstart_table,
     "world ablation": world_ablation,
     "world baselines": world_baselines,

@@ -103,7 +103,7 @@ def _told(task: Task) -> str:
     return " · ".join([*_stages, f"{task.description}: {counted}{left}"])
 
 
-def _left(seconds: float) -> str:
+def _left(seconds: float | int) -> str:
     """ "about 40 s left", "about 3 min left", "about 2.5 h left"."""
     if seconds < 90:
         return f"about {seconds:.0f} s left"

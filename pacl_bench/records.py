@@ -22,6 +22,8 @@ COLUMNS = [
     "peak_memory_mb", "commit", "created", "file",
 ]  # fmt: skip
 
+# of segmentation, that records hold where they are given; somebody else's protocol tells its own by its name
+STEPS = ("resize", "long_side", "remainder", "pos", "fusion", "upsampled", "refinement", "merged", "softmax")
 FROM_PROVENANCE = COLUMNS[COLUMNS.index("device") : COLUMNS.index("file")]
 
 
@@ -204,6 +206,7 @@ def what_was_asked(record: Record) -> dict[str, Any]:
         "overlap": settings.get("overlap") if settings.get("window") else None,
         "upsampling": settings.get("upsampling", "bilinear"),
         "purity": settings.get("purity"),
+        "steps": {} if "protocol" in settings else {name: settings[name] for name in STEPS if name in settings},
     }
 
 

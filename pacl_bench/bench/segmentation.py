@@ -20,8 +20,8 @@ from pacl_bench.encoders.base import PatchFeatures, Preprocess
 from pacl_bench.encoders.open_clip import OpenClipVisionEncoder, untrained_clip
 from pacl_bench.encoders.view import View
 from pacl_bench.evaluators.protocols import Rules, Scorer, read_pixels
-from pacl_bench.evaluators.settings import SCALE
-from pacl_bench.evaluators.upsampling import placing
+from pacl_bench.evaluators.score_field import score_field
+from pacl_bench.evaluators.steps import SCALE, Steps
 from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.metrics.segmentation import confusion_matrix
 from pacl_bench.model.compatibility import patch_similarity
@@ -88,9 +88,9 @@ def _parts(case: Case) -> dict[str, Callable[[], object]]:
         return patch_similarity(encoder.project(features.patch_tokens), classes)[0].unflatten(-1, features.grid)
 
     def read(given: Tensor, rules: Rules) -> Any:
-        placed = placing(encoder, view, (case.height, case.width))
-        sides = placed.side(0, case.height), placed.side(1, case.width)
-        return read_pixels(given, *sides, fields.tolist(), rules)
+        shown, shape = view.shape(encoder, (case.height, case.width)), (case.height, case.width)
+        field = score_field(given, torch.arange(case.classes), Steps(), view, shown, encoder.patch_size, shape)
+        return read_pixels(field, case.classes, fields.tolist(), rules)
 
     def after(rules: Rules) -> None:
         Scorer(names, rules).add(read(scores(), rules), label_map, boundary=5)

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from rich.filesize import decimal
 from torch import Tensor
 
+from pacl_bench import processes
 from pacl_bench.caching import disk
 from pacl_bench.caching.token_file import FORMAT, CachedTokens, DamagedTokens, TokenWriter, flat, opened, rounded
 from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
@@ -157,6 +159,50 @@ class EncodedSet:
             },
             "bytes": self.estimated_bytes,
         }
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """Some consecutive images of a set, as a set of images."""
+
+    images: ImageSet
+    indices: range
+
+    @property
+    def name(self) -> str:
+        return self.images.name
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def image(self, index: int) -> Image.Image:
+        """That of the whole set."""
+        return self.images.image(self.indices[index])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """That of the whole set, and which of its images these are."""
+        return f"{self.images.fingerprint} {self.indices.start}:{self.indices.stop}"
+
+
+def shared_tokens(whole: EncodedSet) -> "Iterator[tuple[range, CachedTokens | OnlineTokens]]":
+    """The tokens of a set, part by part, with the images that each part has: one part for each process.
+
+    The whole is one part where the cache holds it already, and where there is but one process. Else each process
+    encodes its part, and waits for the others.
+    """
+    if processes.world_size() == 1 or processes.agreed(whole.is_cached):
+        yield range(len(whole.images)), whole.tokens()
+        return
+    parts = [
+        replace(whole, images=ImagePart(whole.images, part))
+        for part in processes.each(processes.share(len(whole.images)))
+    ]
+    parts[processes.rank()].kept()
+    processes.each(None)  # once all have come here, all parts are encoded
+    for part in parts:
+        assert isinstance(part.images, ImagePart)
+        yield part.images.indices, part.tokens()
 
 
 class OnlineTokens:

@@ -13,6 +13,8 @@ from pacl_bench.cli import bench, cache, data, heads, listing, measuring, report
 from pacl_bench.cli.app import App
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.evaluators import other_evaluators
+from pacl_bench.processes import LOST, ProcessLost
+from pacl_bench.signals import stopped_as_by_ctrl_c
 
 
 class Commands(TyperGroup):
@@ -81,7 +83,8 @@ def main() -> None:
     """Runs a command. Exit code 0: done, 1: failed, 2: wrong usage; every error is one line on stderr."""
     _speak_every_locale()
     try:
-        code = app(standalone_mode=False)
+        with stopped_as_by_ctrl_c():
+            code = app(standalone_mode=False)
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -99,6 +102,8 @@ def _told(error: Exception) -> tuple[str, int]:
     """The line and the exit code that an error ends a command with; an error in the program itself is raised again."""
     if isinstance(error, UsageError):
         return str(error), 2
+    if isinstance(error, ProcessLost):
+        return str(error), LOST
     if isinstance(error, RunError | UnicodeDecodeError):
         return str(error), 1
     if _is_out_of_memory(error):

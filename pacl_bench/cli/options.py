@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from pacl_bench import processes
 from pacl_bench.errors import UsageError
+from pacl_bench.progress import console
 from pacl_bench.registry import listed
 from pacl_bench.studies.study import Rerun
 
@@ -46,6 +48,10 @@ HeadEncoder = Annotated[
 ]
 HeadText = Annotated[str | None, typer.Option("--text", help="Text encoder of the --heads, likewise.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, xpu; auto takes a GPU if there is one.")]
+Devices = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes on this machine that share the work, a GPU each. More machines: torchrun."),
+]
 RerunOption = Annotated[Rerun, typer.Option(help="What to measure: what has no record, everything, nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -110,14 +116,25 @@ def at_block(encoder: str, block: str) -> str:
     return encoder if "block" in parse_spec(encoder).options else with_option(encoder, "block", block)
 
 
+def in_processes(devices: int | None) -> None:
+    """Runs the command in so many processes and ends; in a process that was started so, does nothing."""
+    if devices is not None and devices > 1 and not processes.are_several():
+        raise typer.Exit(processes.start(devices))
+    if processes.are_several() and processes.own_rank() > 0:
+        console.quiet = True
+
+
 def torch_device(name: str) -> str:
     """The torch device a name stands for; a UsageError where this machine has none such."""
     if not re.fullmatch(DEVICES, name):
         raise UsageError(f"--device {name}: auto, cpu, cuda, cuda:1, mps or xpu is wanted.")
     import torch
 
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        # of several processes each has its own, as far as there are so many
+        return f"cuda:{processes.local_rank() % torch.cuda.device_count()}" if processes.are_several() else "cuda"
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError):

@@ -15,15 +15,17 @@ from pacl_bench.cli.options import (
     CacheRoot,
     DataRoot,
     Device,
+    Devices,
     Encoders,
     Running,
     WeightsRoot,
+    in_processes,
     listed,
     listed_pairs,
     torch_device,
 )
 from pacl_bench.cli.output import print_records, print_rows
-from pacl_bench.training.recipe import Loading, Recipe, Seed, Steps, TrainConfig, make_recipe
+from pacl_bench.training.recipe import OFTEN, Loading, Recipe, Seed, Steps, TrainConfig, Watching, make_recipe
 from pacl_bench.validation.values import as_option, made
 
 if TYPE_CHECKING:
@@ -67,7 +69,12 @@ def train(
     changes: Annotated[dict[str, Any], Changes(Recipe)],
     head: HeadKind = "residual",
     seed: Seed = 0,
+    devices: Devices = None,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="How often to keep the state to go on from: steps, a time (30s, 10m, 1h), or both.")
+    ] = OFTEN,
     loading: Loading,
+    watching: Watching,
     device: Device = "auto",
     data_root: DataRoot = None,
     weights_root: WeightsRoot = None,
@@ -76,11 +83,12 @@ def train(
 ) -> None:
     """Train a PACL head on image-caption pairs; both encoders stay frozen."""
     config = TrainConfig(encoder, text, "+".join(listed_pairs(pairs)), make_recipe(recipe, changes), seed, head)
+    in_processes(devices)
     from pacl_bench.model.head_files import default_name
     from pacl_bench.training.loop import train as run
 
     out = out or Path("heads", default_name(encoder))
-    card = run(config, out, resume, torch_device(device), loading=loading)
+    card = run(config, out, resume, torch_device(device), checkpoint_every, loading, watching)
     row = {
         "head": str(out), "steps": card.step, "temperature": round(card.temperature, 4),
         **{key: card.train.get(key) for key in ("pairs", "images", "captions", "skipped")},

@@ -4,8 +4,6 @@ Other people's evaluations differ in both, and their numbers with them. Pixels a
 is said, and sides are (height, width).
 """
 
-from typing import Literal
-
 import cv2
 import numpy as np
 import torch
@@ -14,15 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-# patch-multiple: the short side given, both rounded to whole patches, the encoder's own interpolation (the default)
-# mmseg: as mmcv's Resize does it, an upper bound for either side, bilinear without antialias
-# pillow: the short side given, the long one rounded down, Pillow's bicubic
-Resize = Literal["patch-multiple", "mmseg", "pillow"]
-
-# none: nothing is over. drop: pixels right and below of the last whole patch are not seen, and what the patches say is
-# stretched over all pixels. pad: zeros on the right and below fill the last patches, and what all patches say is
-# squeezed into the pixels. pad-around: zeros on every side, cut off again. stretch: bicubic to whole patches, and back.
-Remainder = Literal["none", "drop", "pad", "pad-around", "stretch"]
+from pacl_bench.encoders.setup import Remainder
 
 
 def mmseg_shape(image_shape: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from pacl_bench.encoders.hub import hub_access
-from pacl_bench.errors import UsageError
+from pacl_bench.encoders.weights_files import failed_download
+from pacl_bench.errors import UsageError, cause_of
 
 
 @lru_cache(maxsize=1)  # the two towers of one model are asked for one after the other
@@ -28,14 +29,11 @@ def from_pretrained(name: str, model: str, kind: str, **options: Any) -> Any:
         try:
             loader = getattr(library, kind)
             return loader.from_pretrained(model, local_files_only=local, trust_remote_code=False, **options)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0][:120]
+        except Exception as error:  # damaged or strange files make these readers raise anything
             if not local:
-                raise UsageError(
-                    f"{name}: the download of {model} failed ({reason}). Name a local folder: transformers:FOLDER."
-                ) from None
+                raise failed_download(name, model, error) from None
             what = {"AutoImageProcessor": "preprocessor_config.json", "AutoTokenizer": "tokenizer"}.get(kind, "model")
-            raise UsageError(f"{name}: {model} holds no {what} that transformers reads ({reason}).") from None
+            raise UsageError(f"{name}: {model} holds no {what} that transformers reads ({cause_of(error)}).") from None
 
 
 def imported(name: str) -> Any:

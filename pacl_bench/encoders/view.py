@@ -9,8 +9,6 @@ from torch import Tensor
 
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.resizing import (
-    Remainder,
-    Resize,
     mmseg_scaled,
     mmseg_shape,
     opencv_bilinear,
@@ -18,6 +16,7 @@ from pacl_bench.encoders.resizing import (
     pillow_shape,
     tiled_side,
 )
+from pacl_bench.encoders.setup import Remainder, Resize
 from pacl_bench.encoders.windows import window_starts
 from pacl_bench.errors import UsageError
 from pacl_bench.image_sets import ImageSet

@@ -1,32 +1,22 @@
 """One image through a protocol: from a photo and the embeddings of names to a label map."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.batched import encode_batch
+from pacl_bench.encoders.view import View
 from pacl_bench.errors import UsageError
-from pacl_bench.evaluators.presets import EVERY_SET, PRESETS, Steps
-from pacl_bench.evaluators.protocol_steps import (
-    Axis,
-    Tiles,
-    axis_of,
-    best_candidate,
-    best_of_names,
-    entropy,
-    large_classes,
-    mean_probabilities,
-    probability,
-    refined,
-    stretched,
-)
-from pacl_bench.evaluators.upsampling import TILE_ENTRIES, Placing, pixel_scores
+from pacl_bench.evaluators.presets import EVERY_SET, PRESETS
+from pacl_bench.evaluators.protocol_steps import large_classes
+from pacl_bench.evaluators.score_field import ScoreField, score_field
+from pacl_bench.evaluators.steps import Steps, parse_background
 from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.model.compatibility import patch_similarity
 from pacl_bench.registry import lookup, unknown_name
@@ -70,11 +60,11 @@ def predict_map(
     classes = _classes(class_of_name, len(text_embeddings))
     if 0 not in classes and steps.area is not None:
         raise UsageError(f"{protocol} on {dataset}: class 0 is its background, and no name has it.")
-    if not steps.candidate and not classes.any():
+    if not parse_background(steps.background).candidate and not classes.any():
         raise UsageError(f"{protocol} on {dataset}: class 0 is its background, and no name has another class.")
-    encoder = encoder.set_up(preset.setup)
-    shown = steps.view.shown(encoder, image)
-    (features,) = encode_batch(encoder, [shown], steps.view)
+    encoder, view = encoder.set_up(replace(preset.setup, pos=steps.pos)), view_of(steps)
+    shown = view.shown(encoder, image)
+    (features,) = encode_batch(encoder, [shown], view)
     patch_embeddings = encoder.project(features.patch_tokens)
     width, own = text_embeddings.shape[1], patch_embeddings.shape[-1]
     if width != own:
@@ -82,6 +72,13 @@ def predict_map(
     scores = patch_similarity(patch_embeddings, text_embeddings.to(patch_embeddings))[0].unflatten(-1, features.grid)
     label_size = label_size or (image.height, image.width)
     return class_map(scores.cpu(), classes, steps, shown.cpu(), encoder.patch_size, label_size)
+
+
+def view_of(steps: Steps) -> View:
+    """How the encoder is shown the images."""
+    return View(
+        True, steps.size, steps.stride, steps.window, steps.overlap, steps.resize, steps.long_side, steps.remainder
+    )
 
 
 def class_map(
@@ -97,80 +94,33 @@ def class_map(
     Args:
         shown: the image as the encoder saw it, before it was cut into windows.
     """
-    scores, class_of_name = _candidates(scores, class_of_name, steps)
-    tiles = score_tiles(scores, steps, shown, patch_size, label_size)
-    if steps.softmax == "classes":
-        tiles, class_of_name = _merged(tiles, class_of_name)
-    best = best_candidate(tiles)
+    field = score_field(scores, class_of_name, steps, view_of(steps), shown, patch_size, label_size)
+    return label_map(field, steps).numpy().astype(np.uint8)
+
+
+def label_map(field: ScoreField, steps: Steps, background: int = 0) -> Int[Tensor, "height width_px"]:
+    """The class of each pixel, from the scores of candidates.
+
+    Args:
+        background: the class that stands for none of the others, of a set that has one.
+    """
+    rule = parse_background(steps.background)
+    among = torch.arange(len(field.class_of))
+    if not rule.candidate:
+        among = among[field.class_of != background]
+    found = field.best(among)
+    large = None
     if steps.area is not None:
-        large = large_classes(class_of_name[best], int(class_of_name.max()) + 1, steps.area)
-        best = best_candidate(tiles, large[class_of_name].nonzero()[:, 0])
-    label_map = class_of_name[best]
-    if steps.threshold is not None:
-        label_map[probability(tiles, best, steps.scale) < steps.threshold] = 0
-    if steps.entropy is not None:
-        label_map[entropy(tiles, steps.scale) > steps.entropy] = 0
-    return label_map.numpy().astype(np.uint8)
-
-
-def _candidates(
-    scores: Float[Tensor, "name row col"], class_of_name: Int[Tensor, " name"], steps: Steps
-) -> tuple[Float[Tensor, "candidate row col"], Int[Tensor, " candidate"]]:
-    """What is upsampled, in the order of classes, since of equal scores the first wins: names, or classes already."""
-    in_order = class_of_name.argsort(stable=True)
-    if not steps.candidate:
-        in_order = in_order[class_of_name[in_order] > 0]
-    scores, class_of_name = scores[in_order], class_of_name[in_order]
-    return best_of_names(scores, class_of_name) if steps.merged == "patches" else (scores, class_of_name)
-
-
-def score_tiles(
-    scores: Float[Tensor, "name row col"],
-    steps: Steps,
-    shown: Float[Tensor, "3 shown_height shown_width"],
-    patch_size: int,
-    label_size: tuple[int, int],
-) -> Tiles:
-    """The scores of the pixels of a label map, fused, upsampled and refined."""
-    axes = [axis_of(pixels, steps.view, patch_size) for pixels in shown.shape[1:]]
-    if steps.fusion == "probabilities":
-        at_input = mean_probabilities(steps.scale * scores, *axes).permute(2, 0, 1)
-        dense = interpolate(at_input[None], size=label_size, mode="bilinear", align_corners=False)[0]
-    else:
-        down, across = _weights(steps, axes, patch_size, label_size)
-        if steps.refinement == "none":
-            return lambda: pixel_scores(scores, down, across)
-        dense = torch.cat(list(pixel_scores(scores, down, across))).permute(2, 0, 1).contiguous()
-    if steps.refinement == "pamr":
-        guide = interpolate(shown[None], size=label_size, mode="bilinear", align_corners=False)[0]
-        dense = refined(dense, guide)
-    rows = max(1, TILE_ENTRIES // dense[:, 0].numel())
-    return lambda: iter(dense.permute(1, 2, 0).split(rows))
-
-
-def _weights(
-    steps: Steps, axes: list[Axis], patch_size: int, label_size: tuple[int, int]
-) -> list[Float[Tensor, "pixel patch"]]:
-    """How the patches of all windows count for the pixels of a label map, down its rows and across its columns."""
-    if steps.upsampled == "twice":
-        return [stretched(axis.fused(), pixels) for axis, pixels in zip(axes, label_size, strict=True)]
-    height, width = (axis.pixels for axis in axes)
-    stride = steps.stride or patch_size
-    placing = Placing(patch_size, stride, (height, width), steps.window, steps.overlap, steps.remainder)
-    return [placing.weights(axis, pixels) for axis, pixels in enumerate(label_size)]
-
-
-def _merged(tiles: Tiles, class_of_name: Int[Tensor, " name"]) -> tuple[Tiles, Int[Tensor, " label"]]:
-    """The scores of classes at pixels from those of names."""
-    classes = class_of_name.unique()
-    if len(classes) == len(class_of_name):
-        return tiles, class_of_name
-
-    def of_classes() -> Iterator[Tensor]:
-        for tile in tiles():
-            yield best_of_names(tile.movedim(-1, 0), class_of_name)[0].movedim(0, -1)
-
-    return of_classes, classes
+        large = large_classes(found, int(field.class_of.max()) + 1, steps.area, background)
+        found = field.best(among[large[field.class_of[among]]])
+    if rule.threshold is None and rule.entropy is None:
+        return found
+    certainty = field.certainty(among, steps.scale, steps.softmax == "names", rule.entropy is not None, large)
+    if rule.threshold is not None:
+        found[certainty.probability < rule.threshold] = background
+    if rule.entropy is not None and certainty.entropy is not None:
+        found[certainty.entropy > rule.entropy] = background
+    return found
 
 
 def _classes(class_of_name: Sequence[int], names: int) -> Int[Tensor, " name"]:

@@ -17,8 +17,8 @@ unit vectors, once for each axis, and all of upsampling and the mean over window
 come of torch's own `interpolate`: they have its roundings.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -28,16 +28,8 @@ from torch.nn.functional import interpolate, pad
 from pacl_bench.encoders.resizing import rim_before, tiled_side
 from pacl_bench.encoders.view import View
 from pacl_bench.encoders.windows import window_starts
+from pacl_bench.evaluators.steps import Names
 from pacl_bench.evaluators.upsampling import pixel_scores
-
-Fusion = Literal["scores", "probabilities"]
-Upsampled = Literal["once", "twice"]
-Refinement = Literal["none", "pamr"]
-Merged = Literal["patches", "pixels"]
-Softmax = Literal["classes", "names"]
-
-# the scores of all pixels, some whole rows of them at a time: "tile_height width_px name", again at each call
-Tiles = Callable[[], Iterator[Tensor]]
 
 PAMR_STEPS, PAMR_DILATIONS = 10, (8, 16)
 
@@ -138,43 +130,29 @@ def _neighbours(maps: Float[Tensor, "map height width_px"]) -> Iterator[Float[Te
 
 
 def best_of_names(
-    scores: Float[Tensor, "name *place"], class_of_name: Int[Tensor, " name"]
+    scores: Float[Tensor, "name *place"], class_of_name: Int[Tensor, " name"], how: Names = "best"
 ) -> tuple[Float[Tensor, "label *place"], Int[Tensor, " label"]]:
-    """The score of the best name of each class that has one, and these classes; names come in the order of classes."""
+    """The score of the best name of each class that has one (or their mean), and these classes.
+
+    Names come in the order of classes.
+    """
     classes, names = class_of_name.unique_consecutive(return_counts=True)
-    return torch.stack([of_class.amax(0) for of_class in scores.split(names.tolist())]), classes
+    if len(classes) == len(class_of_name):
+        return scores, classes
+    parts = scores.split(names.tolist())
+    return torch.stack([part.amax(0) if how == "best" else part.mean(0) for part in parts]), classes
 
 
-def best_candidate(tiles: Tiles, candidates: Int[Tensor, " candidate"] | None = None) -> Int[Tensor, "height width_px"]:
-    """Which name (or class) is best at each pixel, of equal ones the first; of all, or of those that are candidates."""
-    if candidates is None:
-        return torch.cat([tile.argmax(-1) for tile in tiles()])
-    return candidates[torch.cat([tile[..., candidates].argmax(-1) for tile in tiles()])]
-
-
-def probability(tiles: Tiles, best: Int[Tensor, "height width_px"], scale: float) -> Float[Tensor, "height width_px"]:
-    """What the softmax over all names (or classes) gives the best one of each pixel."""
-    odds = []
-    for start, tile in _with_starts(tiles()):
-        of_best = tile.gather(-1, best[start : start + len(tile), :, None])
-        odds.append((scale * (tile - of_best)).exp().sum(-1))
-    return torch.cat(odds).reciprocal()
-
-
-def entropy(tiles: Tiles, scale: float) -> Float[Tensor, "height width_px"]:
-    """Of the softmax over all names (or classes), in nats."""
-    logs = ((scale * tile).log_softmax(-1) for tile in tiles())
-    return torch.cat([-(log.exp() * log).sum(-1) for log in logs])
-
-
-def large_classes(label_map: Int[Tensor, "height width_px"], num_classes: int, area: float) -> Bool[Tensor, " label"]:
-    """Classes that stay candidates: background (0), and those with more than a share of the other classes' pixels.
+def large_classes(
+    label_map: Int[Tensor, "height width_px"], num_classes: int, area: float, background: int = 0
+) -> Bool[Tensor, " label"]:
+    """Classes that stay candidates: background, and those with more than a share of the other classes' pixels.
 
     Source: wangf3014/SCLIP, clip_segmentor.py, area_thd.
     """
     pixels = label_map.flatten().bincount(minlength=num_classes)
-    large = pixels > area * pixels[1:].sum()
-    large[0] = True
+    large = pixels > area * (pixels.sum() - pixels[background])
+    large[background] = True
     return large
 
 

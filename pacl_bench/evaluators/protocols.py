@@ -3,13 +3,15 @@
 A protocol says which classes a pixel may be given, and when it is background. It is named in records by a phrase like
 "dataset-miou, background=entropy=1.5,scale=40"; `evaluators.segmentation` explains the phrases. The steps are
 
-1. `read_pixels`: from the scores of an image's patches to what the protocols ask of each pixel, its best class under
-   each choice of candidates and how certain that is;
+1. `read_pixels`: from what classes score at pixels to what the protocols ask of each pixel, its best class under each
+   choice of candidates and how certain that is;
 2. `Scorer.add`: from there to counts of pixels, for each protocol;
 3. `Scorer.measurements`: from the counts of all images to the numbers of a record.
+
+A protocol that gives each pixel one class, as other people's do, needs the first step and the last alone: `MapScorer`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -19,8 +21,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from pacl_bench.evaluators.iou_counts import IouCounts, Sweep, mean_counts, over_data_set, over_images, set_counts
-from pacl_bench.evaluators.settings import SCALE
-from pacl_bench.evaluators.upsampling import Side, best_class, pixel_scores
+from pacl_bench.evaluators.score_field import ScoreField
+from pacl_bench.evaluators.steps import SCALE
 from pacl_bench.image_counts import Counts
 from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.metrics.segmentation import near_boundary
@@ -93,59 +95,54 @@ class PixelReading(NamedTuple):
 
 
 def read_pixels(
-    scores: Float[Tensor, "label row col"], down: Side, across: Side, present: Sequence[int], rules: Rules
+    field: ScoreField, num_classes: int, present: Sequence[int], rules: Rules, over_names: bool = False
 ) -> PixelReading:
     """What the protocols ask of each pixel of an image.
 
-    The scores of all pixels (pixels x classes) are never held at once: see `upsampling`.
-
     Args:
-        scores: the similarity of each patch with each class.
-        down: how patches count for the pixels along the rows of the label map; `across` along its columns.
         present: the classes that are in the image.
+        over_names: whether probabilities are shared out among names, where a class has several at pixels.
     """
-    labels, shown = torch.arange(len(scores)), torch.tensor(present, dtype=torch.long)
-    groups = {"foreground": labels, "present_foreground": shown}
+    shown, background = torch.zeros(num_classes, dtype=torch.bool), torch.zeros(num_classes, dtype=torch.bool)
+    shown[list(present)] = True
     if rules.background is not None:
-        groups = {name: group[group != rules.background] for name, group in groups.items()}
-        groups |= {"every": labels, "present": shown}
-    maps = {name: _best(scores, group, down, across) for name, group in groups.items()}
+        background[rules.background] = True
+    groups = {"foreground": ~background, "present_foreground": shown & ~background}
+    if rules.background is not None:
+        groups |= {"every": torch.ones_like(shown), "present": shown}
+    places = {name: group[field.class_of].nonzero()[:, 0] for name, group in groups.items()}
+    maps = {name: _best(field, among) for name, among in places.items()}
     if rules.background is None:
         maps |= {"every": maps["foreground"], "present": maps["present_foreground"]}
     probability = entropy = None
     if rules.thresholds or rules.entropies:
-        logits = scores[groups["foreground"]] * rules.scale
-        tiles = [_certainty(tile) for tile in pixel_scores(logits, down.weights, across.weights)]
-        probability, entropy = (torch.cat(values).numpy() for values in zip(*tiles, strict=True))
+        sure = field.certainty(places["foreground"], rules.scale, over_names, bool(rules.entropies))
+        probability, entropy = sure.probability.numpy(), None if sure.entropy is None else sure.entropy.numpy()
     return PixelReading(**maps, probability=probability, entropy=entropy)
 
 
-def _best(
-    scores: Float[Tensor, "label row col"], group: Int[Tensor, " candidate"], down: Side, across: Side
-) -> Int[np.ndarray, "h w"]:
-    """The class of the highest score at each pixel among the candidates of a group; of equal ones the first."""
-    if not len(group):
-        return np.full((len(down.weights), len(across.weights)), NO_CANDIDATE)
-    return group[best_class(scores[group], down, across)].numpy()
-
-
-def _certainty(logits: Float[Tensor, "h w candidate"]) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
-    """For each pixel the probability of its best class under the softmax of its logits, and the entropy in nats.
-
-    Overwrites the logits: they are the largest array of a pass.
-    """
-    behind = logits.sub_(logits.amax(-1, keepdim=True))  # the best class is at 0
-    odds = behind.exp()
-    total = odds.sum(-1)
-    return 1 / total, total.log() - odds.mul_(behind).sum(-1) / total
+def _best(field: ScoreField, among: Int[Tensor, " chosen"]) -> Int[np.ndarray, "h w"]:
+    """The class of the highest score at each pixel among some candidates."""
+    if not len(among):
+        return np.full(field.shape, NO_CANDIDATE)
+    return field.best(among).numpy()
 
 
 class Scorer:
     """Counts the pixels of image after image under every protocol, with the classes in the words of one prompt set."""
 
-    def __init__(self, classnames: list[str], rules: Rules, suffix: str = ""):
-        self.classnames, self.rules = classnames, rules
+    def __init__(self, classnames: list[str], rules: Rules, suffix: str = "", over_names: bool = False):
+        self.classnames, self.rules, self.over_names = classnames, rules, over_names
         self.of_set, self.of_images = self._tallies(DATASET, suffix), self._tallies(PRESENT, suffix)
+
+    def score(
+        self, field: ScoreField, label_map: UInt8[np.ndarray, "height width_px"], boundary: int
+    ) -> Int[np.ndarray, "height width_px"]:
+        """Counts one image, and gives its map with background as a class, where there is one; arguments as `add`'s."""
+        present = np.unique(label_map[label_map != IGNORE_LABEL]).tolist()
+        reading = read_pixels(field, len(self.classnames), present, self.rules, self.over_names)
+        self.add(reading, label_map, boundary)
+        return reading.every
 
     def add(self, reading: PixelReading, label_map: UInt8[np.ndarray, "height width_px"], boundary: int) -> None:
         """Counts one image.
@@ -187,3 +184,30 @@ class Scorer:
         of_set = [set_counts(counts) for counts in self.of_set.values()]
         of_images = [mean_counts(counts) for counts in self.of_images.values()]
         return {name: array for counts in (*of_set, *of_images) for name, array in counts.items()}
+
+
+class MapScorer:
+    """Counts the pixels of image after image under one protocol that gives each pixel one class."""
+
+    def __init__(self, classnames: list[str], protocol: str, predict: Callable[[ScoreField], Int[Tensor, "h w"]]):
+        self.classnames, self.predict = classnames, predict
+        self.of_set = IouCounts([f"{DATASET}, {protocol}"])
+
+    def score(
+        self, field: ScoreField, label_map: UInt8[np.ndarray, "height width_px"], boundary: int
+    ) -> Int[np.ndarray, "height width_px"]:
+        """Counts one image, and gives its map."""
+        predicted = self.predict(field).numpy()
+        counted = label_map != IGNORE_LABEL
+        inner = ~near_boundary(label_map, boundary)[counted]
+        labels = label_map[counted].astype(np.int64)
+        self.of_set.add(labels, predicted[counted], len(self.classnames), inner=inner)
+        return predicted
+
+    def measurements(self) -> list[Measurement]:
+        """The numbers over the images so far; none where no pixel of any image counts."""
+        return over_data_set(self.of_set, self.classnames, len(self.classnames))
+
+    def counts(self) -> Counts:
+        """By image what the numbers are made of."""
+        return set_counts(self.of_set)

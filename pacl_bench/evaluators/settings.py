@@ -11,9 +11,10 @@ only the data set can tell is checked by `resolve`. No torch here.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
@@ -25,30 +26,48 @@ from pacl_bench.data.vocabulary import (
     load_vocabulary,
     templates_for,
     vocabulary_file,
+    vocabulary_label,
 )
+from pacl_bench.encoders.setup import Position, Remainder, Resize
 from pacl_bench.errors import UsageError
+from pacl_bench.evaluators.presets import PRESETS, Chosen, chosen
+from pacl_bench.evaluators.steps import (
+    CANDIDATE,
+    Fusion,
+    Merged,
+    Names,
+    Refinement,
+    Softmax,
+    Steps,
+    Upsampled,
+    Upsampling,
+    parse_background,
+)
 from pacl_bench.metrics import Scope
-from pacl_bench.registry import listed, text_hash
+from pacl_bench.registry import listed, lookup, text_hash
 from pacl_bench.validation.values import STRICT
 
-Names = Literal["best", "mean"]
-Upsampling = Literal["bilinear", "nearest"]
-SCALE = 40.0  # of cosines before a softmax: what the field's training-free methods multiply CLIP's by
+FIRST_STEPS = ("templates", "vocabulary", "names", "scale", "size", "stride", "window", "overlap", "upsampling")
 MOST_PIXELS = 10_000  # of a side of what an encoder is shown: beyond it memory ends before anything is measured
 
 
-def _each(check: Callable[[str], object]) -> Callable[[str], str]:
-    """A check of every name in a text, for pydantic: what the check says of a name is said of the setting."""
+def _checked(check: Callable[[str], object]) -> Callable[[str | None], str | None]:
+    """A check of a text that is given, for pydantic: what the check says of it is said of the setting."""
 
-    def checked(text: str) -> str:
+    def checked(text: str | None) -> str | None:
         try:
-            for name in listed(text):
-                check(name)
+            if text is not None:
+                check(text)
         except UsageError as error:
             raise ValueError(str(error)) from None
         return text
 
     return checked
+
+
+def _each(check: Callable[[str], object]) -> Callable[[str | None], str | None]:
+    """A check of every name in a text, likewise."""
+    return _checked(lambda text: [check(name) for name in listed(text)])
 
 
 def _require_templates(name: str) -> None:
@@ -61,20 +80,32 @@ def _require_vocabulary(name: str) -> None:
         vocabulary_file(name)
 
 
+def _require_protocol(name: str) -> None:
+    lookup(PRESETS, name, "protocol")
+
+
 def _one(text: str) -> str:
     if len(listed(text)) != 1:
         raise ValueError("one is wanted.")
     return text
 
 
-def _several(text: str) -> str:
-    """Each is told apart by its name in a protocol, and a file by its own name there."""
-    names = [Path(name).name for name in listed(text)]
-    if not names:
-        raise ValueError("at least one is wanted.")
-    if len(set(names)) < len(names):
-        raise ValueError("one of them stands there twice.")
-    return text
+def _several(label: Callable[[str], str]) -> Callable[[str | None], str | None]:
+    """A check, for pydantic, that each name in a text is told apart by its label."""
+
+    def checked(text: str | None) -> str | None:
+        labels = [label(name) for name in listed(text)] if text is not None else [""]
+        if not labels:
+            raise ValueError("at least one is wanted.")
+        if len(set(labels)) < len(labels):
+            raise ValueError("one of them stands there twice.")
+        return text
+
+    return checked
+
+
+def _file_name(name: str) -> str:
+    return Path(name).name
 
 
 def _told_apart(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -108,6 +139,10 @@ Templates = Annotated[
 @dataclass(frozen=True, config=STRICT)
 class Settings:
     """What changes the numbers of an evaluator; each has a subclass of its own with the fields."""
+
+    def changed(self) -> dict[str, Any]:
+        """The settings that do not stand at their default: a record is named by them."""
+        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) != one.default}
 
     def resolve(self, images: Any) -> dict[str, Any]:
         """What names in the settings stand for on a data set, for the record: a file may change and keep its name.
@@ -156,23 +191,35 @@ class CoherenceSettings(Settings):
 
 @dataclass(frozen=True, config=STRICT)
 class SegmentationSettings(Settings):
-    """Of zero-shot segmentation."""
+    """Of zero-shot segmentation.
+
+    What is not given (None) is as the protocol has it; without one, as it is in `Steps`, which has each by the same
+    name. A record without a protocol holds the steps that were there before there were protocols in any case, the
+    others where they are given: records of earlier versions stay what they are.
+    """
 
     templates: Annotated[
-        str,
-        AfterValidator(_several),
+        str | None,
+        AfterValidator(_several(_file_name)),
         AfterValidator(_each(_require_templates)),
-        Field(description="Prompt templates: paper7, simple, openai80 or files; several are scored in one pass."),
-    ] = "paper7"
+        Field(
+            description="Prompt templates: paper7 (the default), simple, openai80, maskclip85, tcl9 or files; several "
+            "are scored in one pass."
+        ),
+    ] = None
     vocabulary: Annotated[
-        str,
-        AfterValidator(_several),
+        str | None,
+        AfterValidator(_several(vocabulary_label)),
         AfterValidator(_each(_require_vocabulary)),
-        Field(description="Names of the classes: plain, synonyms or files (a line a class); several likewise."),
-    ] = "plain"
+        Field(
+            description="Names of the classes: plain (the default), synonyms, sclip, clearclip, maskclip, tipsv2, "
+            "dinotxt or files (a line a class); several likewise."
+        ),
+    ] = None
     names: Annotated[
-        Names, Field(description="Of several names of a class a patch takes the best score, or their mean.")
-    ] = "best"
+        Names | None,
+        Field(description="Of several names of a class a patch takes the best score (the default), or their mean."),
+    ] = None
     thresholds: Annotated[
         tuple[Annotated[float, Field(ge=0, le=1)], ...],
         AfterValidator(_told_apart),
@@ -184,8 +231,9 @@ class SegmentationSettings(Settings):
         Field(strict=False, description="Background where the entropy over classes is above, in nats: 1.5."),
     ] = ()
     scale: Annotated[
-        float, Field(gt=0, le=1_000_000, description="Of the cosines in the softmax these two are of.")
-    ] = SCALE
+        float | None,
+        Field(gt=0, le=1_000_000, description="Of the cosines in the softmax these two are of; default 40."),
+    ] = None
     boundary: Annotated[
         int,
         Field(
@@ -199,19 +247,126 @@ class SegmentationSettings(Settings):
     window: Annotated[
         int | None,
         Field(
-            ge=1,
+            ge=0,
             le=MOST_PIXELS,
-            description="Side of a sliding window in pixels of the resized image; default the whole image.",
+            description="Side of a sliding window in pixels of the resized image; 0, the default, is the whole image.",
         ),
     ] = None
-    overlap: Annotated[float, Field(ge=0, lt=1, description="Share of a window that the next one covers too.")] = 0.5
-    upsampling: Annotated[Upsampling, Field(description="From patches to pixels.")] = "bilinear"
+    overlap: Annotated[
+        float | None, Field(ge=0, lt=1, description="Share of a window that the next one covers too; default 0.5.")
+    ] = None
+    upsampling: Annotated[
+        Upsampling | None, Field(description="From patches to pixels: bilinear (the default) or nearest.")
+    ] = None
+    protocol: Annotated[
+        str | None,
+        AfterValidator(_several(str)),
+        AfterValidator(_each(_require_protocol)),
+        Field(
+            description="Somebody else's: sclip, naclip, clearclip, maskclip ... (pacl-bench list protocols), with all "
+            "its steps; options beside it take the place of its own. Several: sclip,naclip."
+        ),
+    ] = None
+    resize: Annotated[
+        Resize | None,
+        Field(
+            description="To sides of whole patches (patch-multiple, the default), as mmcv does it (mmseg), or the "
+            "short side alone, Pillow's bicubic (pillow)."
+        ),
+    ] = None
+    long_side: Annotated[
+        int | None, Field(ge=1, le=MOST_PIXELS, description="What the long side may not exceed, for --resize mmseg.")
+    ] = None
+    remainder: Annotated[
+        Remainder | None, Field(description="What becomes of pixels that fill no whole patch; default none are over.")
+    ] = None
+    pos: Annotated[
+        Position | None,
+        Field(description="How positional embeddings come to another grid; default the encoder's own way."),
+    ] = None
+    fusion: Annotated[
+        Fusion | None, Field(description="What is averaged where windows overlap: scores (the default).")
+    ] = None
+    upsampled: Annotated[
+        Upsampled | None,
+        Field(description="From patches to the label map at once (the default), or by way of the resized image."),
+    ] = None
+    refinement: Annotated[
+        Refinement | None, Field(description="Of the scores along the edges of the image; default none.")
+    ] = None
+    merged: Annotated[
+        Merged | None, Field(description="Where several names become one class: at patches (the default) or pixels.")
+    ] = None
+    softmax: Annotated[
+        Softmax | None, Field(description="Over classes (the default), or over all names before they are merged.")
+    ] = None
+    area: Annotated[
+        float | None,
+        Field(ge=0, lt=1, description="Share of the foreground that a class must exceed to stay a candidate."),
+    ] = None
+    background: Annotated[
+        str | None,
+        AfterValidator(_checked(parse_background)),
+        Field(
+            description="A rule beside the usual ones: candidate+threshold=0.1 (a class like the others, and where the "
+            "best probability is below), candidate, threshold=0.1, entropy=1.5."
+        ),
+    ] = None
+
+    def chosen(self, images: Any) -> list[Chosen]:
+        """Every protocol on a data set, with each vocabulary and set of templates that is given.
+
+        Raises:
+            UsageError: options that do not fit each other or the data set.
+        """
+        texts = {name: listed(text) for name in ("vocabulary", "templates") if (text := getattr(self, name))}
+        every = [dict(zip(texts, one, strict=True)) for one in product(*texts.values())]
+        protocols = listed(self.protocol or "") or [""]
+        found = [chosen(name, images.name, self._steps() | one) for name in protocols for one in every]
+        for one in found:
+            self._require_fit(one.steps, images)
+        return found
+
+    def changed(self) -> dict[str, Any]:
+        """As of all settings; without a protocol, a step that is given as it is by default is not changed."""
+        changed = super().changed()
+        if self.protocol is not None:
+            return changed
+        default, given = vars(Steps()), self._steps()
+        return {name: value for name, value in changed.items() if name not in default or given[name] != default[name]}
 
     def resolve(self, images: Any) -> dict[str, Any]:
+        found = self.chosen(images)
+        if self.protocol is not None:
+            return {"steps": {one.told: one.describe() | _hashes(one.steps, images) for one in found}}
+        templates, vocabulary = self.templates or Steps.templates, self.vocabulary or Steps.vocabulary
         return {
-            "templates_hash": templates_hash(self.templates, images),
-            "vocabulary_hash": vocabulary_hash(self.vocabulary, images),
+            "templates_hash": templates_hash(templates, images),
+            "vocabulary_hash": vocabulary_hash(vocabulary, images),
         }
+
+    def describe(self, images: Any) -> dict[str, Any]:
+        plain = super().describe(images)
+        if self.protocol is not None:
+            return {name: value for name, value in plain.items() if value is not None}
+        steps = {name: getattr(Steps, name) for name in FIRST_STEPS} | self._steps()
+        return {name: steps.get(name, value) for name, value in plain.items() if value is not None or name in steps}
+
+    def _steps(self) -> dict[str, Any]:
+        """The steps that are given; of a window or an area, 0 is none."""
+        given = {name: value for name in vars(Steps()) if (value := getattr(self, name)) is not None}
+        return given | {name: None for name in ("window", "area") if given.get(name) == 0}
+
+    def _require_fit(self, steps: Steps, images: Any) -> None:
+        if self.protocol is not None and (self.thresholds or self.entropies):
+            raise UsageError(
+                "--protocol: has a rule of its own for background; give --background candidate+threshold=0.1 in place "
+                "of --thresholds and --entropies."
+            )
+        if steps.fusion == "probabilities" and (self.thresholds or self.entropies):
+            raise UsageError("--fusion probabilities: knows no thresholds of background; --fusion scores does.")
+        if "background" not in images.classnames and (steps.background != CANDIDATE or steps.area is not None):
+            raise UsageError(f"{images.name} has no background class: leave out --background and --area.")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -222,6 +377,13 @@ class ClassificationSettings(Settings):
 
     def resolve(self, images: Any) -> dict[str, Any]:
         return {"templates_hash": templates_hash(self.templates, images)}
+
+
+def _hashes(steps: Steps, images: Any) -> dict[str, str]:
+    return {
+        "templates_hash": templates_hash(steps.templates, images),
+        "vocabulary_hash": vocabulary_hash(steps.vocabulary, images),
+    }
 
 
 def templates_hash(names: str, images: Any) -> str:

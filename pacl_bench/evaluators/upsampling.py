@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pacl_bench.encoders.base import VisionEncoder
-from pacl_bench.encoders.resizing import Remainder, rim_before, tiled_side
+from pacl_bench.encoders.resizing import rim_before, tiled_side
+from pacl_bench.encoders.setup import Remainder
 from pacl_bench.encoders.view import View
 from pacl_bench.encoders.windows import window_starts
-from pacl_bench.evaluators.settings import Upsampling
+from pacl_bench.evaluators.steps import Upsampling
 
 TILE_ENTRIES = 1 << 18  # scores of pixels held at once, pixels x classes (1 MB): bounds memory, and suits the cache
 
@@ -47,18 +48,7 @@ class Placing:
     @lru_cache(maxsize=64)  # noqa: B019, images of a set have few sizes
     def side(self, axis: int, pixels: int, upsampling: Upsampling = "bilinear") -> Side:
         """The weights along one side, taken apart into cells; arguments as for `weights`."""
-        weights = self.weights(axis, pixels, upsampling)
-        counting = weights > 0
-        starts = [0, *((counting[1:] != counting[:-1]).any(1).nonzero()[:, 0] + 1).tolist()]
-        cells = torch.tensor_split(torch.arange(pixels), starts[1:])
-        longest = max(map(len, cells))
-        patches = [counting[start].nonzero()[:, 0] for start in starts]
-        corners = max(map(len, patches))
-        real = torch.stack([torch.arange(corners) < len(own) for own in patches])
-        of_cell = torch.stack([torch.cat([cell, cell[-1:].expand(longest - len(cell))]) for cell in cells])
-        of_patches = torch.stack([torch.cat([own, own[:1].expand(corners - len(own))]) for own in patches])
-        shares = weights[of_cell[:, :, None], of_patches[:, None]] * real[:, None]
-        return Side(weights, of_cell, of_patches, shares)
+        return side_of(self.weights(axis, pixels, upsampling))
 
     def weights(self, axis: int, pixels: int, upsampling: Upsampling = "bilinear") -> Float[Tensor, "pixel patch"]:
         """How much each patch counts for each pixel along one side of a label map; every row sums to 1.
@@ -93,6 +83,21 @@ class Placing:
         covered = tiled if self.remainder == "pad-around" else size
         before = rim_before(size, self.patch_size, self.remainder)
         return start - before + (torch.arange(number) + 0.5) * (covered / number)
+
+
+def side_of(weights: Float[Tensor, "pixel patch"]) -> Side:
+    """How patches count for pixels, taken apart into cells."""
+    counting, pixels = weights > 0, len(weights)
+    starts = [0, *((counting[1:] != counting[:-1]).any(1).nonzero()[:, 0] + 1).tolist()]
+    cells = torch.tensor_split(torch.arange(pixels), starts[1:])
+    longest = max(map(len, cells))
+    patches = [counting[start].nonzero()[:, 0] for start in starts]
+    corners = max(map(len, patches))
+    real = torch.stack([torch.arange(corners) < len(own) for own in patches])
+    of_cell = torch.stack([torch.cat([cell, cell[-1:].expand(longest - len(cell))]) for cell in cells])
+    of_patches = torch.stack([torch.cat([own, own[:1].expand(corners - len(own))]) for own in patches])
+    shares = weights[of_cell[:, :, None], of_patches[:, None]] * real[:, None]
+    return Side(weights, of_cell, of_patches, shares)
 
 
 def placing(encoder: VisionEncoder, view: View, photo_shape: tuple[int, int]) -> Placing:

@@ -18,7 +18,7 @@ from pacl_bench.encoders.spec import with_alias
 from pacl_bench.errors import UsageError
 from pacl_bench.model.compatibility import compatibility
 from pacl_bench.model.head_files import FrozenPart, HeadCard, load_embedder, read_card
-from pacl_bench.model.locating import located, ways
+from pacl_bench.model.locating import located, places_of, ways
 from pacl_bench.validation.configs import defaults_of, differences
 
 Encoder = TypeVar("Encoder", VisionEncoder, TextEncoder)
@@ -104,19 +104,31 @@ def load_aligned(
     """
     folder = Path(folder)
     card = read_card(folder)
-    vision = load_part(card.encoder, encoder, load_encoder, "encoder")
+    places = places_of(folder)
+    vision = load_part(card.encoder, encoder, load_encoder, "encoder", places.get("encoder"))
     _verify(folder, card.encoder, vision)
-    texts = load_part(card.text, text, load_text_encoder, "text")
+    texts = load_part(card.text, text, load_text_encoder, "text", places.get("text"))
     _verify(folder, card.text, texts)
     head = frozen(load_embedder(folder, card))
     return AlignedModel(card.name, vision, texts, head, card.patch_scale, card)
 
 
-def load_part(part: FrozenPart, given: Encoder | str | None, load: Callable[[str], Encoder], option: str) -> Encoder:
-    """An encoder of a card, under the name it has there: records are the same wherever its weights lie."""
+def load_part(
+    part: FrozenPart,
+    given: Encoder | str | None,
+    load: Callable[[str], Encoder],
+    option: str,
+    place: str | None = None,
+) -> Encoder:
+    """An encoder of a card, under the name it has there: records are the same wherever its weights lie.
+
+    Args:
+        given: the encoder, or the name it has here. load: what loads it by a name. option: `encoder` or `text`, as the
+            command line has it. place: where it lay in training.
+    """
     if given is None or isinstance(given, str):
         try:
-            given = load(given or located(part))
+            given = load(given or located(part, place))
         except UsageError as error:
             raise UsageError(f"{error} {ways(part, option)}") from None
     encoder = copy.copy(given)  # which may be another model's too

@@ -40,7 +40,7 @@ class Made:
     @property
     def is_gap(self) -> bool:
         """Nothing was measured or drawn for it."""
-        return self.picture is None and not any(table.is_measured for table in self.tables)
+        return self.picture is self.figure is None and not any(table.is_measured for table in self.tables)
 
     @cached_property
     def default(self) -> Table | None:

@@ -24,7 +24,7 @@ from pacl_bench.evaluators.segmentation import Keep, evaluate_segmentation
 from pacl_bench.evaluators.settings import SegmentationSettings
 from pacl_bench.files import replacing
 from pacl_bench.image_counts import Counts
-from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages
+from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages, image_id
 from pacl_bench.metrics.segmentation import near_boundary
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.progress import console, track
@@ -34,12 +34,6 @@ from pacl_bench.studies.runner import describe_dataset
 
 NOTHING_PREDICTED = 255  # the label of a pixel for which nothing was predicted
 NAMED = 3  # missing files that are named; the others are counted
-
-
-def image_id(images: SegmentationImages, index: int) -> str:
-    """What an image's prediction is called: the set's own id, or its number where images have none."""
-    ids = getattr(images, "ids", None)
-    return str(index) if ids is None else str(ids[index])
 
 
 def label_writer(folder: Path, images: SegmentationImages) -> Keep:

@@ -1,7 +1,7 @@
 """From a study to records: its cells, what is recorded already, one evaluator call for each that is not."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ from pacl_bench.evaluators.settings import Settings
 from pacl_bench.image_counts import Counts
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before, load_part
 from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
+from pacl_bench.model.locating import places_of
 from pacl_bench.progress import console, note
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Record
@@ -157,11 +158,7 @@ def datasets_of(study: Study, evaluator: Evaluator) -> list[Any]:
 
 def variant(settings: Settings) -> str:
     """What differs from the defaults, as it stands in the name of the record: "purity=0.5,size=448" or "default"."""
-    changed = {
-        setting.name: getattr(settings, setting.name)
-        for setting in fields(settings)
-        if getattr(settings, setting.name) != setting.default
-    }
+    changed = settings.changed()
     told = ",".join(f"{name}={_as_named(value)}" for name, value in changed.items()) or "default"
     if len(told) <= LONGEST_VARIANT:
         return told
@@ -182,7 +179,8 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
 
     def aligned(folder: Path, card: HeadCard) -> AlignedModel:
         asked = study.encoder or by_name.get(card.encoder.name)
-        return load_aligned(folder, load_part(card.encoder, asked, encoder, "encoder"), study.text).to(device)
+        vision = load_part(card.encoder, asked, encoder, "encoder", places_of(folder).get("encoder"))
+        return load_aligned(folder, vision, study.text).to(device)
 
     names = [parse_spec(spec).name for spec in study.encoders]
     by_name = {

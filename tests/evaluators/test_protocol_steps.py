@@ -13,18 +13,17 @@ from pacl_bench.encoders.view import View
 from pacl_bench.encoders.windows import window_starts
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.predict import class_map
-from pacl_bench.evaluators.presets import EVERY_SET, PRESETS, Steps, described
+from pacl_bench.evaluators.presets import EVERY_SET, PRESETS, described
 from pacl_bench.evaluators.protocol_steps import (
     axis_of,
-    best_candidate,
     best_of_names,
-    entropy,
     large_classes,
     mean_probabilities,
-    probability,
     refined,
     stretched,
 )
+from pacl_bench.evaluators.score_field import DenseField
+from pacl_bench.evaluators.steps import Steps
 
 PATCH = 16
 VIEWS = [
@@ -111,17 +110,21 @@ def test_names_probabilities_and_entropy_of_a_pixel() -> None:
     best, there = best_of_names(scores, classes)
     assert there.tolist() == [0, 2]
     torch.testing.assert_close(best, torch.tensor([[0.4], [0.4]]))
-    tile = scores.T[None]  # "1 1 name"
-
-    def tiles():
-        yield tile
-
-    assert best_candidate(tiles).tolist() == [[1]]  # of equal scores the first
-    assert best_candidate(tiles, torch.tensor([0, 2])).tolist() == [[2]]
+    mean, _ = best_of_names(scores, classes, "mean")
+    torch.testing.assert_close(mean, torch.tensor([[0.25], [0.3]]))
+    every = torch.arange(4)
+    field = DenseField(scores[..., None], classes)
+    assert field.best_place(every).tolist() == [[1]]  # of equal scores the first
+    assert field.best(torch.tensor([0, 2])).tolist() == [[2]]
     odds = np.exp(10 * np.array([0.1, 0.4, 0.2, 0.4]))
     shares = odds / odds.sum()
-    assert probability(tiles, torch.tensor([[2]]), 10.0).item() == pytest.approx(shares[2])
-    assert entropy(tiles, 10.0).item() == pytest.approx(-(shares * np.log(shares)).sum())
+    found = field.certainty(every, 10.0, over_names=True, entropy=True)
+    assert found.probability.item() == pytest.approx(shares[1])
+    assert found.entropy is not None
+    assert found.entropy.item() == pytest.approx(-(shares * np.log(shares)).sum())
+    assert field.certainty(every, 10.0, over_names=False).probability.item() == pytest.approx(0.5)
+    without = field.certainty(torch.tensor([0, 1, 2]), 10.0, True, allowed=torch.tensor([False, False, True]))
+    assert without.probability.item() == pytest.approx(odds[2] / odds[:3].sum())
 
 
 def test_the_share_of_foreground_is_what_a_class_needs() -> None:
@@ -141,10 +144,10 @@ def test_background_below_a_threshold_and_where_an_entropy_is_high() -> None:
         return class_map(scores, classes, chosen, shown, PATCH, (1, 4))[0].tolist()
 
     assert found() == [1, 1, 0, 0]
-    assert found(threshold=0.5) == [1, 0, 0, 0]
-    assert found(candidate=False) == [1, 1, 1, 1]
-    assert found(candidate=False, threshold=0.52) == [1, 1, 1, 0]
-    assert found(candidate=False, entropy=0.69) == [1, 1, 1, 0]  # ln 2 = 0.693: nothing is known
+    assert found(background="candidate+threshold=0.5") == [1, 0, 0, 0]
+    assert found(background="threshold=0") == [1, 1, 1, 1]
+    assert found(background="threshold=0.52") == [1, 1, 1, 0]
+    assert found(background="entropy=0.69") == [1, 1, 1, 0]  # ln 2 = 0.693: nothing is known
 
 
 def test_names_count_at_patches_or_at_pixels() -> None:
@@ -153,7 +156,7 @@ def test_names_count_at_patches_or_at_pixels() -> None:
     classes, shown = torch.tensor([0, 1, 1]), torch.zeros(3, PATCH, 2 * PATCH)
     for merged, expected in (("patches", [1] * 8), ("pixels", [1, 1, 1, 0, 0, 1, 1, 1])):
         for softmax in ("names", "classes"):
-            steps = Steps(merged=merged, softmax=softmax, threshold=0.01)
+            steps = Steps(merged=merged, softmax=softmax, background="candidate+threshold=0.01")
             assert class_map(scores, classes, steps, shown, PATCH, (1, 8))[0].tolist() == expected
 
 
@@ -205,17 +208,17 @@ def test_a_preset_with_one_thing_changed_is_called_so() -> None:
     steps = PRESETS["sclip"].steps_on("voc21")
     assert described("sclip", "voc21", steps) == "sclip"
     assert described("sclip", "voc21", replace(steps, size=448)) == "sclip, but size=448"
-    assert described("sclip", "voc21", replace(steps, window=None, area=None)) == "sclip, but window=None, area=None"
+    assert described("sclip", "voc21", replace(steps, window=None, area=None)) == "sclip, but window=whole, area=None"
 
 
 def test_presets_say_what_their_code_has_and_no_more() -> None:
     for preset in PRESETS.values():
         assert set(preset.on) | set(preset.datasets) <= set(EVERY_SET)
-        for dataset in (*EVERY_SET, None):
+        for dataset in (*EVERY_SET, "mine"):
             preset.steps_on(dataset)  # every step fits the others
     assert PRESETS["maskclip"].steps_on("ade150").vocabulary == "maskclip"
     assert PRESETS["maskclip"].steps_on("voc21").vocabulary == "plain"
-    assert PRESETS["tipsv2"].steps_on(None).vocabulary == "plain"
+    assert PRESETS["tipsv2"].steps_on("mine").vocabulary == "plain"
     sources = [preset.source for preset in PRESETS.values()]
     assert all("@" in source and ":" in source for source in sources if "arXiv" not in source)
 
@@ -224,8 +227,11 @@ def test_presets_say_what_their_code_has_and_no_more() -> None:
     ("steps", "line"),
     [
         ({"fusion": "probabilities"}, "--fusion probabilities: is of the pixels of the resized image"),
-        ({"fusion": "probabilities", "upsampled": "twice", "threshold": 0.1}, "knows no thresholds"),
-        ({"area": 0.1, "candidate": False}, "--area: wants background to be a candidate"),
+        (
+            {"fusion": "probabilities", "upsampled": "twice", "background": "candidate+threshold=0.1"},
+            "knows no thresholds",
+        ),
+        ({"area": 0.1, "background": "threshold=0.5"}, "--area: wants background to be a candidate"),
     ],
 )
 def test_steps_that_do_not_go_together(steps: dict, line: str) -> None:

@@ -1,7 +1,9 @@
 """What other people's evaluation code gave on a small random model: tests/golden, and all of it in ../shared/golden."""
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pacl_bench import from_open_clip
-from pacl_bench.encoders.base import VisionEncoder
+from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 
 HERE = Path(__file__).parents[1] / "golden"
 SHARED = Path(__file__).parents[3] / "shared" / "golden"
@@ -80,3 +82,61 @@ def golden_encoder(root: Path) -> VisionEncoder:
     visual = open_clip.transformer.VisionTransformer(**options, act_layer=activation)
     visual.load_state_dict(load_file(root / "model.safetensors"))
     return from_open_clip(visual, "golden")
+
+
+@dataclass
+class GoldenImages:
+    """The pictures of a preset as a data set of the name of its own."""
+
+    preset: Preset
+    pictures: list[dict]
+    theirs: bool = False  # whether the label maps are those that the peer's code predicted
+    official_images: int = 6
+    classnames: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        background = ["background"] * (max(self.preset.texts()[1]) == 20)
+        self.classnames = background + [f"class {number}" for number in range(20)]
+
+    @property
+    def name(self) -> str:
+        return self.preset.protocol[1]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def image(self, index: int) -> Image.Image:
+        return self.preset.image(self.pictures[index]).convert("RGB")
+
+    def label_map(self, index: int) -> np.ndarray:
+        read = self.preset.predicted_map if self.theirs else self.preset.label_map
+        return read(self.pictures[index])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return f"{self.preset.root}: " + " ".join(picture["image"] for picture in self.pictures)
+
+    def write_names(self, file: Path) -> Path:
+        """The class file: the names of a class on its line, as `GoldenTexts` knows them."""
+        names: list[list[str]] = [[] for _ in self.classnames]
+        for number, label in enumerate(self.preset.texts()[1]):
+            names[label].append(f"name{number}")
+        file.write_text("\n".join(", ".join(of_class) for of_class in names))
+        return file
+
+
+class GoldenTexts(TextEncoder):
+    """Gives any prompt with the name of a preset's text the embedding of that text."""
+
+    def __init__(self, preset: Preset):
+        super().__init__()
+        self.name = self.spec = preset.name
+        self.embeddings, _ = preset.texts()
+        self.dim = self.embeddings.shape[1]
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return {"texts": self.name}
+
+    def encode(self, texts: list[str]) -> torch.Tensor:
+        return self.embeddings[[int(re.findall(r"name(\d+)", text)[0]) for text in texts]]

@@ -1,5 +1,6 @@
-"""Study files that hold an experiment: what they mean, what is said of mistakes, and that all shipped ones are right."""
+"""Study files that hold an experiment: what they mean, what is said of mistakes, that all shipped ones are right."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,13 @@ def test_every_shipped_file_is_complete(name: str) -> None:
         for head in wanted_heads(heads):
             requested(head.encoder)
             assert set(split_sum(head.pairs)) <= {*PAIR_SOURCES, *WORLD_PAIRS}
+
+
+def test_the_example_in_the_docs_is_right(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
+    for number, text in enumerate(re.findall(r"```toml\n(.*?)```", page, re.DOTALL)):
+        (tmp_path / f"{number}.toml").write_text(text)
+        assert load_experiment(tmp_path / f"{number}.toml").measure
 
 
 def test_the_paper_is_whole() -> None:

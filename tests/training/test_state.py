@@ -26,7 +26,7 @@ def batch(seed: int) -> Batch:
     texts[1] = texts[0]
     same = torch.eye(4, dtype=torch.bool)
     same[0, 1] = same[1, 0] = True
-    return Batch(torch.randn(4, 6, 5, generator=generator), texts, same, {"at": seed})
+    return Batch(torch.randn(4, 6, 5, generator=generator), texts, same, torch.arange(4), {"at": seed})
 
 
 def by_hand(recipe: Recipe, weights: dict[str, Tensor], steps: list[tuple[Batch, float]]) -> dict[str, Tensor]:

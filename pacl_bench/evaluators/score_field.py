@@ -1,0 +1,192 @@
+"""What candidates score at the pixels of a label map, by whatever steps a protocol takes from patches to pixels.
+
+A candidate is a class, or one of its names where names become classes at pixels. Where every step is linear, the scores
+of all pixels are never held, and a pixel's best candidate is found without most of the work (see `upsampling`). Where
+one is not, probabilities that are averaged or a refinement, they are.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from pacl_bench.encoders.view import View
+from pacl_bench.evaluators.protocol_steps import axis_of, best_of_names, mean_probabilities, refined, stretched
+from pacl_bench.evaluators.steps import Steps
+from pacl_bench.evaluators.upsampling import TILE_ENTRIES, Placing, Side, best_class, pixel_scores, side_of
+
+VANISHING = 1e-30  # a sum of odds this small has lost what its parts were
+
+
+class Certainty(NamedTuple):
+    """How sure each pixel's best candidate is, under the softmax over candidates of scale x score."""
+
+    probability: Float[Tensor, "height width_px"]  # of the best candidate
+    entropy: Float[Tensor, "height width_px"] | None  # over the candidates, in nats; None where it is not asked for
+
+
+class ScoreField(ABC):
+    """The scores of candidates at all pixels.
+
+    Candidates come in the order of their classes, since of equal scores the first wins.
+    """
+
+    class_of: Int[Tensor, " candidate"]
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """Of the label map: height, width in pixels."""
+
+    def best(self, among: Int[Tensor, " chosen"]) -> Int[Tensor, "height width_px"]:
+        """The class of the best candidate of each pixel among some of them, given by their places."""
+        return self.class_of[among][self.best_place(among)]
+
+    @abstractmethod
+    def best_place(self, among: Int[Tensor, " chosen"]) -> Int[Tensor, "height width_px"]:
+        """Which of the chosen candidates is best at each pixel."""
+
+    @abstractmethod
+    def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
+        """Scale x score, less something that all candidates of a pixel share, so that none is far above 0.
+
+        Some whole rows of pixels at a time, which the caller may overwrite.
+        """
+
+    def certainty(
+        self,
+        among: Int[Tensor, " chosen"],
+        scale: float,
+        over_names: bool,
+        entropy: bool = False,
+        allowed: Bool[Tensor, " label"] | None = None,
+    ) -> Certainty:
+        """How sure the best of the chosen candidates is at each pixel.
+
+        Args:
+            over_names: whether the softmax runs over all of them; else over classes, each with its best name's score.
+            allowed: the classes that the best one is looked for among, where these are not all.
+        """
+        classes = self.class_of[among]
+        merges = not over_names and len(classes.unique()) < len(classes)
+        in_softmax = classes.unique() if merges else classes
+        best_of = None if allowed is None else allowed[in_softmax].nonzero()[:, 0]
+        parts = []
+        for tile in self.logits(among, scale):
+            if merges:
+                tile = best_of_names(tile.movedim(-1, 0), classes)[0].movedim(0, -1)
+            parts.append(_certainty(tile, entropy, best_of))
+        probability, entropies = zip(*parts, strict=True)
+        return Certainty(torch.cat(probability), torch.cat(entropies) if entropy else None)
+
+
+@dataclass(frozen=True)
+class LinearField(ScoreField):
+    """The scores of pixels are means of those of patches, with weights that are the same for all candidates."""
+
+    scores: Float[Tensor, "candidate row col"]
+    class_of: Int[Tensor, " candidate"]
+    down: Side
+    across: Side
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.down.weights), len(self.across.weights)
+
+    def best_place(self, among: Int[Tensor, " chosen"]) -> Int[Tensor, "height width_px"]:
+        return best_class(self.scores[among], self.down, self.across)
+
+    def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
+        chosen = self.scores[among]
+        # the best score of each patch is taken away: its mean over patches is the same for all candidates of a pixel
+        return pixel_scores((chosen - chosen.amax(0)) * scale, self.down.weights, self.across.weights)
+
+
+@dataclass(frozen=True)
+class DenseField(ScoreField):
+    """The scores of all pixels, held at once."""
+
+    scores: Float[Tensor, "candidate height width_px"]
+    class_of: Int[Tensor, " candidate"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.scores.shape[1], self.scores.shape[2]
+
+    def best_place(self, among: Int[Tensor, " chosen"]) -> Int[Tensor, "height width_px"]:
+        return self.scores[among].argmax(0)
+
+    def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
+        chosen = self.scores[among].permute(1, 2, 0)
+        for rows in chosen.split(max(1, TILE_ENTRIES // chosen[0].numel())):
+            yield scale * (rows - rows.amax(-1, keepdim=True))
+
+
+def score_field(
+    scores: Float[Tensor, "name row col"],
+    class_of_name: Int[Tensor, " name"],
+    steps: Steps,
+    view: View,
+    shown: Float[Tensor, "3 shown_height shown_width"] | tuple[int, int],
+    patch_size: int,
+    label_size: tuple[int, int],
+) -> ScoreField:
+    """From the cosines of the patches of all windows with every name to the scores of candidates at pixels.
+
+    Args:
+        shown: the image as the encoder saw it, before it was cut into windows; of steps without refinement its
+            (height, width) will do.
+    """
+    in_order = class_of_name.argsort(stable=True)
+    scores, class_of = scores[in_order], class_of_name[in_order]
+    if steps.merged == "patches":
+        scores, class_of = best_of_names(scores, class_of, steps.names)
+    shape = tuple(shown.shape[1:]) if isinstance(shown, Tensor) else shown
+    if steps.fusion == "probabilities":
+        axes = [axis_of(pixels, view, patch_size) for pixels in shape]
+        at_input = mean_probabilities(steps.scale * scores, *axes).permute(2, 0, 1)
+        dense = interpolate(at_input[None], size=label_size, mode="bilinear", align_corners=False)[0]
+    else:
+        down, across = (
+            _side(of_shown, of_label, view, patch_size, steps)
+            for of_shown, of_label in zip(shape, label_size, strict=True)
+        )
+        if steps.refinement == "none":
+            return LinearField(scores, class_of, down, across)
+        dense = torch.cat(list(pixel_scores(scores, down.weights, across.weights))).permute(2, 0, 1).contiguous()
+    if steps.refinement == "pamr":
+        assert isinstance(shown, Tensor)
+        guide = interpolate(shown[None], size=label_size, mode="bilinear", align_corners=False)[0]
+        dense = refined(dense, guide)
+    return DenseField(dense, class_of)
+
+
+@lru_cache(maxsize=128)  # images of a set have few sizes
+def _side(shown: int, label: int, view: View, patch_size: int, steps: Steps) -> Side:
+    """How the patches along one side of what was shown count for the pixels of the label map along it."""
+    if steps.upsampled == "twice":
+        return side_of(stretched(axis_of(shown, view, patch_size).fused(), label))
+    placed = Placing(patch_size, view.stride or patch_size, (shown, shown), view.window, view.overlap, view.remainder)
+    return placed.side(0, label, steps.upsampling)
+
+
+def _certainty(
+    logits: Float[Tensor, "tile width_px candidate"], entropy: bool, best_of: Int[Tensor, " allowed"] | None
+) -> tuple[Float[Tensor, "tile width_px"], Float[Tensor, "tile width_px"] | None]:
+    """Of the pixels of one tile."""
+    odds = logits.exp()
+    total = odds.sum(-1)
+    if total.amin() < VANISHING:  # a large scale, between patches of different classes
+        logits = logits - logits.amax(-1, keepdim=True)
+        odds = logits.exp()
+        total = odds.sum(-1)
+    best = (odds if best_of is None else odds[..., best_of]).amax(-1)
+    if not entropy:
+        return best / total, None
+    return best / total, total.log() - odds.mul_(logits).sum(-1) / total
