@@ -6,7 +6,6 @@ Whatever is found is compared by its sha256.
 """
 
 import json
-
 from pathlib import Path
 
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
