@@ -22,6 +22,8 @@ from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import find_evaluator
+from pacl_bench.evaluators.predict import view_of
+from pacl_bench.evaluators.settings import ClassificationSettings, SegmentationSettings, Settings
 from pacl_bench.image_sets import BrokenImage, ImageSet
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.model.compatibility import compatibility
@@ -77,24 +79,25 @@ class Survey:
     def _of_measuring(self, step: MeasureStep) -> Work:
         work, study = Work(), step.ready_study
         evaluator = find_evaluator(study.evaluator)
-        view = view_of(study.evaluator, settings_of(study, evaluator))
+        settings = settings_of(study, evaluator)
         if study.encoders or study.heads:
             for cell in study_cells(study, step.results, step.rerun, step.device, evaluator):
                 if cell.record is not None and (cell.is_current or cell.model is None) and step.rerun != "always":
                     work.records.append(cell.record)
                 elif cell.model is not None:
                     vision = cell.model.vision if isinstance(cell.model, AlignedModel) else cell.model
-                    self._count(work, EncodedSet(vision, cell.dataset, view))
+                    self._count(work, vision, cell.dataset, settings)
         for encoder in step.encoders_to_come:
             for dataset in datasets_of(study, evaluator):
-                self._count(work, EncodedSet(self.vision(encoder), dataset, view))
+                self._count(work, self.vision(encoder), dataset, settings)
         return work
 
-    def _count(self, work: Work, encoded: EncodedSet) -> None:
-        """A measurement of these tokens, which are encoded for the first that needs them."""
+    def _count(self, work: Work, vision: VisionEncoder, images: Any, settings: Settings) -> None:
+        """A measurement, whose tokens are encoded for the first that needs them."""
         work.measurements += 1
         work.kept_bytes += RECORD
-        self._encode(work, encoded)
+        for view in views_of(settings, images):
+            self._encode(work, EncodedSet(vision, images, view))
 
     def _encode(self, work: Work, encoded: EncodedSet) -> None:
         if encoded.key in self.encoded or encoded.is_cached:
@@ -161,12 +164,13 @@ class Survey:
         return self.rates[what]
 
 
-def view_of(evaluator: str, settings: Any) -> View:
-    """How an evaluator shows its images to the encoder, as far as its settings say it in the usual words."""
-    if evaluator == "classify":
-        return View(whole=False)
-    told = {name: getattr(settings, name) for name in ("stride", "window", "overlap") if hasattr(settings, name)}
-    return View(whole=True, short_side=getattr(settings, "size", None), **told)
+def views_of(settings: Settings, images: Any) -> list[View]:
+    """How an evaluator with these settings shows a set's images to the encoder: once, or in each protocol's way."""
+    if isinstance(settings, SegmentationSettings):
+        return list(dict.fromkeys(view_of(one.steps) for one in settings.chosen(images)))
+    if isinstance(settings, ClassificationSettings):
+        return [View(whole=False)]
+    return [View(whole=True, short_side=getattr(settings, "size", None))]
 
 
 def require_space(works: list[Work], setting: Setting) -> None:
