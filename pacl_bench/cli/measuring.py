@@ -110,7 +110,7 @@ def command_of(name: str) -> Callable[..., None]:
 def _measure(
     name: str, cells: Cells, settings: Settings, running: Running, evaluator: "Evaluator | None" = None
 ) -> None:
-    content = {"name": cells.study or name, "evaluator": name, **cells.listed(), "settings": asdict(settings)}
+    content = {"name": cells.study or name, "evaluator": name, **cells.content(), "settings": asdict(settings)}
     study = made(Study, content, lambda key, value: as_option("study" if key == "name" else key, value))
     _run(study, running, evaluator)
 

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from pacl_bench.cli.app import App
-from pacl_bench.cli.options import Device, Encoders, Heads, WeightsRoot, listed, torch_device
+from pacl_bench.cli.options import (
+    Device,
+    Encoders,
+    HeadEncoder,
+    Heads,
+    HeadText,
+    WeightsRoot,
+    listed,
+    torch_device,
+)
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.settings import Stride, Templates
 
@@ -24,6 +33,8 @@ def show_alignment(
     word: Annotated[str, typer.Option(help="What to look for: cat.")],
     encoders: Encoders = None,
     heads: Heads = None,
+    encoder: HeadEncoder = None,
+    text: HeadText = None,
     out: PictureOut = Path("alignment"),
     device: Device = "auto",
     weights_root: WeightsRoot = None,
@@ -31,7 +42,7 @@ def show_alignment(
     """Where is the word? Similarity of each patch with it, before and after alignment: Figure 2."""
     from pacl_bench.studies.pictures import alignment_rows, read_photos
 
-    models = _models(encoders, heads, torch_device(device))
+    models = _models(encoders, heads, torch_device(device), encoder, text)
     _save_picture(alignment_rows(models, read_photos(images), word), out)
 
 
@@ -61,6 +72,8 @@ def show_segmentation(
     classes: Annotated[str, typer.Option(help="Class names, comma-separated: cat, sofa, lamp.")],
     encoders: Encoders = None,
     heads: Heads = None,
+    encoder: HeadEncoder = None,
+    text: HeadText = None,
     templates: Templates = "paper7",
     stride: Stride = None,
     out: PictureOut = Path("segmentation"),
@@ -75,7 +88,7 @@ def show_segmentation(
 
     names, prompts = _classes(classes), load_templates(templates)
     _refuse_twice("photos", [file.stem for file in images])
-    models, photos = _models(encoders, heads, torch_device(device)), read_photos(images, long_side=None)
+    models, photos = _models(encoders, heads, torch_device(device), encoder, text), read_photos(images, long_side=None)
     _refuse_twice("models", [model.name for model in models])
     maps = {model.name: segmented(model, photos, names, prompts, stride) for model in models}
     _save_picture(overlay_rows(photos, maps), out, names)
@@ -107,14 +120,16 @@ def _refuse_twice(what: str, names: list[str]) -> None:
         raise UsageError(f"Two {what} are called {twice!r}; their label PNGs would be one file. Rename one.")
 
 
-def _models(encoders: str | None, heads: str | None, device: str) -> list[Any]:
+def _models(encoders: str | None, heads: str | None, device: str, encoder: str | None, text: str | None) -> list[Any]:
     from pacl_bench.encoders import load_encoder
     from pacl_bench.model.aligned import load_aligned, load_before
 
     if encoders is None and heads is None:
         raise UsageError("Nothing to show: give --encoders or --heads.")
+    if heads is None and (encoder or text):
+        raise UsageError("--encoder and --text are of --heads. What is shown as it is stands in --encoders.")
     models = [load_before(load_encoder(name)) for name in listed(encoders or "")]
-    models += [load_aligned(Path(folder)) for folder in listed(heads or "")]
+    models += [load_aligned(Path(folder), encoder, text) for folder in listed(heads or "")]
     return [model.to(device) for model in models]
 
 

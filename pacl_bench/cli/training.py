@@ -25,6 +25,7 @@ from pacl_bench.cli.options import (
     torch_device,
 )
 from pacl_bench.cli.output import print_records, print_rows
+from pacl_bench.data.noise import MARK, noise_of
 from pacl_bench.training.recipe import OFTEN, Loading, Recipe, Seed, Steps, TrainConfig, Watching, make_recipe
 from pacl_bench.validation.values import as_option, made
 
@@ -45,15 +46,23 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Folder for heads, records, report and cache.")] = Path("quickstart"),
     seed: Seed = 0,
     smoke: Annotated[bool, typer.Option("--smoke", help="A small part of it, in under a minute.")] = False,
+    noise: Annotated[
+        str, typer.Option(help="Shares of noise in the images, to see the numbers fall to chance: 0,0.25,0.5,1.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Every study on the built-in world: no network, no data, minutes on a CPU; ends with a report."""
     from pacl_bench.studies.quickstart import quickstart as run
 
-    outcome = run(out, seed, smoke)
+    outcome = run(out, seed, smoke, _shares(noise))
     print_records(outcome.records, as_json)
     outcome.require_success()
     Console(stderr=True, emoji=False).print(f"Report: {out / 'results/report/report.html'}", markup=False)
+
+
+def _shares(text: str) -> list[float]:
+    """What --noise says."""
+    return [noise_of(f"--noise {text}{MARK}{share}")[1] for share in listed(text)]
 
 
 def train(

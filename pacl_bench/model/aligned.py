@@ -1,7 +1,10 @@
 """A vision encoder, a text encoder and what joins them: the model that every evaluator measures."""
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -15,7 +18,10 @@ from pacl_bench.encoders.spec import with_alias
 from pacl_bench.errors import UsageError
 from pacl_bench.model.compatibility import compatibility
 from pacl_bench.model.head_files import FrozenPart, HeadCard, load_embedder, read_card
+from pacl_bench.model.locating import located, ways
 from pacl_bench.validation.configs import defaults_of, differences
+
+Encoder = TypeVar("Encoder", VisionEncoder, TextEncoder)
 
 
 @dataclass
@@ -83,12 +89,14 @@ def load_before(encoder: VisionEncoder) -> AlignedModel:
 
 
 def load_aligned(
-    folder: Path | str, encoder: VisionEncoder | None = None, text: TextEncoder | None = None
+    folder: Path | str, encoder: VisionEncoder | str | None = None, text: TextEncoder | str | None = None
 ) -> AlignedModel:
     """The model of a trained head with the frozen encoders it was trained on.
 
     Args:
-        folder: of the head. encoder, text: those of the head, where they are loaded already.
+        folder: of the head.
+        encoder, text: those of the head, loaded already or by name, where they are not found by what the head's card
+            says: in PACL_WEIGHTS, or by their library from the hub (see model.locating).
 
     Raises:
         UsageError: also where an encoder's weights or settings are not those the head was trained on, or the head's
@@ -96,19 +104,32 @@ def load_aligned(
     """
     folder = Path(folder)
     card = read_card(folder)
-    encoder = encoder or load_encoder(card.encoder.loadable)
-    text = text or load_text_encoder(card.text.loadable)
-    _verify(folder, card.encoder, encoder)
-    _verify(folder, card.text, text)
+    vision = load_part(card.encoder, encoder, load_encoder, "encoder")
+    _verify(folder, card.encoder, vision)
+    texts = load_part(card.text, text, load_text_encoder, "text")
+    _verify(folder, card.text, texts)
     head = frozen(load_embedder(folder, card))
-    return AlignedModel(card.name, encoder, text, head, card.patch_scale, card)
+    return AlignedModel(card.name, vision, texts, head, card.patch_scale, card)
+
+
+def load_part(part: FrozenPart, given: Encoder | str | None, load: Callable[[str], Encoder], option: str) -> Encoder:
+    """An encoder of a card, under the name it has there: records are the same wherever its weights lie."""
+    if given is None or isinstance(given, str):
+        try:
+            given = load(given or located(part))
+        except UsageError as error:
+            raise UsageError(f"{error} {ways(part, option)}") from None
+    encoder = copy.copy(given)  # which may be another model's too
+    encoder.name = part.name
+    return encoder
 
 
 def _verify(folder: Path, expected: FrozenPart, loaded: VisionEncoder | TextEncoder) -> None:
+    option = "encoder" if isinstance(loaded, VisionEncoder) else "text"
     if loaded.fingerprint != expected.sha256:
         raise UsageError(
             f"{folder} was trained on other weights of {expected.name} (sha256 {expected.sha256[:12]}, "
-            f"found {loaded.fingerprint[:12]}). Give the file it was trained on."
+            f"found {loaded.fingerprint[:12]}). {ways(expected, option)}"
         )
     base = VisionEncoder if isinstance(loaded, VisionEncoder) else TextEncoder
     differing = differences(expected.settings, loaded.settings, defaults_of(base))

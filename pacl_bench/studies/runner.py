@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.evaluators.settings import Settings
 from pacl_bench.image_counts import Counts
-from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before
+from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before, load_part
 from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
 from pacl_bench.progress import console, note
 from pacl_bench.provenance import Stopwatch
@@ -132,6 +132,8 @@ def _require_names(study: Study) -> None:
     """A name that is missing or misspelt is told before data is looked for and weights are read."""
     if not study.encoders and not study.heads:
         raise UsageError("Nothing to measure: give --encoders or --heads.")
+    if (study.encoder or study.text) and not study.heads:
+        raise UsageError("--encoder and --text are of --heads. What is measured as it is stands in --encoders.")
     if not study.datasets:
         raise UsageError("Nothing to measure on: give --datasets.")
     require_known_encoders(study.encoders)
@@ -174,6 +176,10 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
     def encoder(spec: str) -> VisionEncoder:
         return load_encoder(spec).to(device)
 
+    def aligned(folder: Path, card: HeadCard) -> AlignedModel:
+        asked = study.encoder or by_name.get(card.encoder.name)
+        return load_aligned(folder, load_part(card.encoder, asked, encoder, "encoder"), study.text).to(device)
+
     names = [parse_spec(spec).name for spec in study.encoders]
     by_name = {
         name: spec
@@ -193,9 +199,7 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
             yield Candidate(name, lambda spec=spec: encoder(spec))
     for folder in map(Path, study.heads):
         card = read_card(folder)
-        spec = by_name.get(card.encoder.name, card.encoder.loadable)
-        load = lambda folder=folder, spec=spec: load_aligned(folder, encoder(spec)).to(device)  # noqa: E731
-        yield Candidate(card.name, load, card)
+        yield Candidate(card.name, partial(aligned, folder, card), card)
 
 
 def _every_block(spec: str) -> bool:

@@ -118,5 +118,5 @@ def test_a_damaged_card_is_read_or_named(tmp_path: Path, content: bytes) -> None
     card = read_or_told(lambda file: read_card(file.parent), tmp_path / CARD)
     if card is not None:
         assert card.name == tmp_path.name
-        assert card.encoder.loadable
+        assert card.encoder.spec
         json.dumps(card.content(), allow_nan=False)
