@@ -161,6 +161,7 @@ def run_and_print(
     experiment: "Experiment", heads: Path, running: Running, loading: Loading, dry_run: bool, launching: Launching
 ) -> None:
     """Runs an experiment and prints its records; a RunError where something failed."""
+    in_processes(running.devices)
     from pacl_bench.paths import results_root
     from pacl_bench.studies.orchestra import run_experiment
     from pacl_bench.studies.plan import Setting
