@@ -20,6 +20,7 @@ from pacl_bench.evaluators.settings import Settings
 from pacl_bench.image_counts import Counts
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before, load_part
 from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
+from pacl_bench.model.locating import places_of
 from pacl_bench.progress import console, note, stage
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Record
@@ -179,7 +180,8 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
 
     def aligned(folder: Path, card: HeadCard) -> AlignedModel:
         asked = study.encoder or by_name.get(card.encoder.name)
-        return load_aligned(folder, load_part(card.encoder, asked, encoder, "encoder"), study.text).to(device)
+        vision = load_part(card.encoder, asked, encoder, "encoder", places_of(folder).get("encoder"))
+        return load_aligned(folder, vision, study.text).to(device)
 
     names = [parse_spec(spec).name for spec in study.encoders]
     by_name = {
