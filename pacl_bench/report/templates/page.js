@@ -272,7 +272,9 @@ class Section {
   }
 
   update() {
-    this.draw();
+    const focused = document.activeElement;
+    this.draw(); // it moves lines, and what is moved loses the focus
+    if (this.element.contains(focused)) focused.focus({ preventScroll: true });
     compare(this);
     writeAddress(this);
   }
