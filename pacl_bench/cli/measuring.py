@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pacl_bench.cli.declared import Given
-from pacl_bench.cli.options import Cells, Running, torch_device
+from pacl_bench.cli.options import Cells, Running, in_processes, torch_device
 from pacl_bench.cli.output import print_records
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import find_evaluator
@@ -116,6 +116,7 @@ def _measure(
 
 
 def _run(study: Study, running: Running, evaluator: "Evaluator | None" = None) -> None:
+    in_processes(running.devices)
     from pacl_bench.paths import results_root
     from pacl_bench.studies.runner import run_study
 

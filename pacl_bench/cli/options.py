@@ -96,6 +96,7 @@ class Running:
 
     rerun: RerunOption = "missing"
     device: Device = "auto"
+    devices: Devices = None
     data_root: DataRoot = None
     weights_root: WeightsRoot = None
     results: ResultsRoot = None
