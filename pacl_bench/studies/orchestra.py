@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from pacl_bench import processes
 from pacl_bench.errors import RunError
-from pacl_bench.progress import console
+from pacl_bench.progress import console, stages
 from pacl_bench.records import Key, Record
 from pacl_bench.studies.experiment import Experiment
 from pacl_bench.studies.plan import Plan, Setting, Stage, make_plan
@@ -91,8 +91,8 @@ def _run(plan: Plan, outcome: Outcome, launch: Launch | None) -> Outcome:
 
 
 def _in_turn(stage: Stage, title: str) -> Iterator[Done]:
-    """The steps here, one after the other; a line says which one begins."""
-    for number, step in enumerate(stage.steps, 1):
+    """The steps here, one after the other; a line says which one begins, and bars how long all will take."""
+    for number, step in enumerate(stages(stage.steps, f"{stage.title},", lambda step: step.title), 1):
         where = f", {number} of {len(stage.steps)}" if len(stage.steps) > 1 else ""
         _say(f"{title}{where}, {step.title}")
         yield attempt(step)
