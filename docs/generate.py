@@ -324,7 +324,7 @@ UNKNOWNS = {  # what is varied: what stands behind the base head's name or in pl
 
 
 def unknowns_table() -> str:
-    """What the settings matter that the paper leaves open, on the built-in world: mean, lowest and highest of seeds."""
+    """What each setting that the paper leaves open matters in the built-in world: mean, lowest, highest of seeds."""
     found = numbers("unknowns", "ablate", "world-things", NONE, "miou")
     rows = [
         (what, "; ".join(f"{value}: {_over_unknown_seeds(found, what, mark)}" for value, mark in values.items()))

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from pacl_bench import __version__
-from pacl_bench.cli import bench, cache, data, listing, measuring, report, show, training, world
+from pacl_bench.cli import bench, cache, data, heads, listing, measuring, report, show, training, world
 from pacl_bench.cli.app import App
 from pacl_bench.cli.threads import let_threads_sleep
 from pacl_bench.errors import RunError, UsageError
@@ -50,11 +50,13 @@ for command in (
     training.ablate,
     training.run,
     report.report,
+    report.explain,
 ):
     app.command()(command)
 app.command("list")(listing.list_)
 app.add_typer(data.app, name="data")
 app.add_typer(show.app, name="show")
+app.add_typer(heads.app, name="head")
 app.add_typer(world.app, name="world")
 app.add_typer(cache.app, name="cache")
 app.add_typer(bench.app, name="bench")

@@ -43,6 +43,10 @@ Encoders = Annotated[
     str | None, typer.Option(help="Encoders, comma-separated: names or \\[ALIAS=]LIBRARY:MODEL\\[@FILE]\\[?block=..].")
 ]
 Heads = Annotated[str | None, typer.Option(help="Folders of trained heads, comma-separated.")]
+HeadEncoder = Annotated[
+    str | None, typer.Option("--encoder", help="Vision encoder of the --heads, where PACL_WEIGHTS does not hold it.")
+]
+HeadText = Annotated[str | None, typer.Option("--text", help="Text encoder of the --heads, likewise.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, xpu; auto takes a GPU if there is one.")]
 Devices = Annotated[
     int | None,
@@ -50,6 +54,7 @@ Devices = Annotated[
 ]
 RerunOption = Annotated[Rerun, typer.Option(help="What to measure: what has no record, everything, nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Everything = Annotated[bool, typer.Option("--all", help="Print every number, not only those that come first.")]
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class Cells:
 
     encoders: Encoders = None
     heads: Heads = None
+    encoder: HeadEncoder = None
+    text: HeadText = None
     datasets: Annotated[
         str | None, typer.Option(help="Data sets, comma-separated, or folder:PATH; classify: twelve, wds:PATH.")
     ] = "voc20"
@@ -66,6 +73,10 @@ class Cells:
         typer.Option(help="Of the encoders: a number from 0, or all for one measurement a block."),
     ] = None
     study: Annotated[str | None, typer.Option(help="Name the records are filed under; default the command's.")] = None
+
+    def content(self) -> dict[str, Any]:
+        """What a study says of them."""
+        return {**self.listed(), "encoder": self.encoder, "text": self.text}
 
     def listed(self) -> dict[str, list[str]]:
         """Encoders, heads and data sets, as a study lists them."""
@@ -85,10 +96,12 @@ class Running:
 
     rerun: RerunOption = "missing"
     device: Device = "auto"
+    devices: Devices = None
     data_root: DataRoot = None
     weights_root: WeightsRoot = None
     results: ResultsRoot = None
     cache_root: CacheRoot = None
+    everything: Everything = False
     as_json: AsJson = False
 
 

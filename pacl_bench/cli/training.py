@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
 from pacl_bench.cli.declared import Changes
 from pacl_bench.cli.options import (
@@ -18,6 +17,7 @@ from pacl_bench.cli.options import (
     Device,
     Devices,
     Encoders,
+    Everything,
     Running,
     WeightsRoot,
     in_processes,
@@ -78,15 +78,15 @@ def quickstart(
     noise: Annotated[
         str, typer.Option(help="Shares of noise in the images, to see the numbers fall to chance: 0,0.25,0.5,1.")
     ] = "",
+    everything: Everything = False,
     as_json: AsJson = False,
 ) -> None:
     """Every study on the built-in world: no network, no data, minutes on a CPU; ends with a report."""
     from pacl_bench.studies.quickstart import quickstart as run
 
     outcome = run(out, seed, smoke, _shares(noise))
-    print_records(outcome.records, as_json)
+    print_records(outcome.records, out / "results", everything, as_json)
     outcome.require_success()
-    Console(stderr=True, emoji=False).print(f"Report: {out / 'results/report/report.html'}", markup=False)
 
 
 def _shares(text: str) -> list[float]:
@@ -161,13 +161,14 @@ def run_and_print(
     experiment: "Experiment", heads: Path, running: Running, loading: Loading, dry_run: bool, launching: Launching
 ) -> None:
     """Runs an experiment and prints its records; a RunError where something failed."""
+    in_processes(running.devices)
     from pacl_bench.paths import results_root
     from pacl_bench.studies.orchestra import run_experiment
     from pacl_bench.studies.plan import Setting
 
     setting = Setting(heads, results_root(), running.rerun, torch_device(running.device), loading)
     outcome = run_experiment(experiment, setting, dry_run, launching.launch(results_root() / "jobs"))
-    print_records(outcome.records, running.as_json)
+    print_records(outcome.records, results_root(), running.everything, running.as_json)
     outcome.require_success()
 
 

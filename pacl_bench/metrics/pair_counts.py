@@ -114,7 +114,7 @@ def count_pairs(
     classes, class_index = torch.unique(labels, return_inverse=True)
     there, groups = torch.unique(image_ids % GROUPS, return_inverse=True)
     order = torch.argsort(groups * len(classes) + class_index, stable=True)
-    features = normalize(features.float(), dim=-1)[order]
+    features = _unit_norm(features[order.to(features.device)])
     images = image_index[order].to(features.device)
     low = lowest_cosine(features) - ROUNDING
     scale = BINS / (1 + ROUNDING - low)
@@ -132,13 +132,19 @@ def count_pairs(
     return PairCounts(**found.counted(), classes=classes.cpu().numpy(), groups=there.cpu().numpy())
 
 
+def _unit_norm(features: Float[Tensor, "patch width"]) -> Float[Tensor, "patch width"]:
+    """The features at length 1, in the memory of those given where they are in single precision."""
+    features = features.float()
+    return features.div_(features.norm(dim=-1, keepdim=True).clamp_min_(1e-12))
+
+
 def lowest_cosine(features: Float[Tensor, "patch width"]) -> float:
     """A bound that no cosine of two of these unit vectors lies below; -1 where they do not lie in one cone.
 
     Two vectors at an angle of at most a to their mean are at most 2 a apart. Tokens of many encoders lie in a narrow
     cone, and the bins are then spent on what is in it.
     """
-    centre = normalize(features.double().mean(0), dim=0).to(features.dtype)
+    centre = normalize(features.mean(0, dtype=torch.float64), dim=0).to(features.dtype)
     angle = torch.arccos((features @ centre).min().clamp(-1, 1))
     bound = float(torch.cos(2 * angle)) if float(angle) < torch.pi / 2 else -1.0
     return min(bound, 1 - 1e-3)  # all alike: still a range

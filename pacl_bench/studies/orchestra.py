@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from pacl_bench import progress
+from pacl_bench import processes, progress
 from pacl_bench.errors import RunError
 from pacl_bench.progress import console
 from pacl_bench.records import Key, Record
@@ -51,6 +51,11 @@ def run_experiment(
     Raises:
         UsageError: before anything is done, where a name, file or setting is wrong or the disk has no room.
     """
+    with processes.joined():
+        return _run_experiment(experiment, setting, dry_run, launch)
+
+
+def _run_experiment(experiment: Experiment, setting: Setting, dry_run: bool, launch: Launch | None) -> Outcome:
     plan = make_plan(experiment, setting)
     works = survey(plan, setting)
     console.print(plan_tree(plan, works), width=None if console.is_terminal else WIDE)
@@ -124,6 +129,8 @@ def attempt(step: Step) -> Done:
     try:
         return step.run()
     except Exception as error:
+        if processes.world_size() > 1:  # what fails in one process alone ends all: they wait for one another
+            raise
         return Done(failures=[f"{step.title}: {told(error)}"])
 
 

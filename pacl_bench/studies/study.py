@@ -50,3 +50,5 @@ class Study:
     trained: Annotated[Names, Field(description="Tables `[train.NAME]`, whose heads are measured too.")] = field(
         default_factory=list
     )
+    encoder: Annotated[Name | None, Field(description="Of the heads, where it lies elsewhere than in training.")] = None
+    text: Annotated[Name | None, Field(description="Of the heads, as `encoder`.")] = None

@@ -15,7 +15,8 @@ from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder, state_sha256
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.model.embedder import make_head
-from pacl_bench.model.head_files import FrozenPart, HeadCard, save_head
+from pacl_bench.model.head_files import HeadCard, save_head
+from pacl_bench.model.locating import frozen_part, write_places
 from pacl_bench.progress import note
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.registry import text_hash
@@ -87,6 +88,7 @@ class Head:
         self.frozen.require()
         card = self._card()
         if processes.is_first():
+            write_places(self.out, self.frozen.vision, self.frozen.text)
             save_head(self.out, self.state.embedder, card)
         return card
 
@@ -94,8 +96,8 @@ class Head:
         vision, text, state = self.frozen.vision, self.frozen.text, self.state
         return HeadCard(
             name=self.out.resolve().name,
-            encoder=FrozenPart(vision.name, vision.spec, vision.fingerprint, vision.settings),
-            text=FrozenPart(text.name, text.spec, text.fingerprint, text.settings),
+            encoder=frozen_part(vision),
+            text=frozen_part(text),
             width=vision.width,
             dim=text.dim,
             patch_scale=self.config.recipe.patch_scale,
