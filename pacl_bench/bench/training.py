@@ -64,7 +64,7 @@ class _Calls:
 def training_costs(
     batch_size: int, steps: int, device: str, loading: Loading, bfloat16: bool = False, architecture: str = ARCHITECTURE
 ) -> list[Part]:
-    """Of a CLIP of open_clip with random weights, on photos of noise in JPEG, batches of as many pairs as are asked for.
+    """Of a CLIP of open_clip with random weights, on batches of photos of noise in JPEG.
 
     Encoders and head are measured in a run with its loading processes, which read and decode beside it; what a step
     takes beyond them is waiting for pairs. What the loading processes do for a batch is measured before, in one.
