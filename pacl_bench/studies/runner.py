@@ -20,7 +20,8 @@ from pacl_bench.evaluators.settings import Settings
 from pacl_bench.image_counts import Counts
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before, load_part
 from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
-from pacl_bench.progress import console, note
+from pacl_bench.model.locating import places_of
+from pacl_bench.progress import console, note, stage
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Record
 from pacl_bench.registry import text_hash
@@ -89,7 +90,8 @@ def _run_cells(
         record = cell.record
         if cell.model is not None and (rerun == "always" or not cell.is_current):
             try:
-                record, counts = _measure(cell, evaluator, settings, device)
+                with stage(f"{cell.key.model}, {cell.key.dataset}"):
+                    record, counts = _measure(cell, evaluator, settings, device)
                 record = _write(results, record, counts, cell.plain)
             except Exception as error:
                 if failed is None or processes.world_size() > 1:  # what fails in one process alone ends all
@@ -184,7 +186,8 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
 
     def aligned(folder: Path, card: HeadCard) -> AlignedModel:
         asked = study.encoder or by_name.get(card.encoder.name)
-        return load_aligned(folder, load_part(card.encoder, asked, encoder, "encoder"), study.text).to(device)
+        vision = load_part(card.encoder, asked, encoder, "encoder", places_of(folder).get("encoder"))
+        return load_aligned(folder, vision, study.text).to(device)
 
     names = [parse_spec(spec).name for spec in study.encoders]
     by_name = {
