@@ -144,7 +144,9 @@ def lowest_cosine(features: Float[Tensor, "patch width"]) -> float:
     Two vectors at an angle of at most a to their mean are at most 2 a apart. Tokens of many encoders lie in a narrow
     cone, and the bins are then spent on what is in it.
     """
-    centre = normalize(features.mean(0, dtype=torch.float64), dim=0).to(features.dtype)
+    # in double precision, some at a time: all at once would take twice the memory of the features
+    total = torch.stack([some.double().sum(0) for some in features.split(TILE)]).sum(0)
+    centre = normalize(total, dim=0).to(features.dtype)
     angle = torch.arccos((features @ centre).min().clamp(-1, 1))
     bound = float(torch.cos(2 * angle)) if float(angle) < torch.pi / 2 else -1.0
     return min(bound, 1 - 1e-3)  # all alike: still a range
