@@ -1,15 +1,42 @@
 """Heads that travel: a card names its encoders without the folders of a machine, and on another they are found again.
 
-Weights lie where the card says, else in PACL_WEIGHTS under the name of their file, of their folder or of the encoder;
-else the encoder's library may have them from the hub. Whatever is found is compared by its sha256.
+Weights lie where they lay in training, which a file beside the card says to this machine alone; else in PACL_WEIGHTS
+under the name of their file, of their folder or of the encoder; else the encoder's library may have them from the hub.
+Whatever is found is compared by its sha256.
 """
 
+import json
 from pathlib import Path
 
+from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.encoders.spec import PYTHON, EncoderSpec, parse_spec
 from pacl_bench.encoders.weights_files import find_weights
+from pacl_bench.files import write_json
 from pacl_bench.model.head_files import FrozenPart
 from pacl_bench.paths import weights_root
+
+PLACES = "places.json"
+
+
+def frozen_part(encoder: VisionEncoder | TextEncoder) -> FrozenPart:
+    """A frozen encoder as a card has it: nothing in it depends on where a machine keeps its files."""
+    return FrozenPart(portable(encoder.name), portable(encoder.spec), encoder.fingerprint, encoder.settings)
+
+
+def write_places(folder: Path, vision: VisionEncoder, text: TextEncoder) -> None:
+    """Notes beside a card, for this machine, where the encoders lie that the card names without folders."""
+    places = {"encoder": vision.spec, "text": text.spec}
+    if any(portable(spec) != spec for spec in places.values()):
+        write_json(folder / PLACES, places)
+
+
+def places_of(folder: Path) -> dict[str, str]:
+    """Where the encoders of the head in `folder` lay in training, by option; empty where nobody noted it."""
+    try:
+        noted = json.loads((folder / PLACES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {option: spec for option, spec in noted.items() if isinstance(spec, str)} if isinstance(noted, dict) else {}
 
 
 def portable(text: str) -> str:
@@ -27,8 +54,11 @@ def portable(text: str) -> str:
     return text
 
 
-def located(part: FrozenPart) -> str:
-    """The text that loads an encoder of a card on this machine."""
+def located(part: FrozenPart, place: str | None = None) -> str:
+    """The text that loads an encoder of a card on this machine; `place` is where it lay in training."""
+    spec = parse_spec(place or part.spec)
+    if place is not None and (spec.file.is_file() if spec.file else Path(spec.model).is_dir()):
+        return place
     spec = parse_spec(part.spec)
     if spec.library == "transformers":
         folder = _in_weights_root(Path(spec.model).name)

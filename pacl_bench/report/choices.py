@@ -6,6 +6,10 @@ A choice is told in words, and two are the same where their words are. One that 
 from collections.abc import Mapping
 from typing import Any
 
+from pacl_bench.data.segmentation import SEGMENTATION_SETS
+from pacl_bench.data.vocabulary import shipped_names
+from pacl_bench.evaluators.presets import PRESETS
+from pacl_bench.evaluators.steps import Steps
 from pacl_bench.report.details import describe_data
 from pacl_bench.report.published import Published
 from pacl_bench.report.runs import Number, Run
@@ -15,16 +19,12 @@ ENCODER, TEXT, HEAD, TRAINED, DATASET, IMAGES = (
     "vision encoder", "text encoder", "head", "trained on", "data set", "images",
 )  # fmt: skip
 AVERAGE, BACKGROUND, TEMPLATES, VOCABULARY, NAMES = "average", "background", "templates", "vocabulary", "names"
-MODEL = (ENCODER, TEXT, HEAD, TRAINED, "recipe", "attention of the last block", "block")
+ATTENTION, NONE = "attention of the last block", "none"
+MODEL = (ENCODER, TEXT, HEAD, TRAINED, "recipe", ATTENTION, "block")
 # choices of which one has no meaning without the other, or that change as a whole
 TOGETHER = (MODEL, ("window", "overlap", "fusion"), (BACKGROUND, "scale", "area"))
 WHOLE = "the whole image"
-# what the evaluator of segmentation does where a setting does not say otherwise, in the words of a protocol's steps
-OWN_STEPS = {
-    "resize": "patch-multiple", "long_side": "none", "remainder": "none", "fusion": "scores", "upsampled": "once",
-    "refinement": "none", "merged": "patches", "softmax": "classes", "area": "none", "window": "none", "stride": "none",
-}  # fmt: skip
-UNTOLD = {"candidate", "threshold", "thresholds", "entropy", "entropies", "boundary"}  # the background tells these
+UNTOLD = {"thresholds", "entropies", "boundary", "protocol", "steps", "encoder"}  # told by others
 ONLY_WITH = {"overlap": "window", "fusion": "window"}  # of no meaning without
 ONLY_WITH_BACKGROUND = ("scale", "area")
 
@@ -32,22 +32,17 @@ ONLY_WITH_BACKGROUND = ("scale", "area")
 def of_number(number: Number) -> Choices:
     """Everything that a record says of how one of its numbers came about."""
     run = number.run
-    steps = _steps_of(run)
+    steps = _steps_of(number)
     found = {DATASET: run.dataset, IMAGES: describe_data(run).partition(": ")[2], "evaluator": run.evaluator}
     return _meaningful(found | _model(run) | steps | _protocol(number, steps))
 
 
 def of_preset(name: str, dataset: str) -> Choices:
     """The steps of somebody else's evaluation code on a data set, and how it runs its encoder."""
-    from pacl_bench.evaluators.presets import PRESETS  # brings torch
-
     preset = PRESETS[name]
-    steps, setup = vars(preset.steps_on(dataset)), preset.setup
-    found = {key: _told(value) for key, value in steps.items() if key not in UNTOLD}
-    found[BACKGROUND] = _background(steps) if "background" in _names_of(dataset) else "none"
-    ran = {"attention of the last block": setup.attention, "positions": setup.pos, "activation": setup.activation}
-    return _meaningful({"evaluator": "segment", DATASET: dataset, AVERAGE: "dataset-miou", **found,
-                        **{key: value for key, value in ran.items() if value}})  # fmt: skip
+    found = {"evaluator": "segment", DATASET: dataset, AVERAGE: "dataset-miou"}
+    found |= _in_words(vars(preset.steps_on(dataset)), dataset)
+    return _meaningful(found | ({ATTENTION: preset.setup.attention} if preset.setup.attention else {}))
 
 
 def of_published(row: Published) -> Choices:
@@ -72,30 +67,45 @@ def _model(run: Run) -> Choices:
         HEAD: f"{run.method} ({_digest(run.head)})" if run.head else run.method,
         TRAINED: run.train.get("pairs", ""),
         "recipe": run.recipe if run.train else "",
-        "attention of the last block": run.vision.get("attention") or "clip",
+        ATTENTION: run.vision.get("attention") or "clip",
         "block": _told(run.vision.get("block")),
     }
     return {name: value for name, value in found.items() if value not in ("", "none")}
 
 
-def _steps_of(run: Run) -> Choices:
-    """The settings; where a number is left to the encoder, what the encoder has."""
-    settings = run.record.config.get("settings", {})
-    pixels = run.vision.get("preprocess", {})
-    found = {name: _told(value) for name, value in settings.items() if not name.endswith("_hash")}
+def _steps_of(number: Number) -> Choices:
+    """The settings; of a segmentation every step; where one is left to the encoder, what the encoder has."""
+    run = number.run
+    settings, pixels = run.record.config.get("settings", {}), run.vision.get("preprocess", {})
+    told = number.protocol.partition("protocol=")[2]  # somebody's protocol, by the name that the record has for it
+    given = {**settings, **settings.get("steps", {}).get(told, {})}
     if run.evaluator == "segment" and run.vision:
-        named = settings.get("protocol")
-        found = (of_preset(named, run.dataset) if named else OWN_STEPS) | found
-    if "size" in settings:
-        found["size"] = _told(settings["size"] or pixels.get("image_size") or pixels.get("size"))
-    return {name: value for name, value in found.items() if name not in UNTOLD}
+        given = vars(Steps()) | given
+    found = _in_words(given, run.dataset)
+    if found.get("size") == NONE:
+        found["size"] = _told(pixels.get("image_size") or pixels.get("size"))
+    return found
+
+
+def _in_words(steps: Mapping[str, Any], dataset: str) -> Choices:
+    found = {name: _told(value) for name, value in steps.items() if name not in UNTOLD and not name.endswith("_hash")}
+    if BACKGROUND in steps:
+        has_background = dataset in SEGMENTATION_SETS and "background" in shipped_names(dataset)
+        found[BACKGROUND] = _background(steps[BACKGROUND], steps["scale"]) if has_background else "none"
+    return found
+
+
+def _background(rule: str, scale: float) -> str:
+    """A rule of `Steps` in the words of the protocols of one pass."""
+    rule = rule.replace("candidate", "class")
+    return f"{rule},scale={scale:g}" if rule.startswith("entropy") else rule
 
 
 def _protocol(number: Number, steps: Mapping[str, str]) -> Choices:
     """What the name of the protocol says: average, background, and names and prompts where there are several."""
     if number.run.evaluator != "segment":
         return {"metric": number.metric, "protocol": number.protocol}
-    average, *parts = number.protocol.split(", ")
+    average, *parts = number.protocol.partition(", protocol=")[0].split(", ")
     told = dict(part.split("=", 1) for part in parts if "=" in part)
     first = {name: steps[name].split("+")[0] for name in (TEMPLATES, VOCABULARY) if name in steps}
     return {"metric": number.metric, AVERAGE: average, **first, **told}
@@ -110,26 +120,9 @@ def _meaningful(choices: Choices) -> Choices:
     return found | ({"window": WHOLE} if whole and "window" in choices else {})
 
 
-def _background(steps: Mapping[str, Any]) -> str:
-    """In the words of this program's protocols."""
-    rule = f"threshold={steps['threshold']:g}" if steps["threshold"] is not None else ""
-    rule = rule or (f"entropy={steps['entropy']:g},scale={steps['scale']:g}" if steps["entropy"] is not None else "")
-    if not steps["candidate"]:
-        return rule or "none"
-    return f"class and {rule}" if rule else "class"
-
-
-def _names_of(dataset: str) -> list[str]:
-    """The classes of a declared set; none of one that nobody knows."""
-    from pacl_bench.data.segmentation import SEGMENTATION_SETS
-    from pacl_bench.data.vocabulary import shipped_names
-
-    return shipped_names(dataset) if dataset in SEGMENTATION_SETS else []
-
-
 def _told(value: Any) -> str:
     if value is None:
-        return "none"
+        return NONE
     return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value).replace(",", "+")
 
 

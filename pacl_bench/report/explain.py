@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pacl_bench import records as store
 from pacl_bench.errors import UsageError
+from pacl_bench.evaluators.presets import PRESETS
 from pacl_bench.registry import unknown_name
 from pacl_bench.report.choices import TOGETHER, Choices, of_number, of_preset, of_published
 from pacl_bench.report.compare import WIDTH_95, paired_error
@@ -122,7 +123,7 @@ def _second(text: str, one: Number, results: Path) -> tuple[str, float | None, C
         raise UsageError(f"{text}: nothing is printed of it on {one.run.dataset}, but on {sets}.")
     if on_set:
         return f"{text}, printed ({on_set[0].source})", on_set[0].cell.value, of_published(on_set[0]), None
-    if _is_preset(text):
+    if text in PRESETS:
         return f"the protocol {text}", None, of_preset(text, one.run.dataset), None
     run = _record_or_known(text, results, one.run.evaluator)
     there = [number for number in headline_numbers([run]) if number.protocol == one.protocol]
@@ -130,21 +131,11 @@ def _second(text: str, one: Number, results: Path) -> tuple[str, float | None, C
     return run.file, number.value, of_number(number), number
 
 
-def _is_preset(text: str) -> bool:
-    return "/" not in text and not text.endswith(".json") and text in _presets()
-
-
-def _presets() -> list[str]:
-    from pacl_bench.evaluators.presets import PRESETS  # brings torch
-
-    return list(PRESETS)
-
-
 def _record_or_known(text: str, results: Path, evaluator: str) -> Run:
     """A record; a UsageError with the nearest of all that may be named where there is none of that name."""
     models = {path.name for path in (results / store.FOLDER).glob("*/*") if path.is_dir()}
     if not {"/", "."} & set(text) and text not in models:
-        known = [*_presets(), *dict.fromkeys(row.method for row in every_published()), *sorted(models)]
+        known = [*PRESETS, *dict.fromkeys(row.method for row in every_published()), *sorted(models)]
         raise UsageError(unknown_name(text, known, "record, printed method or protocol"))
     return find_record(text, results, evaluator)
 

@@ -144,6 +144,13 @@ SECTIONS: dict[str, Section] = {
         "--heads heads/pacl-clip-b16 --out results/report/figure6",
         picture=True,
     ),
+    "gallery": Section(
+        "Gallery: best, median and worst image",
+        "By the image's own mIoU under the record of each head: image, label, prediction. No part of the paper.",
+        "pacl-bench show gallery --heads heads/pacl-clip-b16 --dataset voc20 --out results/report/gallery",
+        of_paper=False,
+        picture=True,
+    ),
 }
 
 

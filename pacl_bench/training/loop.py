@@ -43,7 +43,9 @@ def train(
     head_class(config.head)  # before anything is loaded: is there such a kind?
     refuse_a_file(out)
     with processes.joined(), claimed_once(out):
-        refuse_to_overwrite(out, resume)
+        resume = processes.agreed(resume)
+        if processes.is_first():  # the others may come later, when it has written something
+            refuse_to_overwrite(out, resume)
         frozen = Frozen.load(config.encoder, config.text, device)
         head = Head(config, out, frozen, device, loading)
         if resume:

@@ -15,8 +15,8 @@ from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder, state_sha256
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.model.embedder import make_head
-from pacl_bench.model.head_files import FrozenPart, HeadCard, save_head
-from pacl_bench.model.locating import portable
+from pacl_bench.model.head_files import HeadCard, save_head
+from pacl_bench.model.locating import frozen_part, write_places
 from pacl_bench.progress import note
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.registry import text_hash
@@ -88,6 +88,7 @@ class Head:
         self.frozen.require()
         card = self._card()
         if processes.is_first():
+            write_places(self.out, self.frozen.vision, self.frozen.text)
             save_head(self.out, self.state.embedder, card)
         return card
 
@@ -95,8 +96,8 @@ class Head:
         vision, text, state = self.frozen.vision, self.frozen.text, self.state
         return HeadCard(
             name=self.out.resolve().name,
-            encoder=_part(vision),
-            text=_part(text),
+            encoder=frozen_part(vision),
+            text=frozen_part(text),
             width=vision.width,
             dim=text.dim,
             patch_scale=self.config.recipe.patch_scale,
@@ -207,8 +208,3 @@ def pairs_fingerprint(sets: Sets) -> str:
     return text_hash(
         [pairs.fingerprint + ("" if pairs.weight is None else f" weight {pairs.weight:g}") for pairs in sets]
     )
-
-
-def _part(encoder: VisionEncoder | TextEncoder) -> FrozenPart:
-    """A frozen encoder as a card has it: nothing in it depends on where the machine keeps its files."""
-    return FrozenPart(portable(encoder.name), portable(encoder.spec), encoder.fingerprint, encoder.settings)

@@ -27,6 +27,7 @@ def trained(tmp_path: Path, clip_file: Path, pairs_csv: Path) -> HeadCard:
     shutil.copy(clip_file, there / "mine.pt")
     config = TrainConfig(SPEC.format(there), SPEC.format(there), str(pairs_csv), make_recipe("small", {"steps": 0}), 0)
     card = train(config, tmp_path / "heads" / "h", resume=False, device="cpu")
+    load_aligned(tmp_path / "heads" / "h")  # where they lay: this machine remembers
     shutil.move(there, tmp_path / "elsewhere")
     return card
 

@@ -64,7 +64,7 @@ def test_the_protocols_of_one_pass_tell_what_background_does(results: Path):
     guess = explain("protocols/pacl/voc21", "sclip", results, protocol=SWEPT[1])
     assert moves(guess)["templates"] is None
     assert {one.name: (one.first, one.second) for one in guess.choices}["window"] == ("the whole image", "224")
-    assert ("class", "class and threshold=0.1") in {(one.first, one.second) for one in guess.choices}
+    assert ("class", "class+threshold=0.1") in {(one.first, one.second) for one in guess.choices}
     by_class = explain("protocols/pacl/voc21", "maskclip", results)
     assert moves(by_class)["background"] == -5.0  # from none to a class like the others
 
