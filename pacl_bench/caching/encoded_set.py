@@ -75,33 +75,48 @@ class EncodedSet:
         tokens = math.prod((*self.view.windows(shape), *self.view.window_grid(self.encoder, shape)))
         return len(self.images) * (tokens + 1) * self.encoder.width * 2
 
+    @property
+    def own(self) -> range:
+        """The images whose features this process has: its share of all, where several measure together."""
+        return processes.share(len(self.images))
+
     def features(self) -> Iterator[tuple[int, PatchFeatures]]:
-        """(index, features of one image) for all images in order, from the cache where they are or fit.
+        """(index, features of one image) for the process's own images in order, from the cache where they are or fit.
 
         Raises:
             RunError: an image that does not decode: a measurement never leaves out an image in silence.
         """
+        if len(self.own) == len(self.images) or processes.agreed(self.is_cached):
+            yield from self._features(self.own)
+            return
+        part = replace(self, images=ImagePart(self.images, self.own))
+        for index, features in part._features(range(len(self.own))):
+            yield self.own[index], features
+
+    def _features(self, indices: range) -> Iterator[tuple[int, PatchFeatures]]:
         kept = self.kept()
         if kept is None:
-            yield from self._online()
+            yield from self._online(indices)
             return
         if kept.broken:
             index, cause = next(iter(kept.broken.items()))
             raise RunError(
                 f"{self.images.name}: {cause} ({len(kept.broken)} broken in all, the first is number {index})."
             )
-        for index in range(len(kept)):
+        for index in indices:
             try:
                 features = kept[index]
             except DamagedTokens:  # what went before was checked
                 note(f"{self.folder}: the patch tokens of image {index} are damaged; encoding again from there on")
-                yield from self._online(index)
+                yield from self._online(range(index, indices.stop))
                 return
             yield index, features
 
-    def _online(self, first: int = 0) -> Iterator[tuple[int, PatchFeatures]]:
-        """What `features` gives, from image `first` on, by the encoder."""
-        for index, features in encode_all(self.encoder, self.images, self.view, first):
+    def _online(self, indices: range) -> Iterator[tuple[int, PatchFeatures]]:
+        """What `features` gives of these images, by the encoder."""
+        for index, features in encode_all(self.encoder, self.images, self.view, indices.start):
+            if index == indices.stop:
+                return
             if isinstance(features, BrokenImage):
                 raise RunError(f"{self.images.name}: {features}")
             cls_token = None if features.cls_token is None else rounded(features.cls_token)

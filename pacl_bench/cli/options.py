@@ -54,6 +54,7 @@ Devices = Annotated[
 ]
 RerunOption = Annotated[Rerun, typer.Option(help="What to measure: what has no record, everything, nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Everything = Annotated[bool, typer.Option("--all", help="Print every number, not only those that come first.")]
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,12 @@ class Running:
 
     rerun: RerunOption = "missing"
     device: Device = "auto"
+    devices: Devices = None
     data_root: DataRoot = None
     weights_root: WeightsRoot = None
     results: ResultsRoot = None
     cache_root: CacheRoot = None
+    everything: Everything = False
     as_json: AsJson = False
 
 

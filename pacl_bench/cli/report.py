@@ -41,6 +41,28 @@ def report(
     print(write_report(results_root(), listed(forms), listed(only), out))
 
 
+def explain(
+    first: Annotated[str, typer.Argument(metavar="A", help="A record: its file, or MODEL/DATASET below --results.")],
+    second: Annotated[
+        str, typer.Argument(metavar="B", help="A record, a printed method (SCLIP), or a protocol (sclip).")
+    ],
+    protocol: Annotated[str, typer.Option(help="Of A's numbers; default the first.")] = "",
+    metric: Annotated[str, typer.Option(help="Of A's numbers; default the one that tables show.")] = "",
+    results: ResultsRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why do two numbers differ? Every differing choice and, where records can tell, how much it moves A."""
+    from pacl_bench.paths import results_root
+    from pacl_bench.report.explain import explain
+    from pacl_bench.report.terminal import explanation_lines, explanation_rows
+
+    found = explain(first, second, results_root(), protocol, metric)
+    if as_json:
+        print_rows(explanation_rows(found), "", as_json)
+    else:
+        print("\n".join(explanation_lines(found)))
+
+
 def _compare(names: tuple[str, str], forms: list[str], out: Path, as_json: bool) -> None:
     from pacl_bench.paths import results_root
     from pacl_bench.report import write_comparison

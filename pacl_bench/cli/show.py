@@ -7,11 +7,13 @@ import typer
 
 from pacl_bench.cli.app import App
 from pacl_bench.cli.options import (
+    DataRoot,
     Device,
     Encoders,
     HeadEncoder,
     Heads,
     HeadText,
+    ResultsRoot,
     WeightsRoot,
     listed,
     torch_device,
@@ -99,6 +101,26 @@ def show_segmentation(
         for file, label_map in zip(images, of_photos, strict=True):
             write_label_map(labels / model / f"{file.stem}.png", label_map.astype("uint8"))
             print(labels / model / f"{file.stem}.png")
+
+
+@app.command("gallery")
+def show_gallery(
+    heads: Annotated[str, typer.Option(help="Folders of trained heads, comma-separated, as they were measured.")],
+    dataset: Annotated[str, typer.Option(help="The segmentation set they were measured on.")],
+    out: PictureOut = Path("gallery"),
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    results: ResultsRoot = None,
+) -> None:
+    """The best, the median and the worst image of each head, by its record below --results, beside the label."""
+    from pacl_bench.evaluators.sets import segmentation_sets
+    from pacl_bench.paths import results_root
+    from pacl_bench.studies.gallery import gallery_rows
+
+    [images] = segmentation_sets([dataset])
+    models = _models(None, heads, torch_device(device), None, None)
+    _save_picture(gallery_rows(models, images, results_root()), out, list(images.classnames))
 
 
 def _classes(text: str) -> list[str]:

@@ -24,7 +24,7 @@ def from_pretrained(name: str, model: str, kind: str, **options: Any) -> Any:
     """What a class of transformers (AutoModel, AutoTokenizer, AutoImageProcessor) makes of a folder or hub name."""
     library = imported(name)
     local = is_folder(name, model)
-    with hub_access():
+    with hub_access(wanted=not local):
         try:
             loader = getattr(library, kind)
             return loader.from_pretrained(model, local_files_only=local, trust_remote_code=False, **options)

@@ -31,6 +31,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
+from pacl_bench import processes
 from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
 from pacl_bench.encoders.batched import ahead
@@ -40,7 +41,7 @@ from pacl_bench.errors import RunError, UsageError
 from pacl_bench.evaluators.base import Result
 from pacl_bench.evaluators.patches import background_class
 from pacl_bench.evaluators.predict import label_map, view_of
-from pacl_bench.evaluators.presets import Chosen, Preset
+from pacl_bench.evaluators.presets import Chosen
 from pacl_bench.evaluators.prompts import ClassTexts, class_texts, name_scores, prompts_suffix
 from pacl_bench.evaluators.protocols import MapScorer, Rules, Scorer
 from pacl_bench.evaluators.score_field import ScoreField, score_field
@@ -71,11 +72,6 @@ class Reading:
         """How the encoder is shown the images."""
         return view_of(self.steps)
 
-    @property
-    def encoding(self) -> tuple[str, View]:
-        """What readings that can share a pass through the encoder have in common."""
-        return json.dumps(self.model.vision.settings, sort_keys=True), self.view
-
     def field(
         self, features: PatchFeatures, shown: Tensor | tuple[int, int], label_size: tuple[int, int]
     ) -> ScoreField:
@@ -102,7 +98,7 @@ def evaluate_segmentation(
     for together in passes:
         encoded = EncodedSet(together[0].model.vision, images, together[0].view)
         cached.append(encoded.is_cached)
-        label_maps = ahead(images.label_map, range(len(images)))
+        label_maps = ahead(images.label_map, encoded.own)
         for (index, features), labels in zip(encoded.features(), label_maps, strict=True):
             shown = _shown(together, images, index, labels.shape)
             for one in together:
@@ -111,46 +107,62 @@ def evaluate_segmentation(
                 if keep is not None and one is readings[0]:
                     keep(index, predicted[0].astype(np.uint8))
             tokens += features.patch_tokens.shape[1]
-    measured = [row for one in readings for scorer in one.scorers for row in scorer.measurements()]
+    tokens = sum(processes.each(tokens))
+    scorers = [scorer for one in readings for scorer in one.scorers]
+    for scorer in scorers:
+        scorer.gather()
+    measured = [row for scorer in scorers for row in scorer.measurements()]
     if not measured:
         raise RunError(f"{images.name} has no pixel with a label that counts.")
     per_image = {"tokens_per_image": tokens, "ms_per_image": 1000 * (time.monotonic() - started)}
     told = {name: round(value / len(images), 1) for name, value in per_image.items()}
-    counts = {name: array for one in readings for scorer in one.scorers for name, array in scorer.counts().items()}
+    counts = {name: array for scorer in scorers for name, array in scorer.counts().items()}
     return Result(measured, cost=told | {"tokens_from": "cache" if all(cached) else "encoder"}, counts=counts)
+
+
+def encoded_sets(
+    vision: VisionEncoder, images: SegmentationImages, settings: SegmentationSettings, bare: bool
+) -> list[EncodedSet]:
+    """What a measurement has its encoder encode: one set for each pass.
+
+    Args:
+        bare: whether the encoder is measured as it is; False: through a head.
+    """
+    every = [(encoder_as(vision, chosen, bare), view_of(chosen.steps)) for chosen in settings.chosen(images)]
+    return list({_encoding(*one): EncodedSet(one[0], images, one[1]) for one in every}.values())
 
 
 def reading(model: AlignedModel, images: SegmentationImages, settings: SegmentationSettings, chosen: Chosen) -> Reading:
     """A protocol of a model on a data set, ready to count."""
-    steps = chosen.steps
-    texts = class_texts(model, images, steps)
-    return Reading(run_as(model, chosen), chosen.told, steps, texts, _scorers(images, settings, chosen))
+    _say_attention(model, chosen)
+    run_as = replace(model, vision=encoder_as(model.vision, chosen, bare=model.head is None))
+    texts = class_texts(model, images, chosen.steps)
+    return Reading(run_as, chosen.told, chosen.steps, texts, _scorers(images, settings, chosen))
 
 
-def run_as(model: AlignedModel, chosen: Chosen) -> AlignedModel:
-    """The model with its encoder run as a protocol has it.
+def encoder_as(vision: VisionEncoder, chosen: Chosen, bare: bool) -> VisionEncoder:
+    """The encoder run as a protocol has it.
 
     Positional embeddings are the protocol's. Activation, epsilon and the scaling of pixels are so too where the encoder
     is the one that the protocol is for: bare, with the attention that the preset names. Another encoder keeps its own,
     and so does a head's, since the head was trained on what it gives.
     """
-    pos, vision = chosen.steps.pos, model.vision
+    pos = chosen.steps.pos
     if pos is not None and vision.pos not in (VisionEncoder.pos, pos):
         raise UsageError(f"{vision.name} has pos={vision.pos}, {chosen.told or '--pos'} wants {pos}: leave one out.")
-    setup = Setup() if chosen.preset is None else _setup(model, chosen.preset, chosen.told)
-    return replace(model, vision=vision.set_up(replace(setup, pos=pos)))
-
-
-def _setup(model: AlignedModel, preset: Preset, told: str) -> Setup:
-    """What a preset changes in the encoder of a model."""
-    theirs, vision = preset.setup, model.vision
-    if model.head is None and theirs.attention == vision.attention:
-        return theirs
-    if model.head is None and theirs.attention is not None:
-        note(f"{told} goes with attention={theirs.attention}; {model.name} is measured with {vision.attention}")
+    theirs = Setup() if chosen.preset is None else chosen.preset.setup
+    if bare and theirs.attention == vision.attention:
+        return vision.set_up(replace(theirs, pos=pos))
     # CLIP's own scaling with fewer digits is taken over, so that the protocols that have it share a pass
     own = Pixels(vision.preprocess.mean, vision.preprocess.std)
-    return Setup(pixels=theirs.pixels if theirs.pixels is not None and _nearly(theirs.pixels, own) else None)
+    pixels = theirs.pixels if theirs.pixels is not None and _nearly(theirs.pixels, own) else None
+    return vision.set_up(Setup(pos=pos, pixels=pixels))
+
+
+def _say_attention(model: AlignedModel, chosen: Chosen) -> None:
+    wanted = None if chosen.preset is None else chosen.preset.setup.attention
+    if model.head is None and wanted not in (None, model.vision.attention):
+        note(f"{chosen.told} goes with attention={wanted}; {model.name} is measured with {model.vision.attention}")
 
 
 def _nearly(one: Pixels, other: Pixels) -> bool:
@@ -176,8 +188,13 @@ def _passes(readings: Sequence[Reading]) -> list[list[Reading]]:
     """Those that can share a pass through the encoder, together."""
     by_encoding: dict[tuple[str, View], list[Reading]] = {}
     for one in readings:
-        by_encoding.setdefault(one.encoding, []).append(one)
+        by_encoding.setdefault(_encoding(one.model.vision, one.view), []).append(one)
     return list(by_encoding.values())
+
+
+def _encoding(vision: VisionEncoder, view: View) -> tuple[str, View]:
+    """What protocols that can share a pass through the encoder have in common."""
+    return json.dumps(vision.settings, sort_keys=True), view
 
 
 def _say_passes(passes: Sequence[Sequence[Reading]], title: str) -> None:

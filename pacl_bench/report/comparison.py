@@ -184,7 +184,7 @@ def find_side(text: str, results: Path) -> Side:
         return Side(str(place), [_whole_run(file, folder) for file in files], is_folder=True)
     folder = results / store.FOLDER
     if place.suffix == ".json" and place.is_file():
-        return Side(str(place), [_whole_run(place, place.parent)], is_folder=False)
+        return Side(str(place), [_whole_run(place, Path())], is_folder=False)
     files = [file for name in listed(text) for file in _files_of(name, folder)]
     return Side(text, [_whole_run(file, folder) for file in files], is_folder=False)
 
@@ -253,7 +253,7 @@ def _whole_run(file: Path, folder: Path) -> Run:
     """With the numbers of every class."""
     record, counts = store.read(file), counts_file(file)
     there = counts if DIGEST in record.provenance and counts.is_file() else None
-    return Run(record, there, read_from=str(file.relative_to(folder)))
+    return Run(record, there, read_from=str(file.relative_to(folder) if file.is_relative_to(folder) else file))
 
 
 def _by_class(numbers: Sequence[Number]) -> dict[str, Cell]:

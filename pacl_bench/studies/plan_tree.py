@@ -46,6 +46,7 @@ def _told(step: Step, work: Work) -> str:
         f"{work.pairs:,} pairs" if work.pairs else "",
         f"{work.passes:.3g} passes" if work.passes else "",
         f"{work.images:,} images to encode" if work.images else "",
+        f"{work.encoder_passes} passes of the encoder" if work.encoder_passes > work.measurements > 0 else "",
         hours(work.seconds) if work.seconds != 0 else "",
         f"{decimal(work.token_bytes)} of patch tokens" if work.token_bytes else "",
     ]

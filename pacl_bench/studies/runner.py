@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pacl_bench import records
+from pacl_bench import processes, records
 from pacl_bench.data.catalog import is_declared
 from pacl_bench.encoders import load_encoder, load_every_block
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
@@ -21,7 +21,7 @@ from pacl_bench.image_counts import Counts
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before, load_part
 from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
 from pacl_bench.model.locating import places_of
-from pacl_bench.progress import console, note
+from pacl_bench.progress import console, note, stage
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Record
 from pacl_bench.registry import text_hash
@@ -77,17 +77,24 @@ def run_study(
     Raises:
         UsageError: before anything is measured, where a name, file or setting is wrong.
     """
-    evaluator = evaluator or find_evaluator(study.evaluator)
+    with processes.joined():
+        return _run_cells(study, results, rerun, device, evaluator or find_evaluator(study.evaluator), failed)
+
+
+def _run_cells(
+    study: Study, results: Path, rerun: Rerun, device: str, evaluator: Evaluator, failed: Failed | None
+) -> list[Record]:
     settings = settings_of(study, evaluator)
     found: dict[Key, Record] = {}
     for cell in study_cells(study, results, rerun, device, evaluator):
         record = cell.record
         if cell.model is not None and (rerun == "always" or not cell.is_current):
             try:
-                record, counts = _measure(cell, evaluator, settings, device)
+                with stage(f"{cell.key.model}, {cell.key.dataset}"):
+                    record, counts = _measure(cell, evaluator, settings, device)
                 record = _write(results, record, counts, cell.plain)
             except Exception as error:
-                if failed is None:
+                if failed is None or processes.world_size() > 1:  # what fails in one process alone ends all
                     raise
                 failed(cell.key, error)
                 continue
@@ -244,10 +251,16 @@ def _write(results: Path, record: Record, counts: Counts, plain: Key) -> Record:
     """Returns the record as it is read back: it names its counts then."""
     if record.key != plain:
         note(f"recorded as {record.key.path}: another model or data set was measured under the name of {plain.path}")
-    try:
-        return records.read(records.write(results / records.FOLDER, record, counts))
-    except ValueError as error:  # a NaN
-        raise RunError(f"{error}; nothing is recorded.") from None
+    file, problem = results / records.FOLDER / record.key.path, ""
+    if processes.is_first():
+        try:
+            records.write(results / records.FOLDER, record, counts)
+        except ValueError as error:  # a NaN
+            problem = f"{error}; nothing is recorded."
+    problem = processes.agreed(problem)  # and nobody reads the file before it is there
+    if problem:
+        raise RunError(problem)
+    return records.read(file)
 
 
 def _config(evaluator: str, model: dict[str, Any], dataset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import find_evaluator
+from pacl_bench.evaluators.segmentation import encoded_sets
+from pacl_bench.evaluators.settings import ClassificationSettings, SegmentationSettings
 from pacl_bench.image_sets import BrokenImage, ImageSet
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.model.compatibility import compatibility
@@ -44,6 +46,7 @@ class Work:
     """What a step will take. `seconds` is None where the probe did not come to it."""
 
     images: int = 0  # to encode
+    encoder_passes: int = 0  # over sets of images
     pairs: int = 0  # shown in training, over all passes
     passes: float = 0.0  # over the training set
     seconds: float | None = 0.0
@@ -77,24 +80,26 @@ class Survey:
     def _of_measuring(self, step: MeasureStep) -> Work:
         work, study = Work(), step.ready_study
         evaluator = find_evaluator(study.evaluator)
-        view = view_of(study.evaluator, settings_of(study, evaluator))
+        settings = settings_of(study, evaluator)
         if study.encoders or study.heads:
             for cell in study_cells(study, step.results, step.rerun, step.device, evaluator):
                 if cell.record is not None and (cell.is_current or cell.model is None) and step.rerun != "always":
                     work.records.append(cell.record)
                 elif cell.model is not None:
                     vision = cell.model.vision if isinstance(cell.model, AlignedModel) else cell.model
-                    self._count(work, EncodedSet(vision, cell.dataset, view))
+                    bare = not isinstance(cell.model, AlignedModel) or cell.model.head is None
+                    self._count(work, passes(vision, cell.dataset, settings, bare))
         for encoder in step.encoders_to_come:
             for dataset in datasets_of(study, evaluator):
-                self._count(work, EncodedSet(self.vision(encoder), dataset, view))
+                self._count(work, passes(self.vision(encoder), dataset, settings, bare=False))
         return work
 
-    def _count(self, work: Work, encoded: EncodedSet) -> None:
+    def _count(self, work: Work, sets: list[EncodedSet]) -> None:
         """A measurement of these tokens, which are encoded for the first that needs them."""
         work.measurements += 1
         work.kept_bytes += RECORD
-        self._encode(work, encoded)
+        for encoded in sets:
+            self._encode(work, encoded)
 
     def _encode(self, work: Work, encoded: EncodedSet) -> None:
         if encoded.key in self.encoded or encoded.is_cached:
@@ -102,6 +107,7 @@ class Survey:
         siblings = encoded.encoder.siblings or (encoded.encoder,)
         self.encoded |= {EncodedSet(one, encoded.images, encoded.view).key for one in siblings}
         work.images += len(encoded.images)
+        work.encoder_passes += 1
         work.token_bytes += encoded.estimated_bytes * len(siblings)
         work.add(len(encoded.images), self._image_seconds(encoded.encoder, encoded.images, encoded.view))
 
@@ -161,12 +167,16 @@ class Survey:
         return self.rates[what]
 
 
-def view_of(evaluator: str, settings: Any) -> View:
-    """How an evaluator shows its images to the encoder, as far as its settings say it in the usual words."""
-    if evaluator == "classify":
-        return View(whole=False)
-    told = {name: getattr(settings, name) for name in ("stride", "window", "overlap") if hasattr(settings, name)}
-    return View(whole=True, short_side=getattr(settings, "size", None), **told)
+def passes(vision: VisionEncoder, images: Any, settings: Any, bare: bool) -> list[EncodedSet]:
+    """What a measurement has the encoder encode, as far as its settings say it in the usual words.
+
+    Args:
+        bare: whether the encoder is measured as it is; False: through a head.
+    """
+    if isinstance(settings, SegmentationSettings):
+        return encoded_sets(vision, images, settings, bare)
+    whole = not isinstance(settings, ClassificationSettings)
+    return [EncodedSet(vision, images, View(whole, getattr(settings, "size", None)))]
 
 
 def require_space(works: list[Work], setting: Setting) -> None:

@@ -16,7 +16,6 @@ from pacl_bench.training.recipe import OFTEN, Loading, TrainConfig, Watching, ch
 from pacl_bench.training.run import Frozen, Head, Run
 from pacl_bench.training.run import pairs_fingerprint as pairs_fingerprint
 from pacl_bench.training.state import RESUME_STATE
-from pacl_bench.training.watch import Lines
 
 
 def train(
@@ -44,7 +43,9 @@ def train(
     head_class(config.head)  # before anything is loaded: is there such a kind?
     refuse_a_file(out)
     with processes.joined(), claimed_once(out):
-        refuse_to_overwrite(out, resume)
+        resume = processes.agreed(resume)
+        if processes.is_first():  # the others may come later, when it has written something
+            refuse_to_overwrite(out, resume)
         frozen = Frozen.load(config.encoder, config.text, device)
         head = Head(config, out, frozen, device, loading)
         if resume:
@@ -68,11 +69,9 @@ def run_all(runs: list[Run], way_on: str) -> None:
             for run in runs:
                 open_runs.enter_context(run)
             task = progress.add_task("training", total=total, completed=before, loss="", rate="")
-            lines = Lines(total, before)
             while waiting := [run for run in runs if not run.is_done]:
                 loss, rate = min(waiting, key=lambda run: run.batches.progress).step()
                 progress.update(task, advance=1, loss=f"loss {loss:.3f}", rate=f"{rate:.0f} pairs/s")
-                lines.tell(loss, rate)
                 if processes.any_of(interrupted()):
                     raise KeyboardInterrupt
     except KeyboardInterrupt:

@@ -1,8 +1,7 @@
-"""What is told of a training run while it lasts: its log, a loss on pairs held out, TensorBoard, a line a minute."""
+"""What is told of a training run while it lasts: its log, a loss on pairs held out, TensorBoard."""
 
 import json
 import math
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,11 @@ from typing import Any
 from pacl_bench import processes
 from pacl_bench.errors import UsageError
 from pacl_bench.files import append_lines, write_text
-from pacl_bench.progress import console, note
 from pacl_bench.training.batches import Batch
 from pacl_bench.training.recipe import Watching
 from pacl_bench.training.state import TrainState
 
 LOG, BOARD = "log.jsonl", "tensorboard"
-MINUTE = 60.0  # between two lines of a run whose output is no terminal
 
 
 class Watch:
@@ -75,22 +72,3 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return math.inf
-
-
-class Lines:
-    """A line a minute where there is no terminal to show a bar: in the log file of a batch system."""
-
-    def __init__(self, total: int, done: int):
-        self.total, self.done, self.first = total, done, done
-        self.started = self.told = time.monotonic()
-
-    def tell(self, loss: float, rate: float) -> None:
-        """Told after each step."""
-        self.done += 1
-        now = time.monotonic()
-        if console.is_terminal or now - self.told < MINUTE:
-            return
-        self.told = now
-        left = (now - self.started) / (self.done - self.first) * (self.total - self.done)
-        clock = f"{int(left // 3600)}:{int(left // 60 % 60):02}:{int(left % 60):02}"
-        note(f"step {self.done:,} of {self.total:,}, loss {loss:.3f}, {rate:.0f} pairs/s, {clock} left")

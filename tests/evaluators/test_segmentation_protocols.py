@@ -16,11 +16,10 @@ from pacl_bench.data.vocabulary import load_templates, load_vocabulary
 from pacl_bench.encoders.setup import Setup
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.presets import PRESETS
-from pacl_bench.evaluators.segmentation import evaluate_segmentation, run_as
+from pacl_bench.evaluators.segmentation import encoded_sets, encoder_as, evaluate_segmentation
 from pacl_bench.evaluators.settings import SegmentationSettings
 from pacl_bench.image_sets import IGNORE_LABEL
 from pacl_bench.model.aligned import AlignedModel, load_before
-from pacl_bench.model.embedder import VisionEmbedder
 from pacl_bench.records import Record
 from pacl_bench.studies.runner import run_study
 from pacl_bench.studies.study import Study
@@ -105,18 +104,19 @@ def test_protocols_that_show_the_same_images_share_a_pass(
 
 
 def test_a_head_keeps_the_network_it_was_trained_on(clip_spec: str, voc: Path) -> None:
-    bare = load_before(load_encoder(f"{clip_spec}?attention=maskclip"))
-    (chosen,) = SegmentationSettings(protocol="maskclip").chosen(load_segmentation("voc20"))
-    theirs = run_as(bare, chosen).vision
+    encoder, images = load_encoder(f"{clip_spec}?attention=maskclip"), load_segmentation("voc20")
+    (chosen,) = SegmentationSettings(protocol="maskclip").chosen(images)
+    theirs = encoder_as(encoder, chosen, bare=True)
     assert theirs.settings["activation"] == "GELU"
     assert theirs.preprocess.mean == (0.485, 0.456, 0.406)
-    head = AlignedModel("head", bare.vision, bare.text, VisionEmbedder(32, 24))
-    own = run_as(head, chosen).vision
-    assert own.preprocess == bare.vision.preprocess
-    assert own.settings | {"pos": "bicubic"} == bare.vision.settings | {"pos": "bicubic"}
+    own = encoder_as(encoder, chosen, bare=False)
+    assert own.preprocess == encoder.preprocess
+    assert own.settings | {"pos": "bicubic"} == encoder.settings | {"pos": "bicubic"}
     assert own.pos == "bicubic-noalias"
+    settings = SegmentationSettings(protocol="sclip,naclip,clearclip,naclip-pamr")
+    assert len(encoded_sets(encoder, images, settings, bare=True)) == 3
     with pytest.raises(UsageError, match=r"small-clip has pos=bilinear, maskclip wants bicubic-noalias: leave one out"):
-        run_as(load_before(load_encoder(f"{clip_spec}?pos=bilinear")), chosen)
+        encoder_as(load_encoder(f"{clip_spec}?pos=bilinear"), chosen, bare=True)
 
 
 DEPARTURES = [  # a preset of the golden vectors, and one thing changed in it

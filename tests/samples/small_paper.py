@@ -38,6 +38,7 @@ SEGMENTATION = (
     ("ADEChallengeData2016", "images/validation/{}.jpg", "annotations/validation/{}.png", "", (1, 100)),
 )  # fmt: skip
 CLASSIFICATION = {"eurosat": "eurosat/2750", "caltech101": "caltech101/101_ObjectCategories"}
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 EXPERIMENT = """
 [train.cells]
 encoders = [{b16}, {dino}]
@@ -174,6 +175,7 @@ def start(file: Path, out: Path, *more: str) -> int:
     process = os.fork()
     if process:
         return process
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     log = os.open(out / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -193,11 +195,17 @@ def exit_code(process: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def kill(process: int, seconds: float, number: int) -> int:
-    """Ends a run after some seconds, by one of three signals; the exit code it ends with."""
-    time.sleep(seconds)
+def kill(process: int, number: int, out: Path, files: int) -> int:
+    """Ends a run by a signal when it has left so many files; the exit code it ends with."""
+    while files_below(out) < files and not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        time.sleep(0.01)
     os.kill(process, number)
     return exit_code(process)
+
+
+def files_below(out: Path) -> int:
+    """Of heads and records: how far a run has come."""
+    return sum(file.is_file() for part in ("heads", "results") for file in (out / part).rglob("*"))
 
 
 def left_behind(out: Path) -> dict[str, Any]:
@@ -209,21 +217,18 @@ def left_behind(out: Path) -> dict[str, Any]:
 
 def compare(folder: Path, kills: int, seed: int = 0) -> list[str]:
     """What went wrong; nothing where the run that was killed leaves what the other leaves."""
-    file = write_small_paper(folder)
-    started = time.monotonic()
-    if exit_code(start(file, folder / "whole")):
-        return [f"the undisturbed run failed: {(folder / 'whole/log.txt').read_text()[-2000:]}"]
-    moments, lasted = random.Random(seed), time.monotonic() - started
-    signals = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-    ends = []
-    for number in range(kills):
-        code = kill(start(file, folder / "killed"), moments.uniform(0, lasted), signals[number % len(signals)])
-        ends.append(f"{signals[number % len(signals)].name} -> {code}, {len(left_behind(folder / 'killed'))} records")
-    print("; ".join(ends))
-    if exit_code(start(file, folder / "killed")):
-        return [f"the last run failed: {(folder / 'killed/log.txt').read_text()[-2000:]}"]
-    whole, killed = left_behind(folder / "whole"), left_behind(folder / "killed")
-    return [name for name in {*whole, *killed} if whole.get(name) != killed.get(name)]
+    file, whole, killed = write_small_paper(folder), folder / "whole", folder / "killed"
+    if exit_code(start(file, whole)):
+        return [f"the undisturbed run failed: {(whole / 'log.txt').read_text()[-2000:]}"]
+    moments = sorted(random.Random(seed).sample(range(files_below(whole)), kills))
+    for at, moment in enumerate(moments):
+        name = SIGNALS[at % len(SIGNALS)]
+        code = kill(start(file, killed), name, killed, moment)
+        print(f"{name.name} at {moment} files: exit code {code}, {len(left_behind(killed))} records", flush=True)
+    if exit_code(start(file, killed)):
+        return [f"the last run failed: {(killed / 'log.txt').read_text()[-2000:]}"]
+    right, found = left_behind(whole), left_behind(killed)
+    return [name for name in {*right, *found} if right.get(name) != found.get(name)]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Several processes that train and measure together come to what one does alone."""
 
+import json
 import multiprocessing
 import os
 import socket
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from shard_samples import write_shards
+from shard_samples import jpeg, write_shards
 
 from pacl_bench.training.recipe import RECIPES, TrainConfig
 
@@ -31,6 +32,15 @@ TRAIN = """
 from pacl_bench.training.loop import train
 from pacl_bench.training.recipe import Loading
 answer = train(config, out, resume=resume, loading=Loading(workers=0, **loading)).train
+"""
+MEASURE = """
+from pacl_bench.studies.runner import run_study
+from pacl_bench.studies.study import Study
+answer = [
+    (record.key, [m for m in record.measurements], record.curves)
+    for evaluator, datasets in measured.items()
+    for record in run_study(Study(evaluator, evaluator, [encoder], datasets=datasets), results)
+]
 """
 # children of a process that has torch imported and nothing else done
 context = multiprocessing.get_context("forkserver")
@@ -90,7 +100,27 @@ def test_two_and_three_processes_train_the_head_of_one(
         assert losses(out) == pytest.approx(losses(tmp_path / "one"), abs=1e-6)
 
 
-def losses(folder: Path) -> list[float]:
-    import json
+def test_two_and_three_processes_write_the_records_of_one(
+    clip_spec: str, voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where images are encoded for it, where they are in the cache, and what a process reads that was recorded."""
+    for label in ("cat", "dog"):
+        (tmp_path / "folder" / label).mkdir(parents=True)
+        for number in range(2):
+            (tmp_path / "folder" / label / f"{number}.jpg").write_bytes(jpeg(number))
+    measured = {name: ["voc20"] for name in ("segment", "patches", "coherence")}
+    measured["classify"] = [f"folder:{tmp_path / 'folder'}"]
+    (alone,) = together(1, MEASURE, encoder=clip_spec, measured=measured, results=tmp_path / "1")
+    assert len(alone) == 4
+    in_the_cache = together(2, MEASURE, encoder=clip_spec, measured=measured, results=tmp_path / "cached")
+    monkeypatch.setenv("PACL_CACHE", str(tmp_path / "own cache"))
+    for number in (2, 3):
+        answers = together(number, MEASURE, encoder=clip_spec, measured=measured, results=tmp_path / f"{number}")
+        assert answers == [alone] * number
+    assert in_the_cache == [alone] * 2
+    written = [sorted(file.name for file in (tmp_path / name).rglob("*.json")) for name in ("1", "2", "3", "cached")]
+    assert written == [written[0]] * 4
 
+
+def losses(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
