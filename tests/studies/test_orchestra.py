@@ -151,6 +151,13 @@ def test_a_disk_without_room_is_told_before(file: Path, setting: Setting, monkey
     assert not setting.heads.exists()
 
 
+def test_all_that_is_not_there_is_named_at_once(file: Path, setting: Setting) -> None:
+    file.write_text(file.read_text().replace(str(PAIRS), "cc12m").replace('"world-scenes"', '"voc20"'))
+    with pytest.raises(UsageError, match=r"^cc12m: .* not found. Get it with .* Nor can these be had: voc20\.$"):
+        run_experiment(load_experiment(file), setting)
+    assert not setting.heads.exists()
+
+
 def test_of_many_failures_three_are_named() -> None:
     assert summary(["a.", "b", "a."]).startswith("2 failed: a; b. All else")
     assert summary("abcde").startswith("5 failed: a; b; c; and 2 more. All else")
