@@ -4,6 +4,7 @@ Each stands between `<!-- table: NAME -->` and `<!-- end -->`. tests/test_docs.p
 file makes of it, so that no number in the words is older than its record.
 """
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -280,6 +281,26 @@ def coverage_table() -> str:
     return pipe_table(header, cells)
 
 
+def protocols_table() -> str:
+    """Other people's protocols."""
+    from pacl_bench.cli import catalog
+
+    rows = catalog.protocols()
+    return pipe_table(list(rows[0]), [[str(value).replace("|", "/") for value in row.values()] for row in rows])
+
+
+def departures_table() -> str:
+    """What single departures from SCLIP's protocol cost, from results/departures.csv."""
+    with (ROOT / "results" / "departures.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    told = [row["departure"] or f"none: {row['protocol']}" for row in rows]
+    cells = [
+        (f"{row['data set']} ({row['images']})", departure, f"{row['miou']} ({row['change']})")
+        for row, departure in zip(rows, told, strict=True)
+    ]
+    return pipe_table(("data set (images)", "departure", "mIoU"), cells)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "quickstart": quickstart_table,
     "world ablation": world_ablation,
@@ -291,6 +312,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "encoders": encoders,
     "rooms": rooms,
     "coverage": coverage_table,
+    "protocols": protocols_table,
+    "departures": departures_table,
 }
 
 
