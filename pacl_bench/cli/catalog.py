@@ -1,6 +1,7 @@
 """What `pacl-bench list` prints: one row a name, and whether it is found on this machine."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from pacl_bench.data.segmentation import SEGMENTATION_SETS
 from pacl_bench.data.tools.downloads import DOWNLOADS
 from pacl_bench.encoders.request import ENTRY_POINTS
 from pacl_bench.encoders.table import ENCODERS, LIBRARIES, EncoderEntry
+from pacl_bench.evaluators.presets import PRESETS, told_step
+from pacl_bench.evaluators.steps import changed_steps
 from pacl_bench.paths import weights_root
 from pacl_bench.registry import entry_points, package_of
 from pacl_bench.studies.experiment import shipped_studies
@@ -137,6 +140,25 @@ def studies() -> Rows:
         {"name": name, "what": file.read_text(encoding="utf-8").splitlines()[1].lstrip("# "), "file": str(file)}
         for name, file in shipped_studies().items()
     ]
+
+
+def protocols() -> Rows:
+    """What segment takes for --protocol: the steps that differ from the defaults, and what differs on which sets."""
+    return [
+        {
+            "name": name,
+            "what": preset.title,
+            "attention": preset.setup.attention or "",
+            "steps": _listed_steps(changed_steps(preset.steps)),
+            "on single sets": "; ".join(f"{dataset}: {_listed_steps(steps)}" for dataset, steps in preset.on.items()),
+            "source": preset.source,
+        }
+        for name, preset in PRESETS.items()
+    ]
+
+
+def _listed_steps(steps: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={told_step(name, value)}" for name, value in steps.items())
 
 
 def _outside_row(entry: OutsideSet) -> dict[str, Any]:
