@@ -37,7 +37,7 @@ def test_devices_on_the_command_line(tmp_path: Path, pairs_csv: Path) -> None:
     two = train(tmp_path, pairs_csv, "two", "--devices", "2")
     assert two.returncode == 0, two.stderr
     assert [row["steps"] for row in json.loads(two.stdout)] == [2]
-    alone = train(tmp_path, pairs_csv, "alone")
+    assert train(tmp_path, pairs_csv, "alone").returncode == 0
     losses = [
         [json.loads(line)["loss"] for line in (tmp_path / out / "log.jsonl").read_text().splitlines()]
         for out in ("two", "alone")
