@@ -1,6 +1,10 @@
 """Study files that hold an experiment: what they mean, what is said of mistakes, that all shipped ones are right."""
 
+import os
 import re
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -157,6 +161,21 @@ def test_every_shipped_file_is_complete(name: str) -> None:
         for head in wanted_heads(heads):
             requested(head.encoder)
             assert set(split_sum(head.pairs)) <= {*PAIR_SOURCES, *WORLD_PAIRS}
+
+
+def test_shipped_files_are_found_in_a_wheel(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=Path(__file__).parents[2], check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(tmp_path / "installed")
+    code = "from pacl_bench.studies.experiment import shipped_studies; print(*shipped_studies().values(), sep='\\n')"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    found = list(map(Path, ran.stdout.splitlines()))
+    assert {file.stem: file.read_text() for file in found} == {
+        name: file.read_text() for name, file in shipped_studies().items()
+    }
+    assert all(file.is_relative_to(tmp_path / "installed") for file in found)
 
 
 def test_the_example_in_the_docs_is_right(tmp_path: Path) -> None:
