@@ -8,7 +8,9 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import get_type_hints
 
 from pacl_bench import records
 from pacl_bench.records import Record
@@ -301,7 +303,71 @@ def departures_table() -> str:
     return pipe_table(("data set (images)", "departure", "mIoU"), cells)
 
 
+def keys_of(kind: str) -> str:
+    """The keys of a table of study files."""
+    from pydantic.fields import FieldInfo
+
+    from pacl_bench.studies.experiment import Heads, Picture
+    from pacl_bench.studies.study import Study
+
+    declared = {"train": Heads, "measure": Study, "picture": Picture}[kind]
+    told = {
+        key: FieldInfo.from_annotation(annotation).description or ""
+        for key, annotation in get_type_hints(declared, include_extras=True).items()
+    }
+    rows = [(f"`{key}`", meaning) for key, meaning in told.items()]
+    return pipe_table(
+        ("key", "what it is"), [*rows, ("`like`", "A table of the same kind to take the other keys from.")]
+    )
+
+
+def shipped() -> str:
+    """The study files that come with the package."""
+    from pacl_bench.cli.catalog import studies
+
+    return pipe_table(("study", "what it is"), [(f"`{row['name']}`", row["what"]) for row in studies()])
+
+
+UNKNOWNS = {  # what is varied: what stands behind the base head's name or in place of it
+    "sharpness of the softmax over patches": {
+        "1": ".patch_scale=1", "3": ".patch_scale=3", "10": "", "30": ".patch_scale=30", "100": ".patch_scale=100",
+    },
+    "temperature": {
+        "0.01": ".temperature=0.01.learn_temperature=False", "0.03": ".temperature=0.03.learn_temperature=False",
+        "0.07": ".learn_temperature=False", "0.2": ".temperature=0.2.learn_temperature=False", "learnt from 0.07": "",
+    },
+    "share of nouns among the texts": {"0": ".noun_share=0", "0.5": "", "1": ".noun_share=1"},
+    "kind of head": {"residual": "", "linear": ".head=linear"},
+    "tokens before or after the last norm": {"after": "", "before": "-tap=pre-norm"},
+    "block": {"0": "-block=0", "1": "-block=1", "2": "-block=2", "3 (the last)": ""},
+    "pairs": {"1,000": "1k", "4,000": "", "9,000": "4k+world-5k", "10,000": "1k+world-4k+world-5k"},
+}  # fmt: skip
+
+
+def unknowns_table() -> str:
+    """What each setting that the paper leaves open matters in the built-in world: mean, lowest, highest of seeds."""
+    found = numbers("unknowns", "ablate", "world-things", NONE, "miou")
+    rows = [
+        (what, "; ".join(f"{value}: {_over_unknown_seeds(found, what, mark)}" for value, mark in values.items()))
+        for what, values in UNKNOWNS.items()
+    ]
+    return pipe_table(("what is left open", f"value: mIoU (`{NONE}`, world-things), mean (lowest to highest)"), rows)
+
+
+def _over_unknown_seeds(found: dict[str, records.Measurement], what: str, mark: str) -> str:
+    pairs = f"world-{mark}" if what == "pairs" and mark else "world-4k"
+    encoder = f"tiny-clip{mark}" if mark.startswith("-") else "tiny-clip"
+    changes = mark if mark.startswith(".") else ""
+    names = [f"pacl-{encoder}.{pairs}{seed}{changes}" for seed in ("", ".seed1", ".seed2")]
+    return over_seeds([found[name].value for name in names])
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "unknowns": unknowns_table,
+    "keys of train": partial(keys_of, "train"),
+    "keys of measure": partial(keys_of, "measure"),
+    "keys of picture": partial(keys_of, "picture"),
+    "studies": shipped,
     "quickstart": quickstart_table,
     "world ablation": world_ablation,
     "world baselines": world_baselines,

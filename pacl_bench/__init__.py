@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pacl_bench.model.compatibility import compatibility, patch_similarity
     from pacl_bench.model.embedder import VisionEmbedder
     from pacl_bench.model.loss import info_nce
+    from pacl_bench.paths import folders
+    from pacl_bench.training.loop import train
+    from pacl_bench.training.recipe import TrainConfig, make_recipe
 
 _ROOMS = ("metrics", "records")  # modules that are attributes: pacl_bench.records.load
 _HOMES = {
@@ -39,28 +42,36 @@ _HOMES = {
     "patch_similarity": "model.compatibility",
     "VisionEmbedder": "model.embedder",
     "info_nce": "model.loss",
+    "folders": "paths",
+    "train": "training.loop",
+    "TrainConfig": "training.recipe",
+    "make_recipe": "training.recipe",
 }
 __all__ = [
     "AlignedModel",
     "PatchFeatures",
     "Roc",
     "TextEncoder",
+    "TrainConfig",
     "VisionEmbedder",
     "VisionEncoder",
     "compatibility",
     "confusion_matrix",
+    "folders",
     "from_open_clip",
     "info_nce",
     "iou_per_class",
     "load_aligned",
     "load_encoder",
     "load_text_encoder",
+    "make_recipe",
     "metrics",
     "miou",
     "pairwise_roc",
     "patch_similarity",
     "predict_map",
     "records",
+    "train",
 ]
 
 

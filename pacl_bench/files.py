@@ -84,7 +84,12 @@ def write_text(file: Path, text: str) -> None:
 
 def write_json(file: Path, content: Any) -> None:
     """As `write_text`; NaN and infinity, which JSON does not know, are refused with a ValueError."""
-    write_text(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_bytes(file, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """The content of a JSON file of ours."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def append_lines(file: Path, lines: Iterable[str]) -> None:

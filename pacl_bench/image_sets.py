@@ -64,3 +64,9 @@ class LabelledImages(ImageSet, Protocol):
     labels: list[int]  # indices into `classnames`
     official_images: int  # how many the complete set has
     templates: list[str]  # its own prompt templates; empty where it has none
+
+
+def image_id(images: ImageSet, index: int) -> str:
+    """What an image is called: the set's own id, or its number where images have none."""
+    ids = getattr(images, "ids", None)
+    return str(index) if ids is None else str(ids[index])

@@ -97,13 +97,14 @@ class _PlainLines(Progress):
 
 
 def _told(task: Task) -> str:
-    """ "head 2 of 6: pacl-tiny-dino · training: 120 of 500, about 12 s left"."""
+    """ "head 2 of 6: pacl-tiny-dino · training: 120 of 500, about 12 s left, loss 1.2, 310 pairs/s"."""
     counted = f"{task.completed:,.0f}" if task.total is None else f"{task.completed:,.0f} of {task.total:,.0f}"
-    left = f", {_left(task.time_remaining)}" if task.time_remaining is not None and not task.finished else ""
-    return " · ".join([*_stages, f"{task.description}: {counted}{left}"])
+    left = f", {_left(float(task.time_remaining))}" if task.time_remaining is not None and not task.finished else ""
+    fields = "".join(f", {value}" for value in task.fields.values() if value)
+    return " · ".join([*_stages, f"{task.description}: {counted}{left}{fields}"])
 
 
-def _left(seconds: float) -> str:
+def _left(seconds: float | int) -> str:
     """ "about 40 s left", "about 3 min left", "about 2.5 h left"."""
     if seconds < 90:
         return f"about {seconds:.0f} s left"

@@ -49,7 +49,8 @@ def commit() -> str | None:
         return None
     try:
         described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            # a measurement must not lock the user's index, or leave it locked where it is killed
+            ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=12"],
             cwd=root,
             capture_output=True,
             text=True,

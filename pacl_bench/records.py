@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacl_bench.errors import UsageError
-from pacl_bench.files import replacing, safe_name, write_json
+from pacl_bench.files import json_bytes, replacing, safe_name
 from pacl_bench.image_counts import DIGEST, Counts, counts_file, digest, packed, read_counts
 
 if TYPE_CHECKING:
@@ -94,15 +94,18 @@ def write(folder: Path, record: Record, counts: Counts | None = None) -> Path:
 
 
 def _write_both(file: Path, record: dict[str, Any], counts: bytes) -> None:
-    """A record and its counts. Whenever that is broken off, the record there is has its own counts or none."""
-    if not counts:
-        counts_file(file).unlink(missing_ok=True)
-        write_json(file, record)
-        return
-    with replacing(counts_file(file)) as temporary:
-        temporary.write_bytes(counts)
-        counts_file(file).unlink(missing_ok=True)
-        write_json(file, record)
+    """A record and its counts. Where that is broken off, there is the old record with its counts, or no record.
+
+    A record that is there is not measured again, so it comes last: it must not be there without its counts.
+    """
+    with replacing(file) as temporary:
+        temporary.write_bytes(json_bytes(record))
+        if not counts:
+            counts_file(file).unlink(missing_ok=True)
+            return
+        with replacing(counts_file(file)) as beside:
+            beside.write_bytes(counts)
+            file.unlink(missing_ok=True)  # the old one must not stand beside new counts
 
 
 def counts_of(record: Record, file: Path) -> dict[str, Any]:

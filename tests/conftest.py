@@ -2,6 +2,7 @@
 
 import csv
 import os
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from pacl_bench import registry
+from pacl_bench import progress, registry
 
 SHARED = Path(__file__).parents[2] / "shared"
 CONFIGS = Path(__file__).parent / "open_clip_configs"
@@ -39,6 +40,12 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
         monkeypatch.setenv(variable, str(root / variable.lower()))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture(autouse=True)
+def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test is as a command that has just begun: it has said nothing for no time."""
+    monkeypatch.setattr(progress._PlainLines, "said", time.monotonic())
 
 
 @pytest.fixture

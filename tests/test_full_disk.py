@@ -24,7 +24,8 @@ from pacl_bench.report.figures.style import new_axes, save
 from pacl_bench.studies.predictions import write_label_map
 from pacl_bench.training.recipe import RECIPES
 from pacl_bench.training.skip_log import SkipLog
-from pacl_bench.training.state import Log, TrainState
+from pacl_bench.training.state import TrainState
+from pacl_bench.training.watch import Log
 from pacl_bench.world.encoders import save_weights
 from pacl_bench.world.pretrain import Run
 

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from full_disk import full_disk
 
 from pacl_bench import image_counts, records
 from pacl_bench.errors import UsageError
@@ -36,19 +39,35 @@ def test_a_record_without_counts_leaves_no_others_beside_it(tmp_path):
     assert records.counts_of(records.read(file), file) == {}
 
 
-def test_broken_off_before_the_record_is_written_the_old_one_stays(tmp_path, monkeypatch):
+def test_on_a_full_disk_the_old_record_stays_with_its_counts(tmp_path):
     file = records.write(tmp_path, record(), COUNTS)
-
-    def full(file, content):
-        raise WriteError(file, OSError(28, "full"))
-
-    monkeypatch.setattr(records, "write_json", full)
-    with pytest.raises(WriteError):
-        records.write(tmp_path, record(0.6), COUNTS)
+    expected = image_counts.read_counts(counts_file(file), records.read(file).provenance["counts_sha256"])
+    with full_disk(500), pytest.raises(WriteError):  # the record has room, its counts have none
+        records.write(tmp_path, record(0.6), {"miou, a": np.random.default_rng(0).integers(0, 9, (300, 2, 1))})
     kept = records.read(file)
     assert kept.measurements[0].value == 0.5
-    assert records.counts_of(kept, file) == {}  # none rather than another record's
-    assert [path.name for path in file.parent.iterdir()] == ["d.default.json"]
+    assert records.counts_of(kept, file).keys() == expected.keys()
+    assert sorted(path.name for path in file.parent.iterdir()) == ["d.default.json", "d.default.npz"]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize("renames", [0, 1])
+def test_killed_on_the_way_a_record_is_never_there_without_its_counts(tmp_path, monkeypatch, renames, is_there):
+    """A process that is killed after none or one of the two files took its name."""
+    if is_there:
+        records.write(tmp_path, record(), COUNTS)
+    rename, done = Path.replace, []
+
+    def killed(path, target):
+        if len(done) == renames:
+            raise KeyboardInterrupt
+        done.append(target)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        records.write(tmp_path, record(0.6), {"miou, a": COUNTS["miou, a"] + 1})
+    assert list(tmp_path.rglob("*.json")) == []  # measured again by the next run
 
 
 def test_the_same_counts_are_the_same_bytes():

@@ -21,11 +21,14 @@ ROOT = [
     "files",
     "image_counts",
     "image_sets",
+    "locks",
     "paths",
+    "processes",
     "progress",
     "provenance",
     "records",
     "registry",
+    "signals",
 ]  # everyone's
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 WITHOUT_TORCH = [

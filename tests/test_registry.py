@@ -114,7 +114,7 @@ def test_encoders_by_name(install: Install) -> None:
     for name, line in {
         "mean-colour": "Unknown encoder 'mean-colour'. Did you mean 'mean-colours'?",
         "lost": "python:outside6:Lost: Unknown function of outside6 'Lost'.",
-        "mean-colours@w.pt": "has no weights to load; leave out @w.pt",
+        "mean-colours@w.pt": "takes no file of weights; leave out @w.pt",
     }.items():
         with pytest.raises(UsageError) as error:
             load_encoder(name)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 from torch.utils.checkpoint import checkpoint
 
-from pacl_bench.bench.memory import free_memory, peak_memory
+from pacl_bench.bench.memory import free_memory, peak_memory, wait_for
 from pacl_bench.model.compatibility import compatibility
 from pacl_bench.progress import note, track
 
@@ -201,16 +201,11 @@ def _times(forms: dict[str, Form], size: Size, device: str, repeats: int) -> dic
 
 
 def _seconds(function: Callable[[], object], device: str) -> float:
-    _wait(device)
+    wait_for(device)
     started = time.perf_counter()
     function()
-    _wait(device)
+    wait_for(device)
     return time.perf_counter() - started
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
 
 
 def _matrix_rate(device: str) -> float:

@@ -15,6 +15,7 @@ from jaxtyping import Int, Num
 from pacl_bench.evaluators.iou_counts import IouCounts, over_data_set, over_images
 from pacl_bench.metrics.coherence import pairwise_coherence
 from pacl_bench.metrics.intervals import jackknife_interval
+from pacl_bench.records import Measurement
 
 POPULATION = 20_000  # images of the large set
 PIXELS = 1000  # an image, about
@@ -73,19 +74,14 @@ def coverage(sets: int = 300) -> Iterator[Coverage]:
     Args:
         sets: how many are drawn for a row; with 300, a coverage is known to within 2.5 points.
     """
-    for classes, rarity, images in (
-        (20, 1.0, 100),
-        (20, 0.05, 100),
-        (20, 0.05, 400),
-        (100, 0.02, 200),
-        (100, 0.02, 1000),
-    ):
+    for classes, rarity, images in SETS:
         world = draw_world(classes, rarity)
         rarest = images * world.share_with(classes - 1)
         for number, measure in NUMBERS.items():
             truth = measure(world.counts)[0]
             drawn = [measure(chosen) for chosen in _sets(world.counts, images, sets)]
             yield _summary(number, classes, rarest, images, truth, drawn)
+        yield _of_each_class(world.counts, rarest, images, sets)
     yield _of_auroc(sets)
 
 
@@ -120,6 +116,26 @@ def _miou(counts: np.ndarray, of: Callable[[IouCounts], list]) -> tuple[float, B
     held = IouCounts(["simulated"], [image[None] for image in counts])
     measured = of(held)[0]
     return measured.value, (measured.ci_low, measured.ci_high)
+
+
+def _of_each_class(counts: Int[np.ndarray, "image 3 label"], rarest: float, images: int, sets: int) -> Coverage:
+    """IoU of one class, over all classes of all sets; a class that is in one image of a set has no interval there."""
+    classes = counts.shape[2]
+
+    def measure(chosen: np.ndarray) -> dict[str, Measurement]:
+        held = IouCounts(["simulated"], [image[None] for image in chosen])
+        return {row.class_name: row for row in over_data_set(held, list(map(str, range(classes))), 2) if row.class_name}
+
+    truth = measure(counts)
+    drawn = [
+        row for chosen in _sets(counts, images, sets) for row in measure(chosen).values() if row.ci_low is not None
+    ]
+    low, high = (np.array([getattr(row, end) for row in drawn]) for end in ("ci_low", "ci_high"))
+    true = np.array([truth[row.class_name].value for row in drawn])
+    held = float(((low <= true) & (true <= high)).mean())
+    value = float(np.mean([row.value for row in drawn]))
+    width = float(np.mean(high - low))
+    return Coverage("IoU of a class", classes, round(rarest, 1), images, float(true.mean()), value, held, width)
 
 
 def _shares(

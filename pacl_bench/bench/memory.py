@@ -1,4 +1,4 @@
-"""How much memory a call takes, and how much there is."""
+"""How much memory a call takes, how much there is, and waiting for a device before a clock is read."""
 
 import ctypes
 import gc
@@ -17,6 +17,12 @@ def peak_memory(function: Callable[[], object], device: str) -> int | None:
         return torch.cuda.max_memory_allocated(device) - before
     megabytes = peak_mb(function)
     return None if megabytes is None else megabytes * 2**20
+
+
+def wait_for(device: str) -> None:
+    """Until a GPU has done what it was given: else a clock tells how long that took to give."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
 
 
 def free_memory(device: str) -> int:

@@ -18,15 +18,16 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from rich.filesize import decimal
 
+from pacl_bench import locks
 from pacl_bench.errors import UsageError
 from pacl_bench.files import PARTIAL, WriteError, write_json, writing
 from pacl_bench.paths import cache_root
@@ -233,27 +234,9 @@ def _named(chosen: list[Entry], attribute: str, name: str) -> list[Entry]:
     return [entry for entry in chosen if getattr(entry, attribute) == name]
 
 
-@contextmanager
-def locked(name: str, timeout: float = -1.0) -> Iterator[None]:
-    """Within the block no other process holds the lock of a key, or ROOM. It goes with its process.
-
-    Raises:
-        Timeout: another process still holds it after so many seconds; -1 waits for ever.
-        WriteError: this user may not write to the cache, or its file system has no locks.
-    """
-    file = cache_root() / "locks" / f"{name}.lock"
-    held = FileLock(file, mode=0o666)  # it holds nothing, and every user of the cache must be able to lock it
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        held.acquire(timeout)
-    except Timeout:
-        raise
-    except (OSError, NotImplementedError) as error:
-        raise WriteError(file, error) from None
-    try:
-        yield
-    finally:
-        held.release()
+def locked(name: str, timeout: float = -1.0) -> AbstractContextManager[None]:
+    """Within the block no other process holds the lock of a key, or ROOM; raises what `locks.locked` does."""
+    return locks.locked(cache_root() / "locks" / f"{name}.lock", timeout)
 
 
 @contextmanager

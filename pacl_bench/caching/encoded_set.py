@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from rich.filesize import decimal
 from torch import Tensor
 
+from pacl_bench import processes
 from pacl_bench.caching import disk
 from pacl_bench.caching.token_file import FORMAT, CachedTokens, DamagedTokens, TokenWriter, flat, opened, rounded
 from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
@@ -73,33 +75,48 @@ class EncodedSet:
         tokens = math.prod((*self.view.windows(shape), *self.view.window_grid(self.encoder, shape)))
         return len(self.images) * (tokens + 1) * self.encoder.width * 2
 
+    @property
+    def own(self) -> range:
+        """The images whose features this process has: its share of all, where several measure together."""
+        return processes.share(len(self.images))
+
     def features(self) -> Iterator[tuple[int, PatchFeatures]]:
-        """(index, features of one image) for all images in order, from the cache where they are or fit.
+        """(index, features of one image) for the process's own images in order, from the cache where they are or fit.
 
         Raises:
             RunError: an image that does not decode: a measurement never leaves out an image in silence.
         """
+        if len(self.own) == len(self.images) or processes.agreed(self.is_cached):
+            yield from self._features(self.own)
+            return
+        part = replace(self, images=ImagePart(self.images, self.own))
+        for index, features in part._features(range(len(self.own))):
+            yield self.own[index], features
+
+    def _features(self, indices: range) -> Iterator[tuple[int, PatchFeatures]]:
         kept = self.kept()
         if kept is None:
-            yield from self._online()
+            yield from self._online(indices)
             return
         if kept.broken:
             index, cause = next(iter(kept.broken.items()))
             raise RunError(
                 f"{self.images.name}: {cause} ({len(kept.broken)} broken in all, the first is number {index})."
             )
-        for index in range(len(kept)):
+        for index in indices:
             try:
                 features = kept[index]
             except DamagedTokens:  # what went before was checked
                 note(f"{self.folder}: the patch tokens of image {index} are damaged; encoding again from there on")
-                yield from self._online(index)
+                yield from self._online(range(index, indices.stop))
                 return
             yield index, features
 
-    def _online(self, first: int = 0) -> Iterator[tuple[int, PatchFeatures]]:
-        """What `features` gives, from image `first` on, by the encoder."""
-        for index, features in encode_all(self.encoder, self.images, self.view, first):
+    def _online(self, indices: range) -> Iterator[tuple[int, PatchFeatures]]:
+        """What `features` gives of these images, by the encoder."""
+        for index, features in encode_all(self.encoder, self.images, self.view, indices.start):
+            if index == indices.stop:
+                return
             if isinstance(features, BrokenImage):
                 raise RunError(f"{self.images.name}: {features}")
             cls_token = None if features.cls_token is None else rounded(features.cls_token)
@@ -157,6 +174,50 @@ class EncodedSet:
             },
             "bytes": self.estimated_bytes,
         }
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """Some consecutive images of a set, as a set of images."""
+
+    images: ImageSet
+    indices: range
+
+    @property
+    def name(self) -> str:
+        return self.images.name
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def image(self, index: int) -> Image.Image:
+        """That of the whole set."""
+        return self.images.image(self.indices[index])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """That of the whole set, and which of its images these are."""
+        return f"{self.images.fingerprint} {self.indices.start}:{self.indices.stop}"
+
+
+def shared_tokens(whole: EncodedSet) -> "Iterator[tuple[range, CachedTokens | OnlineTokens]]":
+    """The tokens of a set, part by part, with the images that each part has: one part for each process.
+
+    The whole is one part where the cache holds it already, and where there is but one process. Else each process
+    encodes its part, and waits for the others.
+    """
+    if processes.world_size() == 1 or processes.agreed(whole.is_cached):
+        yield range(len(whole.images)), whole.tokens()
+        return
+    parts = [
+        replace(whole, images=ImagePart(whole.images, part))
+        for part in processes.each(processes.share(len(whole.images)))
+    ]
+    parts[processes.rank()].kept()
+    processes.each(None)  # once all have come here, all parts are encoded
+    for part in parts:
+        assert isinstance(part.images, ImagePart)
+        yield part.images.indices, part.tokens()
 
 
 class OnlineTokens:

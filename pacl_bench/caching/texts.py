@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from pacl_bench import processes
 from pacl_bench.caching import disk
 from pacl_bench.encoders.base import TextEncoder
 from pacl_bench.files import WriteError, replacing, write_json
@@ -20,19 +21,30 @@ from pacl_bench.registry import text_hash
 def cached_texts(encoder: TextEncoder, texts: list[str]) -> Float[Tensor, "text dim"]:
     """The embeddings of many texts, unit norm, encoded now if the cache does not hold them."""
     key = _key(encoder, texts)
-    file = disk.texts_file(key)
-    if disk.is_there(file):
-        kept = _read(file, (len(texts), encoder.dim))
-        if kept is not None:
-            disk.touch(file)
-            return torch.from_numpy(kept)
-        note(f"{file} is damaged; encoding {len(texts)} texts with {encoder.name} again")
-    embeddings = encoder(texts)
-    try:
-        _keep(key, embeddings.numpy(), encoder.name)
-    except WriteError as error:  # a full disk too: what is lost is time
-        disk.say_not_kept(cache_root(), error.cause)
+    kept = _kept(encoder, texts, disk.texts_file(key))
+    # of several processes each encodes its share, unless all find the file
+    if not processes.any_of(kept is None):
+        return torch.from_numpy(kept)
+    own = [texts[number] for number in processes.share(len(texts))]
+    embeddings = torch.cat(processes.each(encoder(own)))
+    if processes.is_first():
+        try:
+            _keep(key, embeddings.numpy(), encoder.name)
+        except WriteError as error:  # a full disk too: what is lost is time
+            disk.say_not_kept(cache_root(), error.cause)
     return embeddings
+
+
+def _kept(encoder: TextEncoder, texts: list[str], file: Path) -> Float32[np.ndarray, "text dim"] | None:
+    """What the cache holds of these texts; None where it holds nothing, or nothing whole."""
+    if not disk.is_there(file):
+        return None
+    kept = _read(file, (len(texts), encoder.dim))
+    if kept is None:
+        note(f"{file} is damaged; encoding {len(texts)} texts with {encoder.name} again")
+    else:
+        disk.touch(file)
+    return kept
 
 
 def texts_are_cached(encoder: TextEncoder, texts: list[str]) -> bool:
@@ -41,7 +53,9 @@ def texts_are_cached(encoder: TextEncoder, texts: list[str]) -> bool:
 
 
 def _key(encoder: TextEncoder, texts: list[str]) -> str:
-    return text_hash([encoder.fingerprint, json.dumps(encoder.settings), *texts])[:32]
+    parts = [encoder.fingerprint, json.dumps(encoder.settings), *texts]
+    # joined by line breaks, as ever; texts that have some themselves would be taken for more and shorter ones
+    return text_hash([json.dumps(parts)] if any("\n" in text for text in texts) else parts)[:32]
 
 
 def _read(file: Path, shape: tuple[int, int]) -> Float32[np.ndarray, "text dim"] | None:

@@ -1,6 +1,7 @@
 """pacl-bench bench: what parts of the program cost on this machine, beside another way of doing the same."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from pacl_bench.cli.app import App
 from pacl_bench.cli.options import AsJson, DataRoot, Device, torch_device
 from pacl_bench.cli.output import print_rows
+from pacl_bench.training.recipe import Loading
 
 app = App(help="Benchmarks of the program itself, on this machine.", no_args_is_help=True)
 
@@ -21,11 +23,11 @@ def bench_coherence(
     as_json: AsJson = False,
 ) -> None:
     """Pairs of patches a second: counted here, and ranked by scikit-learn."""
-    from pacl_bench.bench.coherence import coherence_rates
+    from pacl_bench.bench.coherence import RANKED, coherence_rates
 
-    counted, ranked, difference = coherence_rates(patches, width, min(subset, patches), torch_device(device))
-    ratio = counted.pairs_per_second / ranked.pairs_per_second
-    rows = [asdict(counted) | {"times scikit-learn": ratio}, asdict(ranked) | {"times scikit-learn": 1.0}]
+    rates, difference = coherence_rates(patches, width, min(subset, patches), torch_device(device))
+    ranked = next(rate.pairs_per_second for rate in rates if rate.method == RANKED)
+    rows = [asdict(rate) | {"times scikit-learn": rate.pairs_per_second / ranked} for rate in rates]
     if as_json:
         print_rows(rows, "", as_json)
         return
@@ -134,3 +136,35 @@ def bench_texts(
 
 def _rounded_any(value: object) -> object:
     return _rounded(value) if isinstance(value, float) else value
+
+
+@app.command("train")
+def bench_train(
+    *,
+    batch: Annotated[int, typer.Option(min=2, help="Pairs a step.")] = 256,
+    steps: Annotated[int, typer.Option(min=1, help="That are measured.")] = 2,
+    loading: Loading,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Encode images under autocast to bfloat16.")] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """A training step from JPEG shards: reading, decoding, encoders, head, waiting; clip-b16, random weights."""
+    from pacl_bench.bench.training import training_costs
+
+    rows = [
+        {"part": part.part, "seconds": _rounded(part.seconds), "of the step": round(part.share, 3)}
+        for part in training_costs(batch, steps, torch_device(device), loading, bfloat16)
+    ]
+    print_rows(rows, f"A step of {batch} pairs, {batch / (rows[-1]['seconds'] or 1):.4g} pairs a second", as_json)
+
+
+@app.command("all")
+def bench_all(
+    out: Annotated[Path, typer.Option(help="Folder that gets a file of each.")] = Path("results/bench"),
+    device: Device = "auto",
+) -> None:
+    """Every benchmark, one after the other, into files with command, machine and versions; most of an hour on a CPU."""
+    from pacl_bench.bench.everything import measure_all
+
+    for file in measure_all(out, torch_device(device)):
+        print(file)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pacl_bench.cli.declared import Given
-from pacl_bench.cli.options import Cells, Running, torch_device
+from pacl_bench.cli.options import Cells, Running, in_processes, torch_device
 from pacl_bench.cli.output import print_records
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import find_evaluator
@@ -33,7 +33,7 @@ CLASSIFIED = Cells(datasets="cifar10,caltech101,dtd")
 NO_SETS = Cells(datasets=None)
 # what the scores of --predictions depend on; the folders and --json may stand beside them too
 OF_PREDICTIONS = ("--predictions", "--name", "--allow-partial", "--datasets", "--boundary", "--study")
-BESIDE_ALL = ("--data-root", "--weights-root", "--results", "--cache-root", "--json")
+BESIDE_ALL = ("--data-root", "--weights-root", "--results", "--cache-root", "--all", "--json")
 
 
 @dataclass(frozen=True)
@@ -110,17 +110,18 @@ def command_of(name: str) -> Callable[..., None]:
 def _measure(
     name: str, cells: Cells, settings: Settings, running: Running, evaluator: "Evaluator | None" = None
 ) -> None:
-    content = {"name": cells.study or name, "evaluator": name, **cells.listed(), "settings": asdict(settings)}
+    content = {"name": cells.study or name, "evaluator": name, **cells.content(), "settings": asdict(settings)}
     study = made(Study, content, lambda key, value: as_option("study" if key == "name" else key, value))
     _run(study, running, evaluator)
 
 
 def _run(study: Study, running: Running, evaluator: "Evaluator | None" = None) -> None:
+    in_processes(running.devices)
     from pacl_bench.paths import results_root
     from pacl_bench.studies.runner import run_study
 
     found = run_study(study, results_root(), running.rerun, torch_device(running.device), evaluator)
-    print_records(found, running.as_json)
+    print_records(found, results_root(), running.everything, running.as_json)
 
 
 def _refuse_beside_predictions(given: list[str]) -> None:
@@ -142,4 +143,4 @@ def _score(folder: Path, theirs: Predictions, cells: Cells, boundary: int, runni
         )
         for images in segmentation_sets(cells.listed()["datasets"])
     ]
-    print_records(found, running.as_json)
+    print_records(found, results_root(), running.everything, running.as_json)

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from pacl_bench import processes
 from pacl_bench.errors import UsageError
+from pacl_bench.progress import console
 from pacl_bench.registry import listed
 from pacl_bench.studies.study import Rerun
 
@@ -41,9 +43,18 @@ Encoders = Annotated[
     str | None, typer.Option(help="Encoders, comma-separated: names or \\[ALIAS=]LIBRARY:MODEL\\[@FILE]\\[?block=..].")
 ]
 Heads = Annotated[str | None, typer.Option(help="Folders of trained heads, comma-separated.")]
+HeadEncoder = Annotated[
+    str | None, typer.Option("--encoder", help="Vision encoder of the --heads, where PACL_WEIGHTS does not hold it.")
+]
+HeadText = Annotated[str | None, typer.Option("--text", help="Text encoder of the --heads, likewise.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, xpu; auto takes a GPU if there is one.")]
+Devices = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes on this machine that share the work, a GPU each. More machines: torchrun."),
+]
 RerunOption = Annotated[Rerun, typer.Option(help="What to measure: what has no record, everything, nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Everything = Annotated[bool, typer.Option("--all", help="Print every number, not only those that come first.")]
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,8 @@ class Cells:
 
     encoders: Encoders = None
     heads: Heads = None
+    encoder: HeadEncoder = None
+    text: HeadText = None
     datasets: Annotated[
         str | None, typer.Option(help="Data sets, comma-separated, or folder:PATH; classify: twelve, wds:PATH.")
     ] = "voc20"
@@ -60,6 +73,10 @@ class Cells:
         typer.Option(help="Of the encoders: a number from 0, or all for one measurement a block."),
     ] = None
     study: Annotated[str | None, typer.Option(help="Name the records are filed under; default the command's.")] = None
+
+    def content(self) -> dict[str, Any]:
+        """What a study says of them."""
+        return {**self.listed(), "encoder": self.encoder, "text": self.text}
 
     def listed(self) -> dict[str, list[str]]:
         """Encoders, heads and data sets, as a study lists them."""
@@ -79,10 +96,12 @@ class Running:
 
     rerun: RerunOption = "missing"
     device: Device = "auto"
+    devices: Devices = None
     data_root: DataRoot = None
     weights_root: WeightsRoot = None
     results: ResultsRoot = None
     cache_root: CacheRoot = None
+    everything: Everything = False
     as_json: AsJson = False
 
 
@@ -100,14 +119,25 @@ def at_block(encoder: str, block: str) -> str:
     return encoder if "block" in parse_spec(encoder).options else with_option(encoder, "block", block)
 
 
+def in_processes(devices: int | None) -> None:
+    """Runs the command in so many processes and ends; in a process that was started so, does nothing."""
+    if devices is not None and devices > 1 and not processes.are_several():
+        raise typer.Exit(processes.start(devices))
+    if processes.are_several() and processes.own_rank() > 0:
+        console.quiet = True
+
+
 def torch_device(name: str) -> str:
     """The torch device a name stands for; a UsageError where this machine has none such."""
     if not re.fullmatch(DEVICES, name):
         raise UsageError(f"--device {name}: auto, cpu, cuda, cuda:1, mps or xpu is wanted.")
     import torch
 
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        # of several processes each has its own, as far as there are so many
+        return f"cuda:{processes.local_rank() % torch.cuda.device_count()}" if processes.are_several() else "cuda"
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError):

@@ -6,7 +6,18 @@ from typing import Annotated, Any
 import typer
 
 from pacl_bench.cli.app import App
-from pacl_bench.cli.options import Device, Encoders, Heads, WeightsRoot, listed, torch_device
+from pacl_bench.cli.options import (
+    DataRoot,
+    Device,
+    Encoders,
+    HeadEncoder,
+    Heads,
+    HeadText,
+    ResultsRoot,
+    WeightsRoot,
+    listed,
+    torch_device,
+)
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.settings import Stride, Templates
 
@@ -24,6 +35,8 @@ def show_alignment(
     word: Annotated[str, typer.Option(help="What to look for: cat.")],
     encoders: Encoders = None,
     heads: Heads = None,
+    encoder: HeadEncoder = None,
+    text: HeadText = None,
     out: PictureOut = Path("alignment"),
     device: Device = "auto",
     weights_root: WeightsRoot = None,
@@ -31,7 +44,7 @@ def show_alignment(
     """Where is the word? Similarity of each patch with it, before and after alignment: Figure 2."""
     from pacl_bench.studies.pictures import alignment_rows, read_photos
 
-    models = _models(encoders, heads, torch_device(device))
+    models = _models(encoders, heads, torch_device(device), encoder, text)
     _save_picture(alignment_rows(models, read_photos(images), word), out)
 
 
@@ -61,6 +74,8 @@ def show_segmentation(
     classes: Annotated[str, typer.Option(help="Class names, comma-separated: cat, sofa, lamp.")],
     encoders: Encoders = None,
     heads: Heads = None,
+    encoder: HeadEncoder = None,
+    text: HeadText = None,
     templates: Templates = "paper7",
     stride: Stride = None,
     out: PictureOut = Path("segmentation"),
@@ -75,7 +90,7 @@ def show_segmentation(
 
     names, prompts = _classes(classes), load_templates(templates)
     _refuse_twice("photos", [file.stem for file in images])
-    models, photos = _models(encoders, heads, torch_device(device)), read_photos(images, long_side=None)
+    models, photos = _models(encoders, heads, torch_device(device), encoder, text), read_photos(images, long_side=None)
     _refuse_twice("models", [model.name for model in models])
     maps = {model.name: segmented(model, photos, names, prompts, stride) for model in models}
     _save_picture(overlay_rows(photos, maps), out, names)
@@ -86,6 +101,26 @@ def show_segmentation(
         for file, label_map in zip(images, of_photos, strict=True):
             write_label_map(labels / model / f"{file.stem}.png", label_map.astype("uint8"))
             print(labels / model / f"{file.stem}.png")
+
+
+@app.command("gallery")
+def show_gallery(
+    heads: Annotated[str, typer.Option(help="Folders of trained heads, comma-separated, as they were measured.")],
+    dataset: Annotated[str, typer.Option(help="The segmentation set they were measured on.")],
+    out: PictureOut = Path("gallery"),
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    weights_root: WeightsRoot = None,
+    results: ResultsRoot = None,
+) -> None:
+    """The best, the median and the worst image of each head, by its record below --results, beside the label."""
+    from pacl_bench.evaluators.sets import segmentation_sets
+    from pacl_bench.paths import results_root
+    from pacl_bench.studies.gallery import gallery_rows
+
+    [images] = segmentation_sets([dataset])
+    models = _models(None, heads, torch_device(device), None, None)
+    _save_picture(gallery_rows(models, images, results_root()), out, list(images.classnames))
 
 
 def _classes(text: str) -> list[str]:
@@ -107,14 +142,16 @@ def _refuse_twice(what: str, names: list[str]) -> None:
         raise UsageError(f"Two {what} are called {twice!r}; their label PNGs would be one file. Rename one.")
 
 
-def _models(encoders: str | None, heads: str | None, device: str) -> list[Any]:
+def _models(encoders: str | None, heads: str | None, device: str, encoder: str | None, text: str | None) -> list[Any]:
     from pacl_bench.encoders import load_encoder
     from pacl_bench.model.aligned import load_aligned, load_before
 
     if encoders is None and heads is None:
         raise UsageError("Nothing to show: give --encoders or --heads.")
+    if heads is None and (encoder or text):
+        raise UsageError("--encoder and --text are of --heads. What is shown as it is stands in --encoders.")
     models = [load_before(load_encoder(name)) for name in listed(encoders or "")]
-    models += [load_aligned(Path(folder)) for folder in listed(heads or "")]
+    models += [load_aligned(Path(folder), encoder, text) for folder in listed(heads or "")]
     return [model.to(device) for model in models]
 
 

@@ -3,11 +3,11 @@
 `train` has the options of Recipe and Loading (training/recipe.py).
 """
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
 from pacl_bench.cli.declared import Changes
 from pacl_bench.cli.options import (
@@ -15,19 +15,25 @@ from pacl_bench.cli.options import (
     CacheRoot,
     DataRoot,
     Device,
+    Devices,
     Encoders,
+    Everything,
     Running,
     WeightsRoot,
+    in_processes,
     listed,
     listed_pairs,
     torch_device,
 )
 from pacl_bench.cli.output import print_records, print_rows
-from pacl_bench.training.recipe import Loading, Recipe, Seed, Steps, TrainConfig, make_recipe
+from pacl_bench.data.noise import MARK, noise_of
+from pacl_bench.errors import UsageError
+from pacl_bench.training.recipe import OFTEN, Loading, Recipe, Seed, Steps, TrainConfig, Watching, make_recipe
 from pacl_bench.validation.values import as_option, made
 
 if TYPE_CHECKING:
     from pacl_bench.studies.experiment import Experiment
+    from pacl_bench.studies.orchestra import Launch
 
 PAIRS = (
     "Training pairs, comma-separated: names, csv files (filepath, caption), shards (/data/{00..99}.tar, a folder); "
@@ -36,6 +42,32 @@ PAIRS = (
 HeadsFolder = Annotated[Path, typer.Option(help="Folder that holds a folder for each head.")]
 Seeds = Annotated[int, typer.Option(min=1, max=1000, help="How many heads of each kind are trained, each of its seed.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its cost, and do nothing.")]
+
+
+@dataclass(frozen=True)
+class Launching:
+    """Where steps are done, if it is not here."""
+
+    launcher: Annotated[
+        Literal["local", "slurm"] | None,
+        typer.Option(help="Do independent steps at once: in processes here, or as jobs of a cluster (submitit)."),
+    ] = None
+    jobs: Annotated[int, typer.Option(min=1, max=1000, help="How many of them at once, with --launcher.")] = 2
+    job_option: Annotated[
+        list[str] | None, typer.Option(help="Of the jobs, KEY=VALUE, as submitit has it: slurm_partition=gpu.")
+    ] = None
+
+    def launch(self, logs: Path) -> "Launch | None":
+        """What does steps elsewhere; None where they are done here."""
+        if self.launcher is None:
+            if self.job_option:
+                raise UsageError("--job-option is of the jobs of --launcher.")
+            return None
+        from pacl_bench.studies.launch import launcher, read_options
+
+        return launcher(self.launcher, logs, self.jobs, read_options(self.job_option or []))
+
+
 HeadKind = Annotated[str, typer.Option("--head", help="Kind of head: residual (the paper's) or linear.")]
 
 
@@ -43,15 +75,23 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Folder for heads, records, report and cache.")] = Path("quickstart"),
     seed: Seed = 0,
     smoke: Annotated[bool, typer.Option("--smoke", help="A small part of it, in under a minute.")] = False,
+    noise: Annotated[
+        str, typer.Option(help="Shares of noise in the images, to see the numbers fall to chance: 0,0.25,0.5,1.")
+    ] = "",
+    everything: Everything = False,
     as_json: AsJson = False,
 ) -> None:
     """Every study on the built-in world: no network, no data, minutes on a CPU; ends with a report."""
     from pacl_bench.studies.quickstart import quickstart as run
 
-    outcome = run(out, seed, smoke)
-    print_records(outcome.records, as_json)
+    outcome = run(out, seed, smoke, _shares(noise))
+    print_records(outcome.records, out / "results", everything, as_json)
     outcome.require_success()
-    Console(stderr=True, emoji=False).print(f"Report: {out / 'results/report/report.html'}", markup=False)
+
+
+def _shares(text: str) -> list[float]:
+    """What --noise says."""
+    return [noise_of(f"--noise {text}{MARK}{share}")[1] for share in listed(text)]
 
 
 def train(
@@ -67,7 +107,12 @@ def train(
     changes: Annotated[dict[str, Any], Changes(Recipe)],
     head: HeadKind = "residual",
     seed: Seed = 0,
+    devices: Devices = None,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="How often to keep the state to go on from: steps, a time (30s, 10m, 1h), or both.")
+    ] = OFTEN,
     loading: Loading,
+    watching: Watching,
     device: Device = "auto",
     data_root: DataRoot = None,
     weights_root: WeightsRoot = None,
@@ -76,11 +121,12 @@ def train(
 ) -> None:
     """Train a PACL head on image-caption pairs; both encoders stay frozen."""
     config = TrainConfig(encoder, text, "+".join(listed_pairs(pairs)), make_recipe(recipe, changes), seed, head)
+    in_processes(devices)
     from pacl_bench.model.head_files import default_name
     from pacl_bench.training.loop import train as run
 
     out = out or Path("heads", default_name(encoder))
-    card = run(config, out, resume, torch_device(device), loading=loading)
+    card = run(config, out, resume, torch_device(device), checkpoint_every, loading, watching)
     row = {
         "head": str(out), "steps": card.step, "temperature": round(card.temperature, 4),
         **{key: card.train.get(key) for key in ("pairs", "images", "captions", "skipped")},
@@ -98,6 +144,7 @@ def run(
         int | None, typer.Option(min=1, max=1000, help="How many heads of each kind are trained, each of its seed.")
     ] = None,
     out: HeadsFolder = Path("heads"),
+    launching: Launching,
     loading: Loading,
     running: Running,
 ) -> None:
@@ -107,18 +154,21 @@ def run(
     experiment = load_experiment(study)
     experiment = experiment.only(listed(only)) if only else experiment
     experiment = experiment.with_seeds(list(range(seeds))) if seeds else experiment
-    run_and_print(experiment, out, running, loading, dry_run)
+    run_and_print(experiment, out, running, loading, dry_run, launching)
 
 
-def run_and_print(experiment: "Experiment", heads: Path, running: Running, loading: Loading, dry_run: bool) -> None:
+def run_and_print(
+    experiment: "Experiment", heads: Path, running: Running, loading: Loading, dry_run: bool, launching: Launching
+) -> None:
     """Runs an experiment and prints its records; a RunError where something failed."""
+    in_processes(running.devices)
     from pacl_bench.paths import results_root
     from pacl_bench.studies.orchestra import run_experiment
     from pacl_bench.studies.plan import Setting
 
     setting = Setting(heads, results_root(), running.rerun, torch_device(running.device), loading)
-    outcome = run_experiment(experiment, setting, dry_run)
-    print_records(outcome.records, running.as_json)
+    outcome = run_experiment(experiment, setting, dry_run, launching.launch(results_root() / "jobs"))
+    print_records(outcome.records, results_root(), running.everything, running.as_json)
     outcome.require_success()
 
 
@@ -148,6 +198,7 @@ def ablate(
     seed: Seed = 0,
     seeds: Seeds = 1,
     dry_run: DryRun = False,
+    launching: Launching,
     loading: Loading,
     running: Running,
 ) -> None:
@@ -159,4 +210,4 @@ def ablate(
     given = {"encoders": listed(encoders or ""), "pairs": listed_pairs(pairs), "texts": listed(text or "")}
     given |= {"recipe": recipe, "grid": tried, "seeds": list(range(seed, seed + seeds)), "head": head}
     heads = made(Heads, given, as_option)
-    run_and_print(ablation(heads, listed(dataset)), out, running, loading, dry_run)
+    run_and_print(ablation(heads, listed(dataset)), out, running, loading, dry_run, launching)

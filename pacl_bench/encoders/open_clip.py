@@ -41,7 +41,7 @@ from pacl_bench.encoders.positions import at_grid
 from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.setup import Setup
 from pacl_bench.encoders.spec import Tap, VisionOptions
-from pacl_bench.encoders.timm import TimmVisionEncoder, any_size
+from pacl_bench.encoders.timm import TimmVisionEncoder, any_size, is_vit, patch_size_of
 from pacl_bench.encoders.weight_names import below_prefix, clip_weights
 from pacl_bench.encoders.weights_files import failed_download, find_weights, load_strictly, read_state_dict
 from pacl_bench.errors import UsageError
@@ -359,10 +359,10 @@ def _adapted(name: str, visual: Any, options: VisionOptions) -> VisionEncoder | 
         return OpenClipVisionEncoder(
             name, visual, preprocess, options.block, options.tap, options.attention, options.pos
         )
-    if timms and hasattr(visual.trunk, "patch_embed"):
+    if timms and is_vit(visual.trunk):
         if options.attention != "clip":
             raise no_other_attention(name, options.attention)
-        preprocess = _preprocess(visual, visual.trunk.patch_embed.patch_size[0], options.size)
+        preprocess = _preprocess(visual, patch_size_of(visual.trunk), options.size)
         return TimmVisionEncoder(
             name,
             any_size(visual.trunk),

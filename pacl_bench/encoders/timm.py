@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ import timm
 import torch
 from jaxtyping import Float
 from timm.data.config import resolve_data_config
+from timm.models.naflexvit import NaFlexVit
 from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from pacl_bench.encoders.alone import alone, refuse_unless_alone
 from pacl_bench.encoders.base import (
     PatchFeatures,
     Pooling,
@@ -59,22 +62,24 @@ class TimmVisionEncoder(VisionEncoder):
     ):
         super().__init__()
         self.name = self.spec = name
-        if not isinstance(getattr(trunk.patch_embed, "proj", None), nn.Conv2d):
-            raise UsageError(
-                f"{name}: its patches come out of several convolutions, which is not supported; name a ViT."
-            )
         self.trunk = frozen(trunk)
         self.projection = frozen(projection) if projection is not None else None
         self.preprocess = preprocess
-        self.patch_size = trunk.patch_embed.patch_size[0]
+        self.patch_size = patch_size_of(trunk)
+        # patches of several convolutions (MobileCLIP-B, ViTamin) and trunks of one size alone have one stride
+        self.any_stride = bool(getattr(trunk, "dynamic_img_size", False)) and not hasattr(trunk.patch_embed, "backbone")
         self.image_size = preprocess.image_size
-        self.width = trunk.embed_dim
+        # SAM's final norm is part of the neck behind its blocks
+        in_neck = isinstance(trunk, VisionTransformerSAM) and tap != "pre-norm"
+        self.width = trunk.neck[0].out_channels if in_neck else trunk.embed_dim  # type: ignore[index]
         self.num_blocks = len(trunk.blocks)
         self.block = resolve_block(block, self.num_blocks, name)
         self.tap = tap
         self.pos = pos
         if pos != "bicubic" and not self._positions_change:
             raise UsageError(f"{name}: pos={pos} is for plain ViTs with positional embeddings; leave it out.")
+        if tap == "values":
+            refuse_unless_alone(name, trunk.blocks[self.block], self.width)
         pooling = _pooling(trunk)
         if projection is not None and pooling is not None:
             self.pooling = pooling
@@ -94,29 +99,43 @@ class TimmVisionEncoder(VisionEncoder):
     def encode_blocks(
         self, images: Float[Tensor, "image 3 height width_px"], stride: int, grid: tuple[int, int], blocks: list[int]
     ) -> list[Tokens]:
+        self._refuse_other_sizes(grid)
         taken = sorted(set(blocks))  # the order in which they are come by
-        own_grid = self.trunk.patch_embed.grid_size
         # timm knows bicubic alone, but leaves an embedding as it is that has the grid's size already
         position = {} if self.pos == "bicubic" else {"trunk.pos_embed": self._position(grid)}
-        with (
-            patch_stride(self.trunk.patch_embed.proj, stride),
-            _set(self.trunk.patch_embed, img_size=None, grid_size=grid if position else own_grid),
-        ):
-            outs = functional_call(
-                _Intermediates(self.trunk),
-                position,
-                (images,),
-                {
-                    "indices": taken,
-                    "norm": self.tap == "post-norm",
-                    "stop_early": True,
-                    "output_fmt": "NLC",
-                    "intermediates_only": True,
-                    "return_prefix_tokens": True,
-                },
-            )
-        by_block = dict(zip(taken, map(self._tokens, outs), strict=True))
+        with ExitStack() as stack:
+            given = [stack.enter_context(_given(self.trunk.blocks[block])) for block in taken]
+            if self.any_stride:
+                embed = self.trunk.patch_embed
+                own_grid = embed.grid_size
+                stack.enter_context(patch_stride(embed.proj, stride))
+                stack.enter_context(_set(embed, img_size=None, grid_size=grid if position else own_grid))
+            outs = functional_call(_Intermediates(self.trunk), position, (images,), self._asked(taken))
+        tokens = [self._tokens(out) for out in outs]
+        if self.tap == "values":
+            tokens = [self._values(*one) for one in zip(tokens, taken, given, strict=True)]
+        by_block = dict(zip(taken, tokens, strict=True))
         return [by_block[block] for block in blocks]
+
+    def _asked(self, blocks: list[int]) -> dict[str, Any]:
+        """What the trunk is asked for: SAM's has no prefix tokens, and gives its tokens as a map."""
+        asked = {"indices": blocks, "norm": self.tap != "pre-norm", "stop_early": True, "intermediates_only": True}
+        if isinstance(self.trunk, VisionTransformerSAM):
+            return asked
+        return asked | {"output_fmt": "NLC", "return_prefix_tokens": self.trunk.num_prefix_tokens > 0}
+
+    def _refuse_other_sizes(self, grid: tuple[int, int]) -> None:
+        """A UsageError for a grid that a trunk of one size alone does not take."""
+        flexible = isinstance(self.trunk, NaFlexVit | VisionTransformerSAM)
+        if flexible or getattr(self.trunk, "dynamic_img_size", False):
+            return
+        own = tuple(self.trunk.patch_embed.grid_size)
+        if grid != own:
+            size = own[0] * self.patch_size
+            raise UsageError(
+                f"{self.name} takes images of {size} x {size} pixels alone, since its positions are part of its "
+                f"attention: show it windows of that size (--size {size} --window {size})."
+            )
 
     def _position(self, grid: tuple[int, int]) -> Float[Tensor, "1 token width"]:
         num_prefix_tokens = 0 if self.trunk.no_embed_class else self.trunk.num_prefix_tokens
@@ -124,11 +143,17 @@ class TimmVisionEncoder(VisionEncoder):
 
     def _tokens(self, out: Any) -> Tokens:
         if isinstance(out, Tensor):  # a model without prefix tokens
-            return None, out
+            return None, out.flatten(2).mT if out.ndim == 4 else out
         patch_tokens, prefix_tokens = out
         # the CLS token comes first where there is one; a model may have registers alone
-        has_cls = getattr(self.trunk, "cls_token", None) is not None
+        holder = self.trunk.embeds if isinstance(self.trunk, NaFlexVit) else self.trunk
+        has_cls = getattr(holder, "cls_token", None) is not None
         return prefix_tokens[:, 0] if has_cls else None, patch_tokens
+
+    def _values(self, tokens: Tokens, block: int, given: list[Tensor]) -> Tokens:
+        cls_token, patch_tokens = tokens
+        before = given[0][:, -patch_tokens.shape[1] :]
+        return cls_token, self.trunk.norm(alone(self.trunk.blocks[block], before))
 
     def project(self, tokens: Float[Tensor, "*batch width"] | None) -> Float[Tensor, "*batch dim"]:
         if self.projection_dim is None:
@@ -180,6 +205,17 @@ class _Intermediates(nn.Module):
 
 
 @contextmanager
+def _given(block: nn.Module) -> Iterator[list[Tensor]]:
+    """Within the block: the tokens that a transformer block was given."""
+    seen: list[Tensor] = []
+    handle = block.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def _set(patch_embed: Any, **attributes: Any) -> Iterator[None]:
     """Within the block a patch embedding has other attributes.
 
@@ -192,6 +228,12 @@ def _set(patch_embed: Any, **attributes: Any) -> Iterator[None]:
         yield
     finally:
         vars(patch_embed).update(own)
+
+
+def patch_size_of(trunk: Any) -> int:
+    """Side of the square of pixels that a token stands for."""
+    embed: Any = trunk.embeds if isinstance(trunk, NaFlexVit) else trunk.patch_embed
+    return embed.feat_ratio()
 
 
 def load_timm_vision(request: EncoderRequest) -> TimmVisionEncoder:
@@ -229,7 +271,7 @@ def load_random_vit(request: EncoderRequest) -> TimmVisionEncoder:
 
 def any_size(trunk: Any) -> Any:
     """The same trunk, weights and all, that takes images of any size: open_clip makes them for one size alone."""
-    if getattr(trunk, "dynamic_img_size", True):
+    if getattr(trunk, "dynamic_img_size", True):  # those that do not say so take any, or one alone
         return trunk
     architecture, pool = trunk.pretrained_cfg["architecture"], trunk.global_pool
     other = _create(architecture, num_classes=trunk.num_classes, global_pool=pool)
@@ -247,20 +289,31 @@ def _refuse_unknown(name: str, model: str) -> None:
 def _encoder(name: str, trunk: Any, options: VisionOptions) -> TimmVisionEncoder:
     config = resolve_data_config({}, model=trunk)
     size = options.size or config["input_size"][-1]
-    preprocess = Preprocess(
-        size, trunk.patch_embed.patch_size[0], config["mean"], config["std"], config["interpolation"]
-    )
+    preprocess = Preprocess(size, patch_size_of(trunk), config["mean"], config["std"], config["interpolation"])
     return TimmVisionEncoder(name, trunk, preprocess, options.block, options.tap, pos=options.pos)
 
 
 def _create(name: str, **options: Any) -> Any:
     try:
         trunk = timm.create_model(name, dynamic_img_size=True, **options)
-    except TypeError:  # convolutional networks know no dynamic_img_size
-        raise UsageError(f"{name} is no vision transformer, so it has no patch tokens. Choose a ViT.") from None
-    if not all(hasattr(trunk, part) for part in ("patch_embed", "forward_intermediates", "blocks")):
-        raise UsageError(f"{name} gives no patch tokens. Choose a ViT.")
+    except TypeError:  # of one size alone (BEiT), of any (SAM, NaFlex), or a convolutional network
+        _refuse_unless_vit(name, timm.create_model(name))  # before its weights are downloaded
+        trunk = timm.create_model(name, **options)
+    _refuse_unless_vit(name, trunk)
     return trunk
+
+
+def _refuse_unless_vit(name: str, trunk: Any) -> None:
+    if not is_vit(trunk):
+        raise UsageError(f"{name} is no vision transformer, so it has no patch tokens. Choose a ViT.")
+
+
+def is_vit(trunk: Any) -> bool:
+    """Whether a model of timm gives one token a patch, at each of its blocks."""
+    if not hasattr(trunk, "blocks") or not hasattr(trunk, "forward_intermediates"):
+        return False
+    one_scale = hasattr(getattr(trunk, "patch_embed", None), "feat_ratio") and hasattr(trunk, "embed_dim")
+    return isinstance(trunk, NaFlexVit) or one_scale
 
 
 def _from_file(model: str, weights: Path) -> Any:

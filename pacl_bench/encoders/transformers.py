@@ -12,6 +12,8 @@ from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.transformers_folder import from_pretrained, load_model
 from pacl_bench.errors import UsageError
 
+PROBE = "a photo of the cat and 2 dogs ."  # a tokenizer of any language has a token for some of it
+
 
 class TransformersTextEncoder(TextEncoder):
     """A text encoder whose sentence embedding is the mean of its token states, or the state of the first token."""
@@ -40,7 +42,15 @@ class TransformersTextEncoder(TextEncoder):
     @property
     def max_length(self) -> int:
         """Tokens a text is cut to; tokenizers without a limit state an absurd one, so the model's own holds."""
-        return min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512))
+        return min(self.tokenizer.model_max_length, _positions(self.model))
+
+
+def _positions(model: Any) -> int:
+    """How many tokens a model has positions for. RoBERTa, MPNet and their like begin to count behind the padding's."""
+    positions = getattr(model.config, "max_position_embeddings", 512)
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return positions if padding is None else positions - padding - 1
 
 
 def mean_over_tokens(
@@ -97,6 +107,7 @@ def load_transformers_text(request: EncoderRequest) -> TextEncoder:
     name, model = request.spec.name, request.entry.model
     pool = request.spec.option_choice("pool", "mean", ("mean", "cls"))
     tokenizer = from_pretrained(name, model, "AutoTokenizer")
+    _require_words(name, tokenizer)
     encoder = load_model(name, model)
     if hasattr(encoder, "get_text_features"):
         if "pool" in request.spec.options:
@@ -113,3 +124,15 @@ def load_transformers_text(request: EncoderRequest) -> TextEncoder:
     loaded = TransformersTextEncoder(name, encoder, tokenizer, pool)
     loaded.architecture = "transformers:text"  # what kind it is the folder says, not its name
     return loaded
+
+
+def _require_words(name: str, tokenizer: Any) -> None:
+    """A UsageError for a tokenizer that came without its words, to which all texts are one, or that cannot fill up."""
+    try:
+        words = set(tokenizer(PROBE, add_special_tokens=False)["input_ids"]) - {tokenizer.unk_token_id}
+    except Exception:  # an empty vocabulary lacks the token for unknown words too
+        words = set()
+    if not words:
+        raise UsageError(f"{name}: its tokenizer has no words (vocab.txt, tokenizer.json): all texts would be equal.")
+    if tokenizer.pad_token is None:
+        raise UsageError(f"{name}: its tokenizer has no padding token, as those of text encoders have.")

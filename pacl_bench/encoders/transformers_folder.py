@@ -8,7 +8,7 @@ import torch
 
 from pacl_bench.encoders.hub import hub_access
 from pacl_bench.encoders.weights_files import failed_download
-from pacl_bench.errors import UsageError
+from pacl_bench.errors import UsageError, cause_of
 
 
 @lru_cache(maxsize=1)  # the two towers of one model are asked for one after the other
@@ -25,16 +25,15 @@ def from_pretrained(name: str, model: str, kind: str, **options: Any) -> Any:
     """What a class of transformers (AutoModel, AutoTokenizer, AutoImageProcessor) makes of a folder or hub name."""
     library = imported(name)
     local = is_folder(name, model)
-    with hub_access():
+    with hub_access(wanted=not local):
         try:
             loader = getattr(library, kind)
             return loader.from_pretrained(model, local_files_only=local, trust_remote_code=False, **options)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # damaged or strange files make these readers raise anything
             if not local:
                 raise failed_download(name, model, error) from None
             what = {"AutoImageProcessor": "preprocessor_config.json", "AutoTokenizer": "tokenizer"}.get(kind, "model")
-            reason = str(error).splitlines()[0][:120]
-            raise UsageError(f"{name}: {model} holds no {what} that transformers reads ({reason}).") from None
+            raise UsageError(f"{name}: {model} holds no {what} that transformers reads ({cause_of(error)}).") from None
 
 
 def imported(name: str) -> Any:

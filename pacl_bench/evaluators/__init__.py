@@ -23,20 +23,30 @@ GROUP = "pacl_bench.evaluators"
 _segmentation = deferred("pacl_bench.evaluators.sets:segmentation_sets")
 _classification = deferred("pacl_bench.evaluators.sets:classification_sets")
 EVALUATORS: dict[str, Evaluator] = {
-    "patches": Evaluator(PatchSettings, _segmentation, deferred("pacl_bench.evaluators.patches:evaluate_patches")),
+    "patches": Evaluator(
+        PatchSettings,
+        _segmentation,
+        deferred("pacl_bench.evaluators.patches:evaluate_patches"),
+        headline=("patch_accuracy",),
+    ),
     "coherence": Evaluator(
         CoherenceSettings,
         _segmentation,
         deferred("pacl_bench.evaluators.coherence:evaluate_coherence"),
         needs_text=False,
+        headline=("auroc",),
     ),
     "segment": Evaluator(
-        SegmentationSettings, _segmentation, deferred("pacl_bench.evaluators.segmentation:evaluate_segmentation")
+        SegmentationSettings,
+        _segmentation,
+        deferred("pacl_bench.evaluators.segmentation:evaluate_segmentation"),
+        headline=("miou",),
     ),
     "classify": Evaluator(
         ClassificationSettings,
         _classification,
         deferred("pacl_bench.evaluators.classification:evaluate_classification"),
+        headline=("top1",),
     ),
 }
 

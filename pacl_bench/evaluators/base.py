@@ -35,6 +35,7 @@ class Evaluator:
     load_sets: Callable[[Sequence[str]], list[Any]]  # from the names in a study to data sets
     evaluate: Callable[[Any, Any, Any], Result]
     needs_text: bool = True
+    headline: tuple[str, ...] = ()  # the metrics that a short summary tells; none: all
 
 
 def deferred(function: str) -> Callable[..., Any]:

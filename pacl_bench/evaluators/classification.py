@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
+from pacl_bench import processes
 from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.data.vocabulary import templates_for
 from pacl_bench.encoders.view import View
@@ -26,7 +27,7 @@ def evaluate_classification(model: AlignedModel, images: LabelledImages, setting
         model.image_text_similarity(features.to(classes.device), classes).cpu()
         for _, features in EncodedSet(model.vision, images, View(whole=False)).features()
     ]
-    predicted, labels = torch.cat(scores).argmax(1), torch.tensor(images.labels)
+    predicted, labels = torch.cat(processes.gathered(scores)).argmax(1), torch.tensor(images.labels)
     return Result(
         _measurements(predicted, labels, images.classnames),
         counts=_counts((predicted == labels).numpy(), labels.numpy(), len(images.classnames)),

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from pacl_bench import processes
 from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
 from pacl_bench.encoders.view import View
@@ -43,10 +44,11 @@ def evaluate_coherence(
         features.append(tokens)
         labels.append(label[kept])
         image_ids.append(torch.full((int(kept.sum()),), index))
+    joined = torch.cat(processes.gathered(features)).to(vision.device)
+    features.clear()  # the tokens of a large set are held once
+    every_label, every_image = torch.cat(processes.gathered(labels)), torch.cat(processes.gathered(image_ids))
     try:
-        found = pairwise_coherence(
-            torch.cat(features).to(vision.device), torch.cat(labels), settings.scope, torch.cat(image_ids)
-        )
+        found = pairwise_coherence(joined, every_label, settings.scope, every_image)
     except ValueError as error:
         raise RunError(f"{images.name}, patches of purity {settings.purity} or more: {error}.") from None
     curves = {"roc": _points(found.roc, "fpr", "tpr"), "pr": _points(found.pr, "recall", "precision")}

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Integer
 
+from pacl_bench import processes
 from pacl_bench.image_counts import Counts, counts_name
 from pacl_bench.metrics.intervals import ends, jackknife_interval
 from pacl_bench.metrics.segmentation import ClassCounts, tally
@@ -63,6 +64,10 @@ class IouCounts:
         self.counts.append(_tally(labels, predicted, num_classes, sweep, slice(None)))
         if inner is not None:
             self.blind.append(_tally(labels, predicted, num_classes, sweep, inner))
+
+    def gather(self) -> None:
+        """Takes in the images that other processes have counted, in the order of the set."""
+        self.counts, self.blind = processes.gathered(self.counts), processes.gathered(self.blind)
 
     def of_protocols(self) -> Iterator[tuple[str, Int[np.ndarray, "image 3 label"]]]:
         """The counts of all images, protocol after protocol."""

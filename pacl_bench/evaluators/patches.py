@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from pacl_bench import processes
 from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.data.vocabulary import load_templates
 from pacl_bench.encoders.view import View
@@ -51,6 +52,7 @@ def evaluate_patches(model: AlignedModel, images: SegmentationImages, settings: 
             similarity = patch_similarity(tokens, classes)[0].T.cpu()[kept]
             correct[index] = count_correct(similarity, labels[kept], num_classes)
             confusion += confusion_matrix(similarity.argmax(1), labels[kept], num_classes).numpy()
+    correct, confusion = (np.sum(processes.each(counts), axis=0) for counts in (correct, confusion))
     if not correct[..., 0].any():
         raise RunError(
             f"{images.name} has no patch of purity {settings.purity} or more. Lower --purity, or raise --size."

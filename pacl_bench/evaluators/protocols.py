@@ -165,6 +165,11 @@ class Scorer:
             sweep = self.rules.sweep(kind, seen, background_there=not no_background.all())
             self.of_images[kind].add(labels[kept], present[kept], len(self.classnames), sweep)
 
+    def gather(self) -> None:
+        """Takes in the images that other processes have counted."""
+        for counts in (*self.of_set.values(), *self.of_images.values()):
+            counts.gather()
+
     def _tallies(self, over: str, suffix: str) -> dict[Background, IouCounts]:
         told = self.rules.names.items()
         return {kind: IouCounts([f"{over}, background={name}{suffix}" for name in names]) for kind, names in told}
@@ -203,6 +208,10 @@ class MapScorer:
         labels = label_map[counted].astype(np.int64)
         self.of_set.add(labels, predicted[counted], len(self.classnames), inner=inner)
         return predicted
+
+    def gather(self) -> None:
+        """Takes in the images that other processes have counted."""
+        self.of_set.gather()
 
     def measurements(self) -> list[Measurement]:
         """The numbers over the images so far; none where no pixel of any image counts."""

@@ -31,6 +31,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
+from pacl_bench import processes
 from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
 from pacl_bench.encoders.batched import ahead
@@ -97,7 +98,7 @@ def evaluate_segmentation(
     for together in passes:
         encoded = EncodedSet(together[0].model.vision, images, together[0].view)
         cached.append(encoded.is_cached)
-        label_maps = ahead(images.label_map, range(len(images)))
+        label_maps = ahead(images.label_map, encoded.own)
         for (index, features), labels in zip(encoded.features(), label_maps, strict=True):
             shown = _shown(together, images, index, labels.shape)
             for one in together:
@@ -106,7 +107,10 @@ def evaluate_segmentation(
                 if keep is not None and one is readings[0]:
                     keep(index, predicted[0].astype(np.uint8))
             tokens += features.patch_tokens.shape[1]
+    tokens = sum(processes.each(tokens))
     scorers = [scorer for one in readings for scorer in one.scorers]
+    for scorer in scorers:
+        scorer.gather()
     measured = [row for scorer in scorers for row in scorer.measurements()]
     if not measured:
         raise RunError(f"{images.name} has no pixel with a label that counts.")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from pacl_bench.data.classification import CLASSIFICATION_SETS, expand, load_classification
+from pacl_bench.data.noise import drowned, noise_of
 from pacl_bench.data.segmentation import SEGMENTATION_SETS, load_segmentation
 from pacl_bench.image_sets import LabelledImages, SegmentationImages
 from pacl_bench.world import WORLD_CLASSIFICATION, WORLD_SEGMENTATION
@@ -21,5 +22,7 @@ def classification_sets(names: Sequence[str]) -> list[LabelledImages]:
 
 def _loaded(names: Sequence[str], load: Callable[[str], Any], declared: Collection[str]) -> list[Any]:
     """Those that are not declared come first: a misspelt name is told before the files of other sets are looked for."""
-    loaded = {name: load(name) for name in sorted(names, key=lambda name: name in declared)}
-    return [loaded[name] for name in names]
+    shares = {name: noise_of(name) for name in names}
+    plain = dict.fromkeys(one for one, _ in shares.values())
+    loaded = {name: load(name) for name in sorted(plain, key=lambda name: name in declared)}
+    return [drowned(loaded[one], share) for one, share in shares.values()]

@@ -114,15 +114,15 @@ def count_pairs(
     classes, class_index = torch.unique(labels, return_inverse=True)
     there, groups = torch.unique(image_ids % GROUPS, return_inverse=True)
     order = torch.argsort(groups * len(classes) + class_index, stable=True)
-    features = normalize(features.float(), dim=-1)[order]
+    features_at = _UnitNorm(features, order)
     images = image_index[order].to(features.device)
-    low = lowest_cosine(features) - ROUNDING
+    low = lowest_cosine(features_at) - ROUNDING
     scale = BINS / (1 + ROUNDING - low)
     slices = list(_slices(groups[order].cpu(), class_index[order].cpu(), _tile_side(features.device)))
     found = _Accumulators(len(there), len(classes), features.device)
     tile = _Tile(max(part.at.stop - part.at.start for part in slices), features.device)
     for rows, cols in _pairs_of(slices, scope):
-        codes = tile.codes(features[rows.at], features[cols.at], low, scale)
+        codes = tile.codes(features_at[rows.at], features_at[cols.at], low, scale)
         if rows.group == cols.group and scope != "all":
             one_image = images[rows.at, None] == images[None, cols.at]
             codes.masked_fill_(one_image if scope == "across" else ~one_image, OUT_OF_SCOPE)
@@ -132,14 +132,30 @@ def count_pairs(
     return PairCounts(**found.counted(), classes=classes.cpu().numpy(), groups=there.cpu().numpy())
 
 
-def lowest_cosine(features: Float[Tensor, "patch width"]) -> float:
+class _UnitNorm:
+    """Features at length 1 in another order. Slices are made when they are asked for: all would take as much memory."""
+
+    def __init__(self, features: Float[Tensor, "patch width"], order: Int[Tensor, " patch"]):
+        self._features, self._order = features, order.to(features.device)
+
+    def __getitem__(self, at: slice) -> Float[Tensor, "some width"]:
+        return normalize(self._features[self._order[at]].float(), dim=-1)
+
+    def slices(self) -> Iterator[Float[Tensor, "some width"]]:
+        """All of them, some at a time."""
+        return (self[slice(start, start + TILE)] for start in range(0, len(self._order), TILE))
+
+
+def lowest_cosine(features: _UnitNorm) -> float:
     """A bound that no cosine of two of these unit vectors lies below; -1 where they do not lie in one cone.
 
     Two vectors at an angle of at most a to their mean are at most 2 a apart. Tokens of many encoders lie in a narrow
     cone, and the bins are then spent on what is in it.
     """
-    centre = normalize(features.double().mean(0), dim=0).to(features.dtype)
-    angle = torch.arccos((features @ centre).min().clamp(-1, 1))
+    total = torch.stack([some.double().sum(0) for some in features.slices()]).sum(0)
+    centre = normalize(total, dim=0).float()
+    lowest = torch.stack([(some @ centre).min() for some in features.slices()]).min()
+    angle = torch.arccos(lowest.clamp(-1, 1))
     bound = float(torch.cos(2 * angle)) if float(angle) < torch.pi / 2 else -1.0
     return min(bound, 1 - 1e-3)  # all alike: still a range
 

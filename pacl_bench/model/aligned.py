@@ -1,21 +1,38 @@
 """A vision encoder, a text encoder and what joins them: the model that every evaluator measures."""
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from PIL import Image
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import interpolate, normalize
 
 from pacl_bench.caching.texts import cached_texts
+from pacl_bench.data.images import open_image
+from pacl_bench.data.vocabulary import load_templates
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder, frozen, state_sha256
 from pacl_bench.encoders.spec import with_alias
 from pacl_bench.errors import UsageError
-from pacl_bench.model.compatibility import compatibility
+from pacl_bench.model.compatibility import compatibility, patch_similarity
 from pacl_bench.model.head_files import FrozenPart, HeadCard, load_embedder, read_card
+from pacl_bench.model.locating import located, places_of, ways
 from pacl_bench.validation.configs import defaults_of, differences
+
+Encoder = TypeVar("Encoder", VisionEncoder, TextEncoder)
+Photo = Image.Image | str | Path
+
+
+class Segmentation(NamedTuple):
+    """One photo, segmented."""
+
+    label_map: Int[Tensor, "height width_px"]  # the best name of each pixel, counted from 0
+    scores: Float[Tensor, "label height width_px"]  # cosine similarity of each pixel with each name
 
 
 @dataclass
@@ -53,6 +70,50 @@ class AlignedModel:
         per_prompt = cached_texts(self.text, prompts).reshape(len(classnames), len(templates), -1)
         return normalize(per_prompt.mean(1), dim=-1).to(self.vision.device)
 
+    def segment(
+        self, image: Photo, names: list[str], templates: str = "paper7", size: int | None = None
+    ) -> Segmentation:
+        """Which of the names is where: a photo of your own, shown whole, in its own size.
+
+        Args:
+            image: a photo of PIL, or its file.
+            names: of the classes; each stands in every template of a set.
+            templates: `paper7`, `simple`, `openai80`, or a file with a template a line.
+            size: the short side at which the encoder is shown the photo, in pixels; None is the encoder's own.
+        """
+        photo = _opened(image)
+        classes = self.class_embeddings(names, load_templates(templates))
+        per_patch = self._similarity(photo, classes, size)
+        # no clearer than patches are: the scores between their centres are interpolated
+        scores = interpolate(per_patch[None], (photo.height, photo.width), mode="bilinear", align_corners=False)[0]
+        return Segmentation(scores.argmax(0), scores)
+
+    def classify(self, image: Photo, names: list[str], templates: str = "paper7") -> dict[str, float]:
+        """How well each name fits the photo's centre square, the best first: cosines, or phi with a head."""
+        features = self._features(self.vision.preprocess(_opened(image)))
+        scores = self.image_text_similarity(features, self.class_embeddings(names, load_templates(templates)))[0]
+        return dict(sorted(zip(names, scores.tolist(), strict=True), key=lambda pair: -pair[1]))
+
+    def patch_similarity(
+        self, image: Photo, texts: list[str], size: int | None = None
+    ) -> Float[Tensor, "text row col"]:
+        """Cosine similarity of each patch of a photo, shown whole, with each text as it stands."""
+        return self._similarity(_opened(image), self.embed_text(texts), size)
+
+    def embed_text(self, texts: list[str]) -> Float[Tensor, "text dim"]:
+        """Text embeddings of unit norm, on the device of the model."""
+        return self.text(texts, show_progress=False).to(self.vision.device)
+
+    def _similarity(
+        self, photo: Image.Image, text_embeddings: Float[Tensor, "text dim"], size: int | None
+    ) -> Float[Tensor, "text row col"]:
+        features = self._features(self.vision.preprocess.whole(photo, size))
+        similarity = patch_similarity(self.patch_embeddings(features.patch_tokens), text_embeddings)
+        return similarity[0].unflatten(-1, features.grid)
+
+    def _features(self, pixels: Float[Tensor, "3 height width_px"]) -> PatchFeatures:
+        return self.vision(pixels[None].to(self.vision.device))
+
     def to(self, device: str) -> "AlignedModel":
         """The model with all its parts on a device."""
         for part in (self.vision, self.text, self.head):
@@ -75,6 +136,10 @@ class AlignedModel:
         return {**(self.card.describe() if self.card else {}), **own}
 
 
+def _opened(image: Photo) -> Image.Image:
+    return open_image(Path(image)) if isinstance(image, str | Path) else image
+
+
 def load_before(encoder: VisionEncoder) -> AlignedModel:
     """The model before alignment: a vision encoder that has a text space of its own."""
     if encoder.projection_dim is None:
@@ -83,12 +148,14 @@ def load_before(encoder: VisionEncoder) -> AlignedModel:
 
 
 def load_aligned(
-    folder: Path | str, encoder: VisionEncoder | None = None, text: TextEncoder | None = None
+    folder: Path | str, encoder: VisionEncoder | str | None = None, text: TextEncoder | str | None = None
 ) -> AlignedModel:
     """The model of a trained head with the frozen encoders it was trained on.
 
     Args:
-        folder: of the head. encoder, text: those of the head, where they are loaded already.
+        folder: of the head.
+        encoder, text: those of the head, loaded already or by name, where they are not found by what the head's card
+            says: in PACL_WEIGHTS, or by their library from the hub (see model.locating).
 
     Raises:
         UsageError: also where an encoder's weights or settings are not those the head was trained on, or the head's
@@ -96,19 +163,44 @@ def load_aligned(
     """
     folder = Path(folder)
     card = read_card(folder)
-    encoder = encoder or load_encoder(card.encoder.loadable)
-    text = text or load_text_encoder(card.text.loadable)
-    _verify(folder, card.encoder, encoder)
-    _verify(folder, card.text, text)
+    places = places_of(folder)
+    vision = load_part(card.encoder, encoder, load_encoder, "encoder", places.get("encoder"))
+    _verify(folder, card.encoder, vision)
+    texts = load_part(card.text, text, load_text_encoder, "text", places.get("text"))
+    _verify(folder, card.text, texts)
     head = frozen(load_embedder(folder, card))
-    return AlignedModel(card.name, encoder, text, head, card.patch_scale, card)
+    return AlignedModel(card.name, vision, texts, head, card.patch_scale, card)
+
+
+def load_part(
+    part: FrozenPart,
+    given: Encoder | str | None,
+    load: Callable[[str], Encoder],
+    option: str,
+    place: str | None = None,
+) -> Encoder:
+    """An encoder of a card, under the name it has there: records are the same wherever its weights lie.
+
+    Args:
+        given: the encoder, or the name it has here. load: what loads it by a name. option: `encoder` or `text`, as the
+            command line has it. place: where it lay in training.
+    """
+    if given is None or isinstance(given, str):
+        try:
+            given = load(given or located(part, place))
+        except UsageError as error:
+            raise UsageError(f"{error} {ways(part, option)}") from None
+    encoder = copy.copy(given)  # which may be another model's too
+    encoder.name = part.name
+    return encoder
 
 
 def _verify(folder: Path, expected: FrozenPart, loaded: VisionEncoder | TextEncoder) -> None:
+    option = "encoder" if isinstance(loaded, VisionEncoder) else "text"
     if loaded.fingerprint != expected.sha256:
         raise UsageError(
             f"{folder} was trained on other weights of {expected.name} (sha256 {expected.sha256[:12]}, "
-            f"found {loaded.fingerprint[:12]}). Give the file it was trained on."
+            f"found {loaded.fingerprint[:12]}). {ways(expected, option)}"
         )
     base = VisionEncoder if isinstance(loaded, VisionEncoder) else TextEncoder
     differing = differences(expected.settings, loaded.settings, defaults_of(base))

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pacl_bench.encoders.spec import parse_spec, with_alias
+from pacl_bench.encoders.spec import parse_spec
 from pacl_bench.errors import UsageError
 from pacl_bench.files import safe_name, write_bytes, write_json
 from pacl_bench.validation.configs import without_defaults
@@ -25,11 +25,6 @@ class FrozenPart:
     spec: str
     sha256: str
     settings: dict[str, Any]  # what else decides its output: block, tap, preprocessing, pooling ...
-
-    @property
-    def loadable(self) -> str:
-        """The text that loads the encoder under its name again."""
-        return with_alias(self.name, self.spec)
 
     def describe(self) -> dict[str, Any]:
         """What a record says of the encoder."""

@@ -13,9 +13,20 @@ from pacl_bench.report.headlines import default_table
 from pacl_bench.report.reading import runs_of
 from pacl_bench.report.sections import SECTIONS, Plot, Section, all_sections
 from pacl_bench.report.tabular import Table
-from pacl_bench.report.write import check_report, write_report
+from pacl_bench.report.write import check_report, write_comparison, write_report
 
-__all__ = ["SECTIONS", "Plot", "Section", "Table", "all_tables", "check_report", "figure", "table", "write_report"]
+__all__ = [
+    "SECTIONS",
+    "Plot",
+    "Section",
+    "Table",
+    "all_tables",
+    "check_report",
+    "figure",
+    "table",
+    "write_comparison",
+    "write_report",
+]
 
 
 def table(name: str, records: Iterable[Record] | Path | str, **choices: str) -> Table:

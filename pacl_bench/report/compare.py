@@ -9,11 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from pacl_bench.errors import UsageError
 from pacl_bench.image_counts import DIGEST, counts_name, read_counts
-from pacl_bench.report.runs import Number
+from pacl_bench.report.runs import Number, Run
 
 WIDTH_95 = 1.96  # standard errors on either side of a value
 NO_COUNTS = "no counts by image"
@@ -50,7 +50,7 @@ def influence(number: Number) -> Float[np.ndarray, " image"] | None:
     None where the images are not counted for it.
     """
     run = number.run
-    if run.counts is None:
+    if run.counts is None or number.class_name:
         return None
     return _influence(
         run.counts, run.record.provenance[DIGEST], counts_name(number.metric, number.protocol), number.value
@@ -63,12 +63,36 @@ def _influence(file: Path, expected: str, name: str, value: float) -> Float[np.n
     arrays = read_counts(file, expected, only=name)
     if name not in arrays:
         return None
-    counts = arrays[name].astype(np.float64)
-    found, there = counts[:, 0], counts[:, 1]
-    counted = there.sum(0) > 0
-    found, there = found[:, counted], there[:, counted]
-    ratios = found.sum(0) / there.sum(0)
-    if not len(ratios) or abs(ratios.mean() - value) > ROUNDING:
+    ratios, by_class = _class_influences(arrays[name])
+    if np.isnan(ratios).all() or abs(np.nanmean(ratios) - value) > ROUNDING:
         raise UsageError(f"{file}: its counts do not give the {name} of the record beside it. Measure it again.")
+    return np.nanmean(by_class, axis=1)
+
+
+def class_influences(run: Run, protocol: str) -> Float[np.ndarray, "image label"] | None:
+    """How far each image moves the number of each class, by the counts there are of every class under a protocol.
+
+    NaN for a class of which there is nothing. None where classes are not counted one by one.
+    """
+    classes = len(run.record.config["dataset"].get("classnames", []))
+    for name, counts in counts_of(run).items():
+        if name.endswith(f", {protocol}") and counts.shape[2] == classes > 1:
+            return _class_influences(counts)[1]
+    return None
+
+
+def counts_of(run: Run) -> dict[str, np.ndarray]:
+    """The counts by image of a run; empty where there are none."""
+    return {} if run.counts is None else read_counts(run.counts, run.record.provenance[DIGEST])
+
+
+def _class_influences(
+    counts: Num[np.ndarray, "image 2 label"],
+) -> tuple[Float[np.ndarray, " label"], Float[np.ndarray, "image label"]]:
+    """The number of each class, and how far each image moves it; NaN for a class of which there is nothing."""
+    found, there = counts.astype(np.float64).swapaxes(0, 1)
     images = int(there.any(1).sum())
-    return ((found - ratios * there) / there.sum(0)).mean(1) * math.sqrt(images / max(1, images - 1))
+    with np.errstate(invalid="ignore"):
+        ratios = found.sum(0) / there.sum(0)
+        moved = (found - ratios * there) / there.sum(0) * math.sqrt(images / max(1, images - 1))
+    return ratios, moved

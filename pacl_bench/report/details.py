@@ -36,7 +36,7 @@ class Details:
 
     def compare(self, table: Table) -> None:
         """Keeps the paired error of every two comparable numbers of a column that have counts by image."""
-        for column in table.columns:
+        for column in table.columns if table.of_models else []:
             cells = [line.cells[column.name] for line in table.lines if column.name in line.cells]
             counted = [
                 cell for cell in cells if cell.kind == "measured" and all(one.run.counts for one in cell.numbers)

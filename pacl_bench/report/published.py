@@ -48,9 +48,14 @@ class Published:
 @cache
 def published(table: int | str) -> list[Published]:
     """The printed numbers of one of the paper's tables, or of TODAY, in the order of print."""
+    return [row for row in every_published() if row.table == str(table)]
+
+
+@cache
+def every_published() -> list[Published]:
+    """The printed numbers of all tables."""
     lines = (files("pacl_bench.report") / "published.csv").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in csv.DictReader(lines) if row["table"] == str(table)]
-    return [Published(**{**row, "value": float(row["value"])}) for row in rows]  # type: ignore[arg-type]
+    return [Published(**{**row, "value": float(row["value"])}) for row in csv.DictReader(lines)]  # type: ignore[arg-type]
 
 
 def segmentation_lines(table: int | str) -> dict[str, Line]:

@@ -16,6 +16,10 @@ from pacl_bench.data.catalog import BUILT_IN, DECLARED
 from pacl_bench.errors import UsageError
 from pacl_bench.records import Measurement, Record, block_name
 
+USUAL = {  # settings of a recipe that most heads share, and tables do not tell
+    "temperature": 0.07, "noun_share": 0.5, "betas": [0.9, 0.98], "eps": 1e-6, "weight_decay": 0.2,
+    "same_text_is_negative": False,
+}  # fmt: skip
 GAP = "–"  # what is not there, is not known, or has no meaning for a line
 BEFORE, UNTRAINED, AFTER = "before alignment", "untrained head", "PACL head"
 ELSEWHERE = "predictions made elsewhere"
@@ -230,7 +234,15 @@ def recipe(head: dict[str, Any] | None) -> str:
     train = head.get("train", {})
     told = [f"{head['step']:,} steps"] if "step" in head else []
     told += [f"{short} {train[name]:g}" for name, short in (("batch_size", "batch"), ("lr", "lr")) if name in train]
-    return ", ".join([*told, f"patch_scale {head['patch_scale']:g}"])
+    return ", ".join([*told, f"patch_scale {head['patch_scale']:g}", *_unusual(head, train)])
+
+
+def _unusual(head: dict[str, Any], train: dict[str, Any]) -> list[str]:
+    """What few heads differ in: two of one table may differ in nothing else."""
+    told = [] if train.get("learn_temperature", True) else [f"fixed temperature {train['temperature']:g}"]
+    usual = {key: value for key, value in USUAL.items() if not (told and key == "temperature")}
+    told += [f"{key} {train[key]}" for key, value in usual.items() if train.get(key, value) != value]
+    return told + ([f"{head['kind']} head"] if "kind" in head else [])
 
 
 def blocks(runs: Iterable[Run]) -> dict[str, tuple[str, int]]:

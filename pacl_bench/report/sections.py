@@ -11,6 +11,7 @@ from pacl_bench.registry import loaded_entry_points
 from pacl_bench.report.figures.confusion import confusion_figure, confusion_panels
 from pacl_bench.report.figures.dots import dots_figure, dots_panels
 from pacl_bench.report.figures.layers import layers_figure, layers_panels
+from pacl_bench.report.figures.noise import noise_figure, noise_panels
 from pacl_bench.report.figures.roc import roc_figure, roc_panels
 from pacl_bench.report.figures.sizes import sizes_figure, sizes_panels
 from pacl_bench.report.headlines import best_sentence, gain_sentence
@@ -18,6 +19,7 @@ from pacl_bench.report.runs import Run
 from pacl_bench.report.tables.ablation import table3
 from pacl_bench.report.tables.classification import classification
 from pacl_bench.report.tables.coherence import coherence, layers
+from pacl_bench.report.tables.noise import noise
 from pacl_bench.report.tables.patches import recall_tables, table1
 from pacl_bench.report.tables.segmentation import protocols, table2
 from pacl_bench.report.tabular import Table
@@ -113,6 +115,15 @@ SECTIONS: dict[str, Section] = {
         Plot(dots_panels, dots_figure),
         headline=partial(best_sentence, metric="top-1 accuracy"),
     ),
+    "noise": Section(
+        "What is left when images drown in noise",
+        "Each number again with a share of noise in every pixel. At 100 % nothing of an image is left: a number that "
+        "does not fall to the line of guessing was none of what the image shows. No part of the paper.",
+        "pacl-bench quickstart --noise 0,0.25,0.5,1",
+        noise,
+        Plot(noise_panels, noise_figure),
+        of_paper=False,
+    ),
     "figure2": Section(
         "Figure 2: alignment with a word",
         "Cosine similarity of each patch with the embedding of a word. Each model has colours of its own range.",
@@ -131,6 +142,13 @@ SECTIONS: dict[str, Section] = {
         "Image, label where there is one, and what each model predicts; all classes are candidates for every pixel.",
         'pacl-bench show segmentation PHOTO... --classes "cat, sofa, lamp" --encoders clip-b16 '
         "--heads heads/pacl-clip-b16 --out results/report/figure6",
+        picture=True,
+    ),
+    "gallery": Section(
+        "Gallery: best, median and worst image",
+        "By the image's own mIoU under the record of each head: image, label, prediction. No part of the paper.",
+        "pacl-bench show gallery --heads heads/pacl-clip-b16 --dataset voc20 --out results/report/gallery",
+        of_paper=False,
         picture=True,
     ),
 }

@@ -168,6 +168,9 @@ class Table:
         """ "47.7–58.5 ×3" for three seeds, "47.7–58.5" for the interval of one; empty where neither is known."""
         if math.isnan(cell.low):
             return ""
+        if cell.kind == "difference":
+            low, high = (("+" if bound >= 0 else "") + self.show(bound) for bound in (cell.low, cell.high))
+            return f"[{low}, {high}]"
         seeds = f" ×{len(cell.numbers)}" if cell.kind == "measured" and len(cell.numbers) > 1 else ""
         return f"{self.show(cell.low)}–{self.show(cell.high)}{seeds}"
 

@@ -11,6 +11,8 @@ from typing import Literal, get_args
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.files import write_text
 from pacl_bench.registry import lookup, unknown_name
+from pacl_bench.report.compared import compared
+from pacl_bench.report.comparison import Pair
 from pacl_bench.report.figures.style import save
 from pacl_bench.report.forms import write_csv, write_parquet
 from pacl_bench.report.page import Made, html_page, latex_page, markdown_page
@@ -52,12 +54,19 @@ def write_report(
         runs = read_runs(results / "records", **read)
         made = [_make(name, section, runs, results / "report") for name, section in sections.items()]
         files = {file: text for form in forms for file, text in _texts(form, runs, made).items()}
-    for file, text in files.items():
-        write_text(folder / file, text)
-    for one in made:
-        _write_files(one, forms, folder)
-    pages = [file for form, file in (("html", "report.html"), ("md", "report.md")) if form in forms]
-    return folder / pages[0] if pages else folder
+    return _write_all(files, made, forms, folder)
+
+
+@without_collector()
+def write_comparison(
+    pairs: Sequence[Pair], names: tuple[str, str], folder: Path, forms: Iterable[str] = DEFAULT_FORMS
+) -> Path:
+    """Writes a report of what two sides differ in, in the same forms; returns its page, or the folder."""
+    forms = _checked(forms)
+    made = compared(pairs, names)
+    runs = list({number.run.file: number.run for pair in pairs for number in (*pair.one, *pair.other)}.values())
+    files = {file: text for form in forms for file, text in _texts(form, runs, made).items()}
+    return _write_all(files, made, forms, folder)
 
 
 def check_report(results: Path) -> None:
@@ -119,6 +128,15 @@ def _texts(form: str, runs: Sequence[Run], made: Sequence[Made]) -> dict[str, st
     if form == "latex":
         return {f"{one.name}.tex": latex_page(one) for one in made if one.tables}
     return {}
+
+
+def _write_all(files: dict[str, str], made: Sequence[Made], forms: Sequence[str], folder: Path) -> Path:
+    """Returns the page, or the folder where none is among the files."""
+    for file, text in files.items():
+        write_text(folder / file, text)
+    for one in made:
+        _write_files(one, forms, folder)
+    return folder / next((file for file in ("report.html", "report.md") if file in files), "")
 
 
 def _write_files(one: Made, forms: Sequence[str], folder: Path) -> None:

@@ -25,37 +25,53 @@ from pacl_bench.validation.values import STRICT, Written, as_option, made
 HEAD = "head"  # what `grid` may vary besides the recipe: the kind of head, and options of the encoder
 OF_ENCODER = ("block", "tap", "size", "attention", "pos")
 TABLES = ("train", "measure", "picture")  # of a file that holds an experiment
+LIKE = "like"  # the table that one takes from what it does not say itself
 OF_A_SELECTION = ("from", "only")
 Made = TypeVar("Made")
+
+
+def _told(meaning: str) -> Any:
+    """What a key means, as docs/studies.md says it."""
+    return Field(description=meaning)
 
 
 @dataclass(frozen=True, config=STRICT)
 class Heads:
     """Heads to train: one for each combination of the lists in it."""
 
-    encoders: Names
-    pairs: Names  # each a set or a sum of sets: cc12m+yfcc15m
-    texts: Names = field(default_factory=list)  # text encoders; none: the encoder's own
-    recipe: Name = "paper"
-    change: dict[str, Any] = field(default_factory=dict)  # single values of the recipe that are others
-    grid: dict[str, list[Any]] = field(default_factory=dict)  # values to try: of the recipe, `head`, `block`, `tap` ...
-    seeds: list[Seed] = field(default_factory=list)  # none: those that are asked for with the command, or 0
-    head: Name = RESIDUAL  # kind of head
-    name: str = ""  # what the head is called, where it is a single one
+    encoders: Annotated[Names, _told("Vision encoders, as for `--encoders`.")]
+    pairs: Annotated[Names, _told("Training sets; each may be a sum of sets: `cc12m+yfcc15m`.")]
+    texts: Annotated[Names, _told("Text encoders; none: the encoder's own, `clip-b16` for those without.")] = field(
+        default_factory=list
+    )
+    recipe: Annotated[Name, _told("`paper` or `small`.")] = "paper"
+    change: Annotated[dict[str, Any], _told("Single values of the recipe that are others: `{ steps = 400 }`.")] = field(
+        default_factory=dict
+    )
+    grid: Annotated[
+        dict[str, list[Any]],
+        _told("Values to try, each with each: settings of the recipe, `head`, and the encoder's `block`, `tap` ..."),
+    ] = field(default_factory=dict)
+    seeds: Annotated[list[Seed], _told("None: those of `--seeds`, else 0.")] = field(default_factory=list)
+    head: Annotated[Name, _told("Kind of head: `residual` or `linear`.")] = RESIDUAL
+    name: Annotated[str, _told("What the head is called, where it is a single one.")] = ""
 
 
 @dataclass(frozen=True, config=STRICT)
 class Picture:
-    """A picture of what models see in images of a segmentation set: Figures 2, 4 and 6."""
+    """A picture of what models see in images of a segmentation set: Figures 2, 4 and 6, and the gallery."""
 
-    kind: Literal["alignment", "similarity", "segmentation"]
-    datasets: Names
-    showing: str = ""  # a class: the first images that show it large; none: the first images
-    images: Annotated[int, Field(ge=1, le=100)] = 3  # of each data set
-    encoders: Names = field(default_factory=list)
-    heads: Names = field(default_factory=list)
-    trained: Names = field(default_factory=list)
-    stride: Stride = None
+    kind: Annotated[
+        Literal["alignment", "similarity", "segmentation", "gallery"],
+        _told("`alignment` with a word (Figure 2), `similarity` with a patch (4), `segmentation` (6), `gallery`."),
+    ]
+    datasets: Annotated[Names, _told("Segmentation sets that the images are of.")]
+    showing: Annotated[str, _told("A class: the first images that show it large; without one the first images.")] = ""
+    images: Annotated[int, Field(ge=1, le=100), _told("How many of each data set.")] = 3
+    encoders: Annotated[Names, _told("Shown before alignment.")] = field(default_factory=list)
+    heads: Annotated[Names, _told("Folders of trained heads.")] = field(default_factory=list)
+    trained: Annotated[Names, _told("Tables `[train.NAME]`, whose heads are shown.")] = field(default_factory=list)
+    stride: Annotated[Stride, _told("Of a segmentation.")] = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -133,13 +149,13 @@ def _selection(file: Path, content: dict[str, Any]) -> Experiment:
 
 
 def _experiment(file: Path, content: dict[str, Any]) -> Experiment:
-    for table in TABLES:
-        for name, value in _table(file, content, table).items():
-            if table != "measure" and not isinstance(value, dict):
-                raise UsageError(f"{file}: {table}.{name} = {value!r}: should be a table [{table}.{name}].")
-    train = {name: _heads(file, name, given) for name, given in content.get("train", {}).items()}
-    measure = {name: _studies(file, name, given) for name, given in content.get("measure", {}).items()}
-    picture = {name: _picture(file, name, given) for name, given in content.get("picture", {}).items()}
+    tables = {kind: _tables(file, content, kind) for kind in TABLES}
+    train = {name: _heads(file, name, given) for name, (given, *_) in tables["train"].items()}
+    measure = {
+        name: [_study(file, {"name": one.get("evaluator"), **one}, f"measure.{name}.") for one in given]
+        for name, given in tables["measure"].items()
+    }
+    picture = {name: _picture(file, name, given) for name, (given, *_) in tables["picture"].items()}
     told = {"name": file.stem, **content, "train": train, "measure": measure, "picture": picture}
     experiment = made(Experiment, told, lambda name, value: f"{file}: {name} = {value}")
     if not measure and not picture:
@@ -157,19 +173,33 @@ def _users(experiment: Experiment) -> Iterable[tuple[str, Study | Picture]]:
     yield from ((f"picture.{name}", picture) for name, picture in experiment.picture.items())
 
 
-def _table(file: Path, content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    given = content.get(name, {})
+def _tables(file: Path, content: Mapping[str, Any], kind: str) -> dict[str, list[dict[str, Any]]]:
+    """The tables [KIND.NAME] of a file, by name; of measurements there may be several [[measure.NAME]]."""
+    given = content.get(kind, {})
     if not isinstance(given, dict):
-        raise UsageError(f"{file}: {name} = {given!r}: should be tables [{name}.NAME].")
-    return given
+        raise UsageError(f"{file}: {kind} = {given!r}: should be tables [{kind}.NAME].")
+    tables = {
+        name: value if kind == "measure" and isinstance(value, list) else [value] for name, value in given.items()
+    }
+    for name, values in tables.items():
+        if not values or not all(isinstance(value, dict) for value in values):
+            raise UsageError(f"{file}: {kind}.{name} = {given[name]!r}: should be a table [{kind}.{name}].")
+    return {name: [_filled(file, kind, name, one, tables) for one in values] for name, values in tables.items()}
 
 
-def _studies(file: Path, name: str, given: Any) -> list[Study]:
-    """Those of a table [measure.NAME], or of several [[measure.NAME]]."""
-    tables = given if isinstance(given, list) else [given]
-    if not tables or not all(isinstance(table, dict) for table in tables):
-        raise UsageError(f"{file}: measure.{name} = {given!r}: should be a table [measure.{name}].")
-    return [_study(file, {"name": table.get("evaluator"), **table}, f"measure.{name}.") for table in tables]
+def _filled(
+    file: Path, kind: str, name: str, table: dict[str, Any], tables: Mapping[str, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """A table with the keys of the one that it is like, where it does not have them itself."""
+    if LIKE not in table:
+        return table
+    like = table[LIKE]
+    others = {other: values[0] for other, values in tables.items() if LIKE not in values[0]}
+    if like not in others:
+        raise UsageError(
+            f"{file}: {kind}.{name}.{LIKE} = {like!r}: {unknown_name(str(like), others, 'table to be like')}"
+        )
+    return {**others[like], **{key: value for key, value in table.items() if key != LIKE}}
 
 
 def _study(file: Path, content: dict[str, Any], where: str) -> Study:
@@ -243,7 +273,7 @@ def _picture(file: Path, name: str, given: dict[str, Any]) -> Picture:
     picture = made(Picture, given, _written(file, f"picture.{name}."))
     if not (picture.encoders or picture.heads or picture.trained) or not picture.datasets:
         raise UsageError(f"{file}: picture.{name}: give datasets, and encoders, heads or trained.")
-    if not picture.showing and picture.kind != "segmentation":
+    if not picture.showing and picture.kind not in ("segmentation", "gallery"):
         raise UsageError(f"{file}: picture.{name}: 'showing' is missing: the class whose images are drawn.")
     return picture
 

@@ -42,15 +42,15 @@ class WantedHead:
     recipe: Recipe
     seed: int
     kind: str  # of head
+    changes: str  # what its name tells of the recipe: "patch_scale=1 head=linear"
 
     @property
     def title(self) -> str:
         """What lines on the console call it: "tiny-dino on world-4k", then what its name tells of the recipe."""
         if self.recipe.steps == 0:
             return f"{self.name}, which is not trained"
-        changes = self.name.removeprefix(self.earlier_name).strip(".").replace(".", " ")
         seed = f"seed {self.seed}" if self.seed else ""
-        told = " ".join(part for part in (changes, seed) if part)
+        told = " ".join(part for part in (self.changes, seed) if part)
         return f"{parse_spec(self.encoder).name} on {self.pairs}" + (f", {told}" if told else "")
 
 
@@ -70,10 +70,10 @@ def _wanted(heads: Heads, values: dict[str, Any], seed: int, pairs: str, text: s
     plain += f".seed{seed}" if seed else ""
     changes = _changes(recipe, recipe_of(heads, {})) | {key: _as_named(value) for key, value in options.items()}
     changes |= without_defaults({HEAD: kind}, {HEAD: RESIDUAL})
-    told = "".join(f".{name}={value}" for name, value in changes.items())
+    told = [f"{name}={value}" for name, value in changes.items()]
     for option, value in options.items():
         encoder = with_option(encoder, option, value)
-    return WantedHead(f"{plain}{told}", plain, encoder, text, pairs, recipe, seed, kind)
+    return WantedHead(".".join([plain, *told]), plain, encoder, text, pairs, recipe, seed, kind, " ".join(told))
 
 
 def plain_name(encoder: str, pairs: str) -> str:

@@ -1,7 +1,7 @@
 """From an experiment to its steps: everything that it needs is looked for before the first of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacl_bench.evaluators import EVALUATORS, find_evaluator
@@ -31,6 +31,7 @@ class Stage:
 
     title: str
     steps: list[Step]
+    seconds: list[float | None] = field(default_factory=list)  # that each is expected to take, once that is known
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pacl_bench import records
+from pacl_bench import processes, records
 from pacl_bench.data.catalog import is_declared
 from pacl_bench.encoders import load_encoder, load_every_block
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
@@ -18,9 +18,10 @@ from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.evaluators.settings import Settings
 from pacl_bench.image_counts import Counts
-from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before
+from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before, load_part
 from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
-from pacl_bench.progress import console, note
+from pacl_bench.model.locating import places_of
+from pacl_bench.progress import console, note, stage
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Record
 from pacl_bench.registry import text_hash
@@ -76,17 +77,24 @@ def run_study(
     Raises:
         UsageError: before anything is measured, where a name, file or setting is wrong.
     """
-    evaluator = evaluator or find_evaluator(study.evaluator)
+    with processes.joined():
+        return _run_cells(study, results, rerun, device, evaluator or find_evaluator(study.evaluator), failed)
+
+
+def _run_cells(
+    study: Study, results: Path, rerun: Rerun, device: str, evaluator: Evaluator, failed: Failed | None
+) -> list[Record]:
     settings = settings_of(study, evaluator)
     found: dict[Key, Record] = {}
     for cell in study_cells(study, results, rerun, device, evaluator):
         record = cell.record
         if cell.model is not None and (rerun == "always" or not cell.is_current):
             try:
-                record, counts = _measure(cell, evaluator, settings, device)
+                with stage(f"{cell.key.model}, {cell.key.dataset}"):
+                    record, counts = _measure(cell, evaluator, settings, device)
                 record = _write(results, record, counts, cell.plain)
             except Exception as error:
-                if failed is None:
+                if failed is None or processes.world_size() > 1:  # what fails in one process alone ends all
                     raise
                 failed(cell.key, error)
                 continue
@@ -132,6 +140,8 @@ def _require_names(study: Study) -> None:
     """A name that is missing or misspelt is told before data is looked for and weights are read."""
     if not study.encoders and not study.heads:
         raise UsageError("Nothing to measure: give --encoders or --heads.")
+    if (study.encoder or study.text) and not study.heads:
+        raise UsageError("--encoder and --text are of --heads. What is measured as it is stands in --encoders.")
     if not study.datasets:
         raise UsageError("Nothing to measure on: give --datasets.")
     require_known_encoders(study.encoders)
@@ -174,6 +184,11 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
     def encoder(spec: str) -> VisionEncoder:
         return load_encoder(spec).to(device)
 
+    def aligned(folder: Path, card: HeadCard) -> AlignedModel:
+        asked = study.encoder or by_name.get(card.encoder.name)
+        vision = load_part(card.encoder, asked, encoder, "encoder", places_of(folder).get("encoder"))
+        return load_aligned(folder, vision, study.text).to(device)
+
     names = [parse_spec(spec).name for spec in study.encoders]
     by_name = {
         name: spec
@@ -193,9 +208,7 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
             yield Candidate(name, lambda spec=spec: encoder(spec))
     for folder in map(Path, study.heads):
         card = read_card(folder)
-        spec = by_name.get(card.encoder.name, card.encoder.loadable)
-        load = lambda folder=folder, spec=spec: load_aligned(folder, encoder(spec)).to(device)  # noqa: E731
-        yield Candidate(card.name, load, card)
+        yield Candidate(card.name, partial(aligned, folder, card), card)
 
 
 def _every_block(spec: str) -> bool:
@@ -238,10 +251,16 @@ def _write(results: Path, record: Record, counts: Counts, plain: Key) -> Record:
     """Returns the record as it is read back: it names its counts then."""
     if record.key != plain:
         note(f"recorded as {record.key.path}: another model or data set was measured under the name of {plain.path}")
-    try:
-        return records.read(records.write(results / records.FOLDER, record, counts))
-    except ValueError as error:  # a NaN
-        raise RunError(f"{error}; nothing is recorded.") from None
+    file, problem = results / records.FOLDER / record.key.path, ""
+    if processes.is_first():
+        try:
+            records.write(results / records.FOLDER, record, counts)
+        except ValueError as error:  # a NaN
+            problem = f"{error}; nothing is recorded."
+    problem = processes.agreed(problem)  # and nobody reads the file before it is there
+    if problem:
+        raise RunError(problem)
+    return records.read(file)
 
 
 def _config(evaluator: str, model: dict[str, Any], dataset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -33,10 +33,22 @@ Names = Annotated[list[Name], AfterValidator(_no_name_twice)]
 class Study:
     """Which models x data sets are measured, how."""
 
-    name: Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_word)]
-    evaluator: Name
-    encoders: Names = field(default_factory=list)  # measured as they are: before alignment
-    heads: Names = field(default_factory=list)  # folders of trained heads
-    datasets: Names = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)  # of the evaluator, by name; the others have their defaults
-    trained: Names = field(default_factory=list)  # tables [train.NAME] of the same file, whose heads are measured too
+    name: Annotated[
+        str,
+        Field(max_length=LONGEST_NAME, description="The folder of its records; default the evaluator's name."),
+        AfterValidator(_word),
+    ]
+    evaluator: Annotated[Name, Field(description="`patches`, `coherence`, `segment` or `classify`.")]
+    encoders: Annotated[Names, Field(description="Measured as they are: before alignment.")] = field(
+        default_factory=list
+    )
+    heads: Annotated[Names, Field(description="Folders of trained heads.")] = field(default_factory=list)
+    datasets: Annotated[Names, Field(description="As for `--datasets`.")] = field(default_factory=list)
+    settings: Annotated[
+        dict[str, Any], Field(description="Of the evaluator, as its command has them: `{ stride = 4 }`.")
+    ] = field(default_factory=dict)
+    trained: Annotated[Names, Field(description="Tables `[train.NAME]`, whose heads are measured too.")] = field(
+        default_factory=list
+    )
+    encoder: Annotated[Name | None, Field(description="Of the heads, where it lies elsewhere than in training.")] = None
+    text: Annotated[Name | None, Field(description="Of the heads, as `encoder`.")] = None

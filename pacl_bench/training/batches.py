@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pacl_bench.data.pair_readers import Pairs
@@ -15,11 +15,12 @@ Sets = list[Pairs | ShardSet]
 
 
 class Batch(NamedTuple):
-    """The image-text pairs of one step."""
+    """The image-text pairs of one step; where several processes train together, the texts of all and its own images."""
 
-    patch_tokens: Float[Tensor, "pair patch width"]
+    patch_tokens: Float[Tensor, "own patch width"]
     text_embeddings: Float[Tensor, "pair dim"]
-    same_text: Bool[Tensor, "pair pair"]  # True where two pairs have the same text: they are no negatives
+    same_text: Bool[Tensor, "own pair"]  # True where two pairs have the same text: they are no negatives
+    own: Int[Tensor, " own"]  # which pairs of the batch the process's own images are of
     position: dict[str, Any]  # where the next batch begins: kept in the checkpoint, so that a resumed run starts there
 
 
@@ -32,6 +33,11 @@ class Batches(Protocol):
     @property
     def num_pairs(self) -> int | None:
         """How many pairs an epoch has; None where that is not known."""
+        ...
+
+    @property
+    def progress(self) -> tuple[float, ...]:
+        """How far a stream was read, as numbers that compare with those of other heads that read it too."""
         ...
 
     def plan(self, steps: int) -> None:
@@ -58,3 +64,5 @@ class Drawing:
     batch_size: int
     noun_share: float  # how often a noun of the caption, in a template, stands in for the caption
     seed: int
+    sets_apart: bool = False  # whether each set of shards has an order of its own
+    bfloat16: bool = False  # whether images from shards are encoded under autocast

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pacl_bench.caching.encoded_set import EncodedSet, OnlineTokens
+from pacl_bench import processes
+from pacl_bench.caching.encoded_set import EncodedSet, OnlineTokens, shared_tokens
 from pacl_bench.caching.texts import cached_texts, texts_are_cached
 from pacl_bench.caching.token_file import CachedTokens
 from pacl_bench.data.captions import noun_prompts
@@ -37,6 +38,13 @@ class CachedBatches:
         self.texts = TrainingTexts(self.images.captions, text)
         self.times = repeats(sets, self.images.sizes)
         self.batch_size = min(drawing.batch_size, epoch_size(self.images.sizes, self.times))
+        if self.batch_size < processes.world_size():
+            raise UsageError(f"{processes.world_size()} processes have no image each in a batch of {self.batch_size}.")
+
+    @property
+    def progress(self) -> tuple[float, ...]:
+        """Nothing is read in turn."""
+        return (0.0,)
 
     def plan(self, steps: int) -> None:
         """Embeds the texts of a run: those that its steps draw, or all where it draws as many as there are.
@@ -44,7 +52,7 @@ class CachedBatches:
         What a run draws depends on its seed and length, so its embeddings serve no other run. All texts at once are
         embedded for every seed and recipe, and where the cache has them already there is nothing to save.
         """
-        if steps * self.batch_size < len(self.texts) and not self.texts.all_are_cached():
+        if steps * self.batch_size < len(self.texts) and not processes.agreed(self.texts.all_are_cached()):
             self.texts.embed(sorted({text for step in range(steps) for text in self._drawn(step)[1]}))
         else:
             self.texts.embed_all()
@@ -52,9 +60,11 @@ class CachedBatches:
     def batch(self, step: int) -> Batch:
         """The same for a step whatever was asked for before."""
         images, texts = self._drawn(step)
+        own = processes.share(len(images))
         numbers = torch.tensor(texts)
-        same_text = numbers[:, None] == numbers[None]
-        return Batch(self.images.patch_tokens(images), self.texts.embeddings(texts), same_text, {})
+        same_text = numbers[own.start : own.stop, None] == numbers[None]
+        patch_tokens = self.images.patch_tokens(images[own.start : own.stop])
+        return Batch(patch_tokens, self.texts.embeddings(texts), same_text, torch.tensor(own), {})
 
     def _drawn(self, step: int) -> tuple[list[int], list[int]]:
         """The images of a step, and a text of each."""
@@ -73,23 +83,26 @@ class CachedBatches:
 class TrainingImages:
     """The images of all sets that decode, numbered from 0 over the sets in their order.
 
-    Their patch tokens come from the cache; of a set that does not fit there they are encoded again for each batch.
+    Their patch tokens come from the cache; of a set that does not fit there they are encoded again for each batch. Of
+    several processes that train together each encodes a part of a set, and reads those of the others.
     """
 
     def __init__(self, vision: VisionEncoder, sets: list[Pairs]):
         self.sources: list[CachedTokens | OnlineTokens] = []
-        self.places: list[tuple[int, int]] = []  # of each image: which set, which of its images
+        self.places: list[tuple[int, int]] = []  # of each image: which source, which of its images
         self.sizes: list[int] = []  # images of each set
         self.captions: list[list[str]] = []
         self.skipped: list[Skipped] = []
-        for number, pairs in enumerate(sets):
-            source = EncodedSet(vision, pairs.photos, TRAINING_VIEW).tokens()
-            readable = [index for index in range(len(pairs)) if index not in source.broken]
-            self.sources.append(source)
-            self.places += [(number, index) for index in readable]
-            self.sizes.append(len(readable))
-            self.captions += [pairs.captions[index] for index in readable]
-            self.skipped += pairs.skipped + [skipped_image(message) for message in source.broken.values()]
+        for pairs in sets:
+            known = len(self)
+            self.skipped += pairs.skipped
+            for part, source in shared_tokens(EncodedSet(vision, pairs.photos, TRAINING_VIEW)):
+                readable = [index for index in range(len(part)) if index not in source.broken]
+                self.places += [(len(self.sources), index) for index in readable]
+                self.sources.append(source)
+                self.captions += [pairs.captions[part[index]] for index in readable]
+                self.skipped += [skipped_image(message) for message in source.broken.values()]
+            self.sizes.append(len(self) - known)
 
     def __len__(self) -> int:
         return len(self.places)

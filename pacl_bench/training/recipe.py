@@ -6,6 +6,7 @@ here.
 """
 
 import math
+import re
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -14,12 +15,16 @@ from pydantic.dataclasses import dataclass
 
 from pacl_bench.errors import UsageError
 from pacl_bench.model.head_files import RESIDUAL
-from pacl_bench.registry import lookup
+from pacl_bench.registry import listed, lookup
+from pacl_bench.validation.configs import without_defaults
 from pacl_bench.validation.values import STRICT, Written, as_option, made
 
+LATER = ("sets_apart", "bfloat16")  # fields that came after 0.1: told where they are not at their default
 LARGEST = 1_000_000  # of what float32 numbers are multiplied by: far larger ones lead to infinity
 Steps = Annotated[int | None, Field(ge=0, description="Training steps; 0 writes the untrained head.")]
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="Of everything that is drawn: first weights, batches, nouns.")]
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}  # of a unit; without one, steps are meant
+OFTEN = "100,10m"  # how often a checkpoint is written: what a killed run has lost at most
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -59,9 +64,21 @@ class Recipe:
         bool, Field(description="Count equal texts in a batch as negatives: two pairs may have the same noun.")
     ] = False
 
+    sets_apart: Annotated[
+        bool,
+        Field(
+            description="Of a sum of shards, show each set in an order of its own: heads of nested sums can then be "
+            "trained from one pass."
+        ),
+    ] = False
+    bfloat16: Annotated[
+        bool, Field(description="Encode images from shards under autocast to bfloat16; measuring stays in float32.")
+    ] = False
+
     def describe(self) -> dict[str, Any]:
         """As it stands in JSON."""
-        return {**asdict(self), "betas": list(self.betas)}
+        told = {**asdict(self), "betas": list(self.betas)}
+        return without_defaults(told, {name: getattr(Recipe, name) for name in LATER})
 
 
 RECIPES: dict[str, Recipe] = {
@@ -107,7 +124,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Loading:
-    """How pairs are loaded. Nothing in it changes the weights."""
+    """How pairs are loaded and worked through. Nothing in it changes the weights, by more than rounding."""
 
     workers: Annotated[
         int | None,
@@ -118,6 +135,60 @@ class Loading:
     max_skipped: Annotated[
         float, Field(ge=0, le=1, description="Share of pairs that may fail before training stops.")
     ] = 0.1
+    encoder_batch: Annotated[
+        int | None,
+        Field(ge=1, description="Images of shards a pass through the encoder; default 32 on a CPU, else 256."),
+    ] = None
+    images_at_once: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Images of a batch whose gradient is computed at once, for less memory; all texts stay "
+            "negatives. Default all.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Watching:
+    """What is told and kept of a run while it lasts. Nothing in it changes the weights."""
+
+    held_out: Annotated[
+        str | None, Field(description="Pairs that are not trained on: the loss of a batch of them is in the log.")
+    ] = None
+    held_out_every: Annotated[int, Field(ge=1, description="Steps between two losses of the pairs held out.")] = 100
+    tensorboard: Annotated[bool, Field(description="Write the curves for TensorBoard too, into --out/tensorboard.")] = (
+        False
+    )
+    keep_checkpoints: Annotated[
+        int, Field(ge=0, description="Earlier checkpoints that stay beside the last one, by their steps.")
+    ] = 0
+
+
+@dataclass(frozen=True)
+class CheckpointInterval:
+    """How often the state of a run is kept to go on from: after so many steps or seconds, whichever comes first."""
+
+    steps: int | None = None
+    seconds: int | None = None
+
+    def is_over(self, steps: int, seconds: float) -> bool:
+        """Whether these are enough since the last time."""
+        return (self.steps is not None and steps >= self.steps) or (
+            self.seconds is not None and seconds >= self.seconds
+        )
+
+
+def checkpoint_interval(text: str) -> CheckpointInterval:
+    """What --checkpoint-every says: steps, a time, or both, like 100, 10m, or 100,10m."""
+    found: dict[str, int] = {}
+    for part in listed(text):
+        number = re.fullmatch(r"(\d+)([smh]?)", part)
+        name = "seconds" if number and number[2] else "steps"
+        if number is None or int(number[1]) == 0 or name in found:
+            raise UsageError(f"--checkpoint-every {text}: steps, a time, or both are wanted, like 100, 10m or 100,10m.")
+        found[name] = int(number[1]) * SECONDS[number[2]]
+    return CheckpointInterval(**found)
 
 
 def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:

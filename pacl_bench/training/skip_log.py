@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pacl_bench import processes
 from pacl_bench.data.shards import Skipped
 from pacl_bench.errors import RunError
 from pacl_bench.files import append_lines, write_text
@@ -28,7 +29,8 @@ class SkipLog:
         self.seen, self.failed = state.get("seen", 0), state.get("failed", 0)
         lines = _whole_lines(file) if state and file.is_file() else []
         self.listed = dict.fromkeys(lines[: state.get("listed", 0)])
-        write_text(file, "".join(f"{line}\n" for line in self.listed))
+        if processes.is_first():
+            write_text(file, "".join(f"{line}\n" for line in self.listed))
 
     @property
     def state(self) -> dict[str, int]:
@@ -45,7 +47,8 @@ class SkipLog:
         new = [line for line in (json.dumps(asdict(skip)) for skip in skipped) if line not in self.listed]
         if new:
             self.listed |= dict.fromkeys(new)
-            append_lines(self.file, new)
+            if processes.is_first():
+                append_lines(self.file, new)
         if self.seen >= ENOUGH_TO_JUDGE and self.failed > self.max_share * self.seen:
             raise RunError(
                 f"{self.failed:,} of {self.seen:,} pairs could not be used ({self.failed / self.seen:.0%}, more than "

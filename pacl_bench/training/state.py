@@ -3,10 +3,7 @@
 import io
 import json
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +11,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pacl_bench import processes
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.files import append_lines, write_bytes, write_text
+from pacl_bench.files import write_bytes
 from pacl_bench.model.compatibility import compatibility
-from pacl_bench.model.loss import info_nce
+from pacl_bench.model.loss import info_nce, shared_info_nce
 from pacl_bench.training.batches import Batch
 from pacl_bench.training.identity import Identity, changed
-from pacl_bench.training.recipe import Recipe
+from pacl_bench.training.recipe import CheckpointInterval, Recipe
 
-RESUME_STATE, LOG, SKIPPED = "checkpoint.pt", "log.jsonl", "skipped.jsonl"
-
-
-@contextmanager
-def interrupts_wait() -> Iterator[Callable[[], bool]]:
-    """Within the block Ctrl-C is remembered, to be asked for between two steps: no step is left half done.
-
-    A second Ctrl-C interrupts at once.
-    """
-    pressed = threading.Event()
-
-    def remember(number: int, frame: object) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, own)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread is told of signals
-        yield pressed.is_set
-        return
-    own = signal.signal(signal.SIGINT, remember)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, own)
+RESUME_STATE, SKIPPED = "checkpoint.pt", "skipped.jsonl"
 
 
 class TrainState:
     """What changes while training: the head, the temperature, the optimizer, the step."""
 
-    def __init__(self, embedder: nn.Module, recipe: Recipe, identity: Identity):
+    def __init__(self, embedder: nn.Module, recipe: Recipe, identity: Identity, images_at_once: int | None = None):
         self.embedder, self.recipe, self.identity = embedder, recipe, identity
+        self.images_at_once = images_at_once  # whose gradient is computed at once; None: all of a batch
         device = next(embedder.parameters()).device
         # learnt as a logarithm, like CLIP's logit scale
         self.log_temperature = nn.Parameter(torch.tensor(math.log(recipe.temperature), device=device))
@@ -75,13 +52,9 @@ class TrainState:
         """One step of the optimizer; the loss before it, in nats."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        device = self.log_temperature.device
-        patch_embeddings = self.embedder(batch.patch_tokens.to(device))
-        phi = compatibility(patch_embeddings, batch.text_embeddings.to(device), self.recipe.patch_scale)
-        same_text = None if self.recipe.same_text_is_negative else batch.same_text.to(device)
-        loss = info_nce(phi, self.temperature, same_text)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss = self._differentiated(batch)
+        processes.add_up([weight.grad for weight in self._trained if weight.grad is not None])
         self._require_finite(loss)
         self.consistent = False
         self.optimizer.step()
@@ -90,6 +63,49 @@ class TrainState:
         self.step, self.position = self.step + 1, batch.position
         self.consistent = True
         return loss.item()
+
+    @torch.no_grad()
+    def loss(self, batch: Batch) -> float:
+        """Of a batch that is not trained on, in nats."""
+        return self._loss(self._compatibility(batch, batch.patch_tokens), batch).item()
+
+    def _differentiated(self, batch: Batch) -> Float[Tensor, ""]:
+        """The loss, with its gradients in the weights.
+
+        Where a batch is taken in pieces, each piece is worked through twice: all for the compatibilities of the whole
+        batch, so that no negative is lost, and then, one by one, for the gradient that they hand down. That saves the
+        memory of what lies between tokens and compatibilities, as GradCache does (arXiv 2101.06983).
+        """
+        pieces = batch.patch_tokens.split(self.images_at_once or max(1, len(batch.patch_tokens)))
+        if len(pieces) == 1:
+            loss = self._loss(self._compatibility(batch, pieces[0]), batch)
+            loss.backward()
+            return loss.detach()
+        with torch.no_grad():
+            phi = torch.cat([self._compatibility(batch, piece) for piece in pieces])
+        loss = self._loss(phi.requires_grad_(), batch)
+        loss.backward()
+        assert phi.grad is not None
+        for piece, slopes in zip(pieces, phi.grad.split(len(pieces[0])), strict=True):
+            self._compatibility(batch, piece).backward(slopes)
+        return loss.detach()
+
+    def _compatibility(
+        self, batch: Batch, patch_tokens: Float[Tensor, "image patch width"]
+    ) -> Float[Tensor, "image pair"]:
+        device = self.log_temperature.device
+        patch_embeddings = self.embedder(patch_tokens.to(device))
+        return compatibility(patch_embeddings, batch.text_embeddings.to(device), self.recipe.patch_scale)
+
+    def _loss(self, phi: Float[Tensor, "own pair"], batch: Batch) -> Float[Tensor, ""]:
+        same_text = None if self.recipe.same_text_is_negative else batch.same_text.to(phi.device)
+        if processes.world_size() == 1:
+            return info_nce(phi, self.temperature, same_text)
+        return shared_info_nce(phi, self.temperature, batch.own.to(phi.device), same_text)
+
+    @property
+    def _trained(self) -> list[nn.Parameter]:
+        return [weight for group in self.optimizer.param_groups for weight in group["params"]]
 
     def _require_finite(self, loss: Float[Tensor, ""]) -> None:
         """Before the weights are touched: a NaN never gets into them."""
@@ -133,6 +149,43 @@ class TrainState:
             raise _damaged(file) from None
 
 
+class Checkpoints:
+    """Keeps a run's state in a file: within its block from time to time, and once more when that ends.
+
+    Args:
+        keep: how many earlier states stay beside it, each under the number of its step.
+    """
+
+    def __init__(self, state: TrainState, file: Path, interval: CheckpointInterval, keep: int = 0):
+        self.state, self.file, self.interval, self.keep = state, file, interval, keep
+        self.step, self.saved = state.step, time.monotonic()
+
+    def save_if_due(self) -> None:
+        """To be called after each step."""
+        if self.interval.is_over(self.state.step - self.step, time.monotonic() - self.saved):
+            self.save()
+
+    def save(self) -> None:
+        """Of several processes the first writes: all have the same state."""
+        if processes.is_first():
+            self.state.save(self.file)
+            self._rotate()
+        self.step, self.saved = self.state.step, time.monotonic()
+
+    def _rotate(self) -> None:
+        if self.keep:
+            self.state.save(self.file.with_stem(f"{self.file.stem}-{self.state.step:08}"))
+            for old in sorted(self.file.parent.glob(f"{self.file.stem}-*{self.file.suffix}"))[: -self.keep]:
+                old.unlink()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.state.consistent:  # whatever ended the block: what the file holds is the last good state
+            self.save()
+
+
 def saved_identity(file: Path) -> Identity:
     """What decides the weights of the run that a checkpoint is of."""
     return _identity_in(_read(file, torch.device("cpu")), file)
@@ -154,24 +207,3 @@ def _identity_in(content: dict[str, Any], file: Path) -> Identity:
 
 def _damaged(file: Path) -> UsageError:
     return UsageError(f"--resume: {file} is damaged. Move {file.parent} away and start anew.")
-
-
-class Log:
-    """JSON lines, one a step; a resumed run first takes back what the checkpoint had not seen."""
-
-    def __init__(self, file: Path, first_step: int):
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
-        kept = [line for line in lines if _step_of(line) < first_step]
-        write_text(file, "".join(f"{line}\n" for line in kept))
-        self.file = file
-
-    def write(self, **values: float | int) -> None:
-        append_lines(self.file, [json.dumps({key: round(value, 8) for key, value in values.items()})])
-
-
-def _step_of(line: str) -> float:
-    """The step of a line of the log; infinity for one that is torn, as the last one may be, or damaged."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf

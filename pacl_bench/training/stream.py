@@ -8,7 +8,8 @@ players. A *chunk* is what comes out of a lane at a time: CHUNK_PAIRS pairs, dec
 The lanes take turns. Turn 0 is the first chunk of lane 0, turn 1 the first chunk of lane 1, and so on; after the last
 lane, lane 0 gives its second chunk. Within a lane, pairs are shuffled in a buffer, by a seed that is the lane's own.
 There are always LANES lanes, and each worker process serves some of them from beginning to end; so the chunks, and
-their order, are the same for any number of workers.
+their order, are the same for any number of workers. They are the same, too, for any number of processes that train
+together: lane l is read by process l mod n of n, which hands the others the texts of its chunks (streamed.py).
 
 How far an epoch has got is therefore one number, the turn. A run that goes on after a stop opens the stream at that
 turn: each lane reads again what it had read before, without decoding it, and its next chunk is the one that the stopped
@@ -20,6 +21,7 @@ import random
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,8 +31,8 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from webdataset.filters import shuffle
-from webdataset.shardlists import split_by_node
 
+from pacl_bench import processes
 from pacl_bench.data.captions import noun_prompts
 from pacl_bench.data.pair_readers import Pairs, skipped_image
 from pacl_bench.data.shard_pairs import RawPair, read_pairs
@@ -45,6 +47,7 @@ LANES = 24
 CHUNK_PAIRS = 32  # pairs in a chunk, those that turn out to be broken among them
 BUFFER = 128  # pairs that a lane holds, not decoded; the next one is drawn from them
 PIECE = 1000  # images of a set of files that are one part
+PAIR_BYTES = 20_000  # of a pair in a tar, where nobody has counted them
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,10 @@ class Chunk(NamedTuple):
     skipped: list[Skipped]  # what was read for this chunk and cannot be used
     seen: int  # all that was read for it, usable or not; 0 where the lane had come to its end before
 
+    def without_pixels(self) -> "Chunk":
+        """What the other processes are told of it."""
+        return self._replace(pixels=self.pixels[:0])
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -92,26 +99,31 @@ class Stream:
     noun_share: float  # how often a noun of the caption, in a template, stands in for the caption
     seed: int
 
+    @cached_property
+    def size(self) -> float:
+        """How long an epoch is, as a number that compares with that of other streams: pairs, where they are counted."""
+        counts = [
+            pairs.num_pairs or sum(file.stat().st_size for file in _tars(pairs)) / PAIR_BYTES for pairs in self.sets
+        ]
+        return float(sum(counts)) or 1.0
+
     def chunks(self, epoch: int, turn: int, workers: int) -> "DataLoader[Chunk]":
-        """The chunks of an epoch from a turn on.
+        """The chunks of an epoch from a turn on: those of this process's lanes.
 
         They have no end. A lane that has come to its end gives chunks with nothing in them, so an epoch is over where
-        LANES of such follow each other.
+        such follow each other, one of each lane.
         """
         return DataLoader(
             Lanes(self, epoch, turn),
             batch_size=None,
-            num_workers=usable_workers(workers),
+            num_workers=usable_workers(workers, len(own_lanes())),
             prefetch_factor=4 if workers else None,
             collate_fn=_as_it_is,  # numpy goes through a pipe: shared memory is often small in containers
-            worker_init_fn=_leave_ctrl_c_to_the_main_process,
+            worker_init_fn=_leave_stopping_to_the_main_process,
         )
 
     def parts(self, epoch: int) -> list[Part]:
-        """The parts of an epoch in their shuffled order; each pair is in one, or in as many as its set's weight says.
-
-        Where several processes train together (RANK and WORLD_SIZE are set), these are the parts of this process.
-        """
+        """The parts of an epoch in their shuffled order; a pair is in one, or in as many as its set's weight says."""
         times_of = repeats(self.sets, [pairs.num_pairs or 0 for pairs in self.sets])
         parts = [
             Part(source, keep)
@@ -120,7 +132,11 @@ class Stream:
             for source in _sources(pairs)
         ]
         order = np.random.default_rng([self.seed, epoch]).permutation(len(parts))
-        return list(split_by_node(parts[number] for number in order))
+        return [parts[number] for number in order]
+
+
+def _tars(pairs: Pairs | ShardSet) -> list[Path]:
+    return pairs.files if isinstance(pairs, ShardSet) else []
 
 
 def _sources(pairs: Pairs | ShardSet) -> list[Path] | list[tuple[Pairs, range]]:
@@ -150,16 +166,28 @@ def repeats(sets: Sequence[Pairs | ShardSet], sizes: list[int]) -> list[float]:
     return [round(often, 9) for often in times]  # 2.9999999999 is no part of a fourth time
 
 
-class Lanes(IterableDataset):
-    """The chunks of an epoch from a turn on, as one worker process gives them: those of every n-th turn.
+def own_lanes() -> range:
+    """The lanes that this process reads, of those that train together; all where it is alone."""
+    return range(processes.rank(), LANES, processes.world_size())
 
-    PyTorch asks its worker processes in turn, so worker w of n is asked for turns w, w + n, w + 2 n ... Because n
-    divides LANES, these turns always fall to the same lanes, and no two workers share one. Without worker processes,
-    all lanes are served here.
+
+def own_turns(turn: int) -> int:
+    """How many of the turns before this one fell to this process's lanes."""
+    cycles, lane = divmod(turn, LANES)
+    return cycles * len(own_lanes()) + sum(one < lane for one in own_lanes())
+
+
+class Lanes(IterableDataset):
+    """The chunks of this process's lanes from a turn on, as one worker process gives them: those of every n-th turn.
+
+    PyTorch asks its worker processes in turn, so of the process's own turns worker w of n is asked for w, w + n, w +
+    2 n ... Because n divides the number of its lanes, these turns always fall to the same lanes, and no two workers
+    share one. Without worker processes, all lanes are served here.
     """
 
     def __init__(self, stream: Stream, epoch: int, turn: int):
-        self.stream, self.epoch, self.turn = stream, epoch, turn
+        self.stream, self.epoch = stream, epoch
+        self.lanes, self.turn = own_lanes(), own_turns(turn)
 
     def __iter__(self) -> Iterator[Chunk]:
         worker = get_worker_info()
@@ -167,15 +195,20 @@ class Lanes(IterableDataset):
         parts = self.stream.parts(self.epoch)
         lanes = {}
         for turn in count(self.turn + first, step):
-            lane, done = turn % LANES, turn // LANES
+            done, at = divmod(turn, len(self.lanes))
+            lane = self.lanes[at]
             if lane not in lanes:
                 lanes[lane] = self._chunks(parts[lane::LANES], lane, done)
             yield next(lanes[lane])
 
     def _chunks(self, parts: list[Part], lane: int, done: int) -> Iterator[Chunk]:
         """The chunks of a lane that has the given parts, after its first `done` ones, then empty ones for ever."""
-        rank = int(os.environ.get("RANK", "0"))
-        seeds = [self.stream.seed, self.epoch, rank, lane]
+        seeds = [
+            self.stream.seed,
+            self.epoch,
+            0,
+            lane,
+        ]  # the 0 was a process's number: heads trained then stay the same
         raw = (pair for number, part in enumerate(parts) for pair in _thinned(part, [*seeds, number]))
         mixed = shuffle(BUFFER, initial=BUFFER, rng=random.Random(str(seeds)))(raw)
         numbered = islice(enumerate(mixed), done * CHUNK_PAIRS, None)
@@ -218,9 +251,9 @@ def drawn_text(captions: list[str], noun_share: float, draw: np.random.Generator
     return prompts[draw.integers(len(prompts))] if prompts else caption
 
 
-def usable_workers(wanted: int) -> int:
+def usable_workers(wanted: int, lanes: int = LANES) -> int:
     """The largest number of worker processes up to `wanted` that divides the lanes; 0 loads in the main process."""
-    return max(number for number in range(wanted + 1) if number == 0 or LANES % number == 0) if wanted else 0
+    return max(number for number in range(wanted + 1) if number == 0 or lanes % number == 0) if wanted else 0
 
 
 def default_workers() -> int:
@@ -233,5 +266,6 @@ def _as_it_is(chunk: Any) -> Any:
     return chunk
 
 
-def _leave_ctrl_c_to_the_main_process(worker: int) -> None:
+def _leave_stopping_to_the_main_process(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # with which PyTorch ends a worker that hangs

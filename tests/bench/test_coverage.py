@@ -19,7 +19,7 @@ def test_intervals_cover_where_classes_are_common(monkeypatch) -> None:
     monkeypatch.setattr(module, "POPULATION", 3000)
     monkeypatch.setattr(module, "SETS", ((5, 1.0, 80),))
     rows = {row.number: row for row in coverage(60)}
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert all(row.covered >= 0.85 for row in rows.values())
     monkeypatch.setattr("pacl_bench.metrics.intervals.NORMAL", 0.3)  # an interval a sixth as wide
     narrow = next(coverage(60))

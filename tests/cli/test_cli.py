@@ -28,7 +28,7 @@ def pacl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     ("arguments", "line"),
     [
         (["segmnt"], "No such command 'segmnt'"),
-        (["segment", "--encoder", "x"], "No such option: --encoder"),
+        (["segment", "--encoder", "x"], "Nothing to measure: give --encoders or --heads."),
         (["train", "--encoder", "x"], "Missing option '--text'"),
         (["list", "encodres"], "encodres"),
         (["patches", "--encoders", "clip-b61"], "Unknown encoder 'clip-b61'. Did you mean 'clip-b16'?"),

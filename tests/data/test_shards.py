@@ -52,10 +52,10 @@ def test_every_pair_once_over_workers_and_processes(tmp_path: Path, monkeypatch:
     alone = texts(epoch(stream(str(folder)), workers=0))
     assert sorted(alone) == everything
     assert alone != everything
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("pacl_bench.processes.world_size", lambda: 2)
     of_rank = []
-    for rank in ("0", "1"):
-        monkeypatch.setenv("RANK", rank)
+    for rank in (0, 1):
+        monkeypatch.setattr("pacl_bench.processes.rank", lambda rank=rank: rank)
         of_rank.append(texts(epoch(stream(str(folder)), workers=3)))
     assert sorted(of_rank[0] + of_rank[1]) == everything
     assert {text.split()[1] for text in of_rank[0]} & {text.split()[1] for text in of_rank[1]} == set()

@@ -43,7 +43,7 @@ def test_specs(text: str, name: str, library: str, model: str, file: str | None,
         ("clip-b16?blok=3", "Unknown option 'blok'. Did you mean 'block'?"),
         ("clip-b16?block=three", "block=three must be a whole number"),
         ("clip-b16?tap=postnorm", "tap=postnorm must be one of pre-norm, post-norm"),
-        ("transformers:bert-base-uncased", "is a text encoder"),
+        ("transformers:bert-base-uncased", "Name a local folder: transformers:FOLDER"),
         ("", "names no encoder"),
     ],
 )

@@ -75,7 +75,7 @@ def test_what_tells_encoders_without_weights_apart() -> None:
     ("name", "line"),
     [
         ("pixels?block=1", "Unknown option 'block'"),
-        ("crf-kernel@weights.pt", "has no weights to load; leave out @weights.pt"),
+        ("crf-kernel@weights.pt", "takes no file of weights; leave out @weights.pt"),
     ],
 )
 def test_wrong_names(name: str, line: str) -> None:

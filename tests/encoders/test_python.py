@@ -329,7 +329,7 @@ def test_a_head_is_trained_on_own_code_and_refused_on_changed(folder: Path, pair
     recipe = make_recipe("small", {"steps": 2, "batch_size": 4})
     config = TrainConfig("m=python:means.py:Means", "python:others.py:words", str(pairs_csv), recipe, 0)
     card = train(config, folder / "head")
-    assert (card.encoder.loadable, card.width, card.dim) == ("m=python:means.py:Means", 3, 2)
+    assert (card.encoder.spec, card.width, card.dim) == ("python:means.py:Means", 3, 2)
     model = load_aligned(folder / "head")
     assert not any(weight.requires_grad for weight in [*model.vision.parameters(), *model.text.parameters()])
     assert model.patch_embeddings(model.vision(torch.randn(1, 3, 32, 32)).patch_tokens).shape == (1, 16, 2)

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from pacl_bench import load_encoder
+from pacl_bench.encoders import timm as timm_library
 from pacl_bench.encoders.base import Preprocess, Tap
 from pacl_bench.encoders.timm import TimmVisionEncoder
 from pacl_bench.errors import NoTextSpace, UsageError
@@ -121,7 +122,7 @@ def test_random_weights_are_the_same_on_every_machine() -> None:
     assert weights["blocks.0.attn.qkv.weight"].std().item() == pytest.approx(0.02, rel=0.01)
     assert not weights["patch_embed.proj.bias"].any()
     assert encoder(torch.randn(1, 3, 64, 96)).patch_tokens.shape == (1, 24, 192)
-    with pytest.raises(UsageError, match="has no weights to load"):
+    with pytest.raises(UsageError, match="takes no file of weights"):
         load_encoder("random:vit_tiny_patch16_224@file.pt")
 
 
@@ -197,3 +198,99 @@ def test_real_weights(request: pytest.FixtureRequest) -> None:
     features = encoder(torch.randn(1, 3, 28, 70))
     assert features.grid == (2, 5)
     assert bool(features.patch_tokens.isfinite().all())
+
+
+UNUSUAL = {  # model, depth, height and width in pixels, prefix tokens in what forward_features gives
+    "MobileCLIP's stem": ("vit_base_mci_224", 2, (224, 224), 1),
+    "ViTamin's stem": ("vitamin_small_224", 2, (224, 224), 0),
+    "ResNet stem": ("vit_small_r26_s32_224", 2, (224, 224), 1),
+    "NaFlex": ("naflexvit_base_patch16_radio_v3", None, (64, 96), 8),
+    "BEiT": ("beit_base_patch16_224", 2, (224, 224), 1),
+    "relative positions": ("vit_relpos_small_patch16_224", 2, (224, 224), 0),
+    "distilled": ("deit_tiny_distilled_patch16_224", 2, (224, 224), 2),
+}
+
+
+@pytest.fixture
+def shallow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> TimmVisionEncoder:
+    """An encoder of an official architecture with random weights and few blocks."""
+    model, depth, _, _ = UNUSUAL[request.param]
+    options = {} if depth is None else {"depth": depth}
+    monkeypatch.setattr(timm_library, "_from_hub", lambda name, model: timm_library._create(model, **options))
+    torch.manual_seed(0)
+    encoder = load_encoder(f"timm:{model}")
+    assert isinstance(encoder, TimmVisionEncoder)
+    return encoder
+
+
+@pytest.mark.parametrize(("shallow", "kind"), [(kind, kind) for kind in UNUSUAL], indirect=["shallow"])
+@torch.no_grad()
+def test_unusual_vits_give_the_librarys_own_tokens(shallow: TimmVisionEncoder, kind: str) -> None:
+    _, _, shape, prefix = UNUSUAL[kind]
+    images = torch.randn(1, 3, *shape)
+    expected = shallow.trunk.forward_features(images)
+    features = shallow(images)
+    torch.testing.assert_close(features.patch_tokens, expected[:, prefix:], rtol=1e-5, atol=1e-5)
+    assert features.grid == (shape[0] // shallow.patch_size, shape[1] // shallow.patch_size)
+    if features.cls_token is not None:
+        torch.testing.assert_close(features.cls_token, expected[:, 0], rtol=1e-5, atol=1e-5)
+    if kind == "distilled":
+        return
+    with pytest.raises(UsageError, match=r"the stride of .* is its own"):
+        shallow(images, stride=8)
+
+
+@pytest.mark.parametrize("shallow", ["MobileCLIP's stem", "NaFlex"], indirect=True)
+def test_hybrids_take_images_of_any_shape(shallow: TimmVisionEncoder) -> None:
+    assert shallow(torch.randn(1, 3, 48, 96)).patch_tokens.shape == (1, 18, 768)
+
+
+@pytest.mark.parametrize("shallow", ["BEiT"], indirect=True)
+def test_positions_within_the_attention_are_of_one_size(shallow: TimmVisionEncoder) -> None:
+    with pytest.raises(UsageError, match=r"takes images of 224 x 224 pixels alone.*--window 224"):
+        shallow(torch.randn(1, 3, 224, 240))
+
+
+@torch.no_grad()
+def test_sams_tokens_before_and_behind_its_neck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm_library, "_from_hub", lambda name, model: timm_library._create(model, depth=2))
+    torch.manual_seed(0)
+    images = torch.randn(1, 3, 64, 96)
+    encoder = load_encoder("timm:samvit_base_patch16")
+    assert isinstance(encoder, TimmVisionEncoder)
+    expected = encoder.trunk.forward_features(images).flatten(2).mT
+    torch.testing.assert_close(encoder(images).patch_tokens, expected, rtol=1e-5, atol=1e-5)
+    assert encoder.width == 256
+    before = load_encoder("timm:samvit_base_patch16?tap=pre-norm")(images)
+    assert before.patch_tokens.shape == (1, 24, 768)
+    assert before.cls_token is None
+
+
+@torch.no_grad()
+def test_values_of_the_last_block_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TIPSv2's way: x + the values projected, then the mlp, then the final norm."""
+    monkeypatch.setattr(timm_library, "_from_hub", lambda name, model: timm_library._create(model, depth=2))
+    torch.manual_seed(0)
+    images = torch.randn(1, 3, 56, 84)
+    encoder = load_encoder("timm:vit_base_patch14_reg1_tipsv2?tap=values")
+    assert isinstance(encoder, TimmVisionEncoder)
+    first, last = encoder.trunk.blocks
+    for block in (first, last):  # layer scales begin at 0.00001, and would hide what they scale
+        block.ls1.gamma.data.normal_()
+        block.ls2.gamma.data.normal_()
+    plain = encoder.trunk.forward_intermediates(images, [0], output_fmt="NLC", intermediates_only=True)[0]
+    values = last.attn.qkv(last.norm1(plain)).chunk(3, dim=-1)[2]
+    x = plain + last.ls1(last.attn.proj(values))
+    expected = encoder.trunk.norm(x + last.ls2(last.mlp(last.norm2(x))))
+    torch.testing.assert_close(encoder(images).patch_tokens, expected, rtol=1e-5, atol=1e-5)
+    whole = encoder.trunk.forward_features(images)
+    torch.testing.assert_close(encoder(images).cls_token, whole[:, 0], rtol=1e-5, atol=1e-5)
+    with pytest.raises(UsageError, match="tap=values is for ViTs whose blocks take a token alone"):
+        load_encoder("timm:beit_base_patch16_224?tap=values")
+
+
+@pytest.mark.parametrize("model", ["convnext_atto", "swin_tiny_patch4_window7_224", "xcit_nano_12_p16_224"])
+def test_what_has_no_token_a_patch_is_refused(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm_library, "_from_hub", lambda name, model: timm_library._create(model))
+    with pytest.raises(UsageError, match="no vision transformer"):
+        load_encoder(f"timm:{model}")

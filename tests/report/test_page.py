@@ -311,3 +311,33 @@ def test_a_picture_stands_whole_in_the_page(tmp_path: Path):
     text = page_of(tmp_path, [segment("m", 0.3)]).read_text()
     assert 'src="data:image/png;base64,' in text
     assert "Figure 4" in text.partition('id="gaps"')[2]
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [400, 1000, 1500])
+def test_a_pressed_number_and_a_comparison_are_no_wider_than_the_window(browser, page_file: Path, width: int):
+    opened = browser.new_page(viewport={"width": width, "height": 900})
+    opened.goto(page_file.as_uri())
+    if width < 720:
+        section(opened).get_by_role("button", name="Views, protocol, filter").click()
+    section(opened).get_by_role("button", name="All models").click()
+    section(opened).locator("tr.line:visible td.measured button").first.click()
+    for at in (0, 1):
+        section(opened).locator("tr.line:visible th input").nth(at).check()
+    assert opened.locator("#compare").is_visible()
+    assert section(opened).locator("tr.detail").count() == 1
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    opened.close()
+
+
+@needs_browser
+def test_two_lines_are_compared_and_left_by_the_keyboard(page):
+    show(page)
+    boxes = section(page).locator("tr.line:visible th input")
+    for at in (0, 1):
+        boxes.nth(at).focus()
+        page.keyboard.press("Space")
+    assert page.locator("#compare").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("#compare").is_visible()
+    assert boxes.nth(0).is_checked() is False

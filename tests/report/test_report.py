@@ -43,7 +43,7 @@ def test_the_default_report_is_a_page_markdown_csv_and_figures(tmp_path: Path):
         records.write(tmp_path / "records", record)
     assert write_report(tmp_path) == tmp_path / "report" / "report.html"
     drawn = {"figure3.svg", "figure8.svg", "table3.svg"}
-    tables = {f"{name}.csv" for name in WITH_TABLES} - {"layers.csv"}
+    tables = {f"{name}.csv" for name in WITH_TABLES} - {"layers.csv", "noise.csv"}
     assert set(names(tmp_path / "report")) == drawn | tables | {"report.html", "report.md"}
     rows = list(csv.DictReader((tmp_path / "tidy.csv").read_text().splitlines()))
     tidy = records.load(tmp_path / "records")

@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 from report_samples import head, patches, segment
 
-from pacl_bench.records import Record
+from pacl_bench.records import Measurement, Record
 from pacl_bench.report.lines import model_lines
 from pacl_bench.report.reading import runs_of
 from pacl_bench.report.runs import Number, numbers
@@ -33,6 +34,14 @@ def test_one_seed_has_its_interval_few_their_range_five_a_t_interval():
     assert (low, high) == pytest.approx(
         (0.3 - 2.776445 * 0.158114 / 5**0.5, 0.3 + 2.776445 * 0.158114 / 5**0.5), abs=1e-6
     )
+
+
+def test_of_many_draws_of_five_seeds_95_percent_of_the_intervals_hold_the_mean():
+    run = of_seeds(0.3)[0].run
+    drawn = np.random.default_rng(0).normal(0.3, 0.02, (2000, 5))
+    rows = [[Number(run, Measurement("miou", float(value), "p", 392)) for value in seeds] for seeds in drawn]
+    held = np.mean([low <= 0.3 <= high for low, high in map(spread, rows)])
+    assert held == pytest.approx(0.95, abs=0.015)
 
 
 def test_values_are_rounded_once():

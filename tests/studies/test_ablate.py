@@ -21,7 +21,7 @@ from pacl_bench.studies.heads import wanted_heads
 from pacl_bench.studies.orchestra import run_experiment
 from pacl_bench.studies.plan import Setting
 from pacl_bench.studies.study import Study
-from pacl_bench.training import loop as training
+from pacl_bench.training import run as training
 from pacl_bench.training.state import TrainState
 
 SHORT = {"batch_size": 8, "steps": 2}

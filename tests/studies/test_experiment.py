@@ -1,5 +1,6 @@
-"""Study files that hold an experiment: what they mean, what is said of mistakes, and that all shipped ones are right."""
+"""Study files that hold an experiment: what they mean, what is said of mistakes, that all shipped ones are right."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -158,16 +159,24 @@ def test_every_shipped_file_is_complete(name: str) -> None:
             assert set(split_sum(head.pairs)) <= {*PAIR_SOURCES, *WORLD_PAIRS}
 
 
+def test_the_example_in_the_docs_is_right(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
+    for number, text in enumerate(re.findall(r"```toml\n(.*?)```", page, re.DOTALL)):
+        (tmp_path / f"{number}.toml").write_text(text)
+        assert load_experiment(tmp_path / f"{number}.toml").measure
+
+
 def test_the_paper_is_whole() -> None:
     paper = load_experiment(Path("paper"))
     assert [*paper.measure] == ["table1", "figure3", "table2", "table3", "figure8"]
-    assert [*paper.picture] == ["figure2", "figure4", "figure6"]
+    assert [*paper.picture] == ["figure2", "figure4", "figure6", "gallery"]
     assert len(wanted_heads(paper.train["cells"])) == 9
     assert [study.settings.get("stride") for study in paper.measure["table2"]] == [None, 4]
     assert paper.measure["table2"][0].datasets == ["voc20", "context59", "coco_stuff171", "ade150"]
     needed = {name: len(set(wanted_names(paper.only([name])))) for name in (*paper.measure, *paper.picture)}
     assert needed == {
         "table1": 2, "figure3": 0, "table2": 1, "table3": 9, "figure8": 2, "figure2": 1, "figure4": 0, "figure6": 1,
+        "gallery": 1,
     }  # fmt: skip
 
 

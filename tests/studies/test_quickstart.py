@@ -14,9 +14,9 @@ from pacl_bench import records
 FROZEN = Path(__file__).parents[1] / "frozen" / "quickstart.json"
 
 
-def run(out: Path) -> str:
+def run(out: Path, *more: str) -> str:
     """The command as a newcomer gives it; in a process of its own, without the shape checks of the tests."""
-    command = [sys.executable, "-m", "pacl_bench.cli", "quickstart", "--smoke", "--json", "--out", str(out)]
+    command = [sys.executable, "-m", "pacl_bench.cli", "quickstart", "--smoke", "--json", "--out", str(out), *more]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -92,7 +92,7 @@ def test_whole_images_are_classified_before_and_after(numbers: pd.DataFrame) -> 
 
 def test_the_report_is_filled(smoke: Path) -> None:
     report = smoke / "results" / "report"
-    for name in ("figure2", "figure4", "figure6"):
+    for name in ("figure2", "figure4", "figure6", "gallery"):
         assert (report / f"{name}.png").stat().st_size > 10_000
         assert (report / f"{name}.pdf").is_file()
     for name in ("figure3", "figure8"):
@@ -108,3 +108,24 @@ def test_a_second_run_measures_nothing(smoke: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in made}
     assert len(json.loads(run(smoke))) > 100
     assert {file: file.stat().st_mtime_ns for file in made} == before
+
+
+def test_numbers_fall_to_chance_as_images_drown(smoke: Path) -> None:
+    run(smoke, "--noise", "0,0.5,1")
+    table = records.load(smoke / "results" / "records")
+    table = table[(table.study != "ablate") & (table.class_name == "") & (table.model == HEAD)]
+    for metric, protocol, dataset in (
+        ("patch_accuracy", "all-classes", "world-things"),
+        ("miou", "dataset-miou, background=none", "world-things"),
+        ("top1", "zero-shot", "world-clean"),
+    ):
+        clear, half, gone = (
+            value(table, dataset=f"{dataset}{noise}", metric=metric, protocol=protocol)
+            for noise in ("", "?noise=0.5", "?noise=1")
+        )
+        assert clear.value > half.value > gone.value
+        assert clear.value > 4 * clear.chance
+        assert gone.value < 2 * gone.chance
+    report = smoke / "results" / "report"
+    assert (report / "noise.svg").stat().st_size > 5_000
+    assert "50 % noise" in (report / "report.html").read_text()

@@ -21,9 +21,11 @@ from pacl_bench.data.shards import ShardSet, Skipped
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.training.batches import Drawing
+from pacl_bench.training.encoded_stream import SharedStreams
 from pacl_bench.training.in_memory import shuffled
-from pacl_bench.training.loop import open_batches, train
+from pacl_bench.training.loop import train
 from pacl_bench.training.recipe import RECIPES, Loading, TrainConfig
+from pacl_bench.training.run import open_batches
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.state import TrainState
 from pacl_bench.training.stream import repeats
@@ -60,7 +62,7 @@ def test_a_resumed_run_ends_at_the_very_same_weights(
     whole = train(config, tmp_path / "whole", loading=IN_PROCESS)
     stop_at(stopped, monkeypatch)
     with pytest.raises(RunError, match=f"Stopped at step {stopped} of 8"):
-        train(config, tmp_path / "head", checkpoint_every=3, loading=Loading(workers=2))
+        train(config, tmp_path / "head", checkpoint_every="3", loading=Loading(workers=2))
     monkeypatch.undo()
     card = train(config, tmp_path / "head", resume=True, loading=IN_PROCESS)
     assert card.sha256 == whole.sha256
@@ -220,7 +222,11 @@ def test_streamed_tokens_are_those_of_the_files(clip_spec: str, tmp_path: Path) 
     drawing = Drawing(batch_size=12, noun_share=0.0, seed=0)
     batches = [
         open_batches(
-            vision, text, load_pairs(str(names)), drawing, SkipLog(tmp_path / "log", 1.0, {}), Loading(1), {}
+            SharedStreams(vision, text, Loading(1)),
+            load_pairs(str(names)),
+            drawing,
+            SkipLog(tmp_path / "log", 1.0, {}),
+            {},
         ).batch(0)
         for names in (tmp_path / "pairs.csv", folder)
     ]
@@ -231,8 +237,33 @@ def test_streamed_tokens_are_those_of_the_files(clip_spec: str, tmp_path: Path) 
     torch.testing.assert_close(batches[1].patch_tokens, batches[0].patch_tokens[order], rtol=0, atol=2e-3)
 
 
-def test_ctrl_c_with_workers(config: TrainConfig, tmp_path: Path) -> None:
-    """As on a keyboard, the whole group of processes gets it: one line, no process left, and it goes on."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_with_workers(tmp_path: Path, number: signal.Signals) -> None:
+    """As from a keyboard or a batch system, all processes get it: one line, no process left, and it goes on."""
+    ran = training_with_workers(tmp_path)
+    os.killpg(ran.pid, number)
+    _, errors = ran.communicate(timeout=30)
+    assert ran.returncode == 1
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].endswith(f"Go on with --resume --out {tmp_path / 'head'}.")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(ran.pid, 0)
+
+
+def test_a_worker_that_is_killed_ends_training_between_two_steps(tmp_path: Path) -> None:
+    """As where a machine has too little memory: one line, and the checkpoint is of the last step."""
+    ran = training_with_workers(tmp_path)
+    (worker, *_) = Path(f"/proc/{ran.pid}/task/{ran.pid}/children").read_text().split()
+    os.kill(int(worker), signal.SIGKILL)
+    _, errors = ran.communicate(timeout=60)
+    assert (ran.returncode, "Traceback" in errors) == (1, False)
+    assert "pacl-bench: Loading pairs failed: DataLoader worker" in errors.splitlines()[-1]
+    kept = torch.load(tmp_path / "head" / "checkpoint.pt", weights_only=True)["step"]
+    assert kept == (tmp_path / "head" / "log.jsonl").read_text().count("\n")
+
+
+def training_with_workers(tmp_path: Path) -> subprocess.Popen:
+    """A training that would go on for hours, in its own group of processes, after its first steps."""
     out = tmp_path / "head"
     command = [sys.executable, "-m", "pacl_bench.cli", "train", "--encoder", "tiny-clip", "--text", "tiny-clip"]
     command += ["--pairs", str(words(tmp_path)), "--out", str(out), "--workers", "2", "--batch-size", "8"]
@@ -249,13 +280,7 @@ def test_ctrl_c_with_workers(config: TrainConfig, tmp_path: Path) -> None:
         assert ran.poll() is None, ran.communicate()
         assert time.monotonic() - waited < 60
         time.sleep(0.1)
-    os.killpg(ran.pid, signal.SIGINT)
-    _, errors = ran.communicate(timeout=30)
-    assert ran.returncode == 1
-    assert "Traceback" not in errors
-    assert errors.splitlines()[-1].endswith(f"Go on with --resume --out {out}.")
-    with pytest.raises(ProcessLookupError):
-        os.killpg(ran.pid, 0)
+    return ran
 
 
 def words(tmp_path: Path) -> Path:

@@ -4,7 +4,9 @@ import json
 import time
 from copy import deepcopy
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,10 +17,13 @@ from pacl_bench.data.shards import Skipped
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import RunError
-from pacl_bench.training import loop as module
+from pacl_bench.training import run as module
+from pacl_bench.training import state as state_module
 from pacl_bench.training.batches import Batches, Drawing
-from pacl_bench.training.loop import open_batches, train
+from pacl_bench.training.encoded_stream import SharedStreams
+from pacl_bench.training.loop import train
 from pacl_bench.training.recipe import RECIPES, Loading, TrainConfig
+from pacl_bench.training.run import open_batches
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.state import TrainState
 from pacl_bench.training.stream import Stream
@@ -40,8 +45,22 @@ def test_the_state_is_kept_every_so_many_steps(
 ) -> None:
     kept, save = [], TrainState.save
     monkeypatch.setattr(TrainState, "save", lambda state, file: (kept.append(state.step), save(state, file))[1])
-    train(config, tmp_path / "head", checkpoint_every=2)
+    train(config, tmp_path / "head", checkpoint_every="2")
     assert kept == [2, 4, 6, 6]  # and once more at the end
+
+
+def test_the_state_is_kept_every_so_many_minutes(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a clock that goes on by four minutes at each look, of which a step takes one and saving takes one."""
+    kept, now, save = [], count(0.0, 240.0), TrainState.save
+    monkeypatch.setattr(TrainState, "save", lambda state, file: (kept.append(state.step), save(state, file))[1])
+    monkeypatch.setattr(state_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    train(config, tmp_path / "head")
+    assert kept == [3, 6, 6]  # after ten minutes at most, though 100 steps are not over
+    kept.clear()
+    train(config, tmp_path / "rarely", checkpoint_every="1h")
+    assert kept == [6]
 
 
 def test_pairs_per_second(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +112,9 @@ def test_as_many_as_may_fail_may_fail(tmp_path: Path) -> None:
 def batches(spec: str, pairs: Path, size: int, file: Path) -> Batches:
     drawing, loading = Drawing(size, noun_share=0.0, seed=0), Loading(workers=0)
     vision, text = load_encoder(spec), load_text_encoder(spec)
-    return open_batches(vision, text, load_pairs(str(pairs)), drawing, SkipLog(file, 1.0, {}), loading, {})
+    return open_batches(
+        SharedStreams(vision, text, loading), load_pairs(str(pairs)), drawing, SkipLog(file, 1.0, {}), {}
+    )
 
 
 def test_pairs_of_one_text_are_known(pairs_csv: Path, clip_spec: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from pacl_bench.errors import UsageError
-from pacl_bench.training.recipe import RECIPES, Loading, Recipe, TrainConfig, make_recipe
+from pacl_bench.training.recipe import OFTEN, RECIPES, Loading, Recipe, TrainConfig, checkpoint_interval, make_recipe
 from pacl_bench.validation.values import as_option, made
 
 FROZEN = Path(__file__).parents[1] / "frozen"
@@ -69,3 +69,23 @@ def test_a_recipe_is_made_again_from_a_heads_card() -> None:
         recipe = made(Recipe, held, as_option)
         assert {name: recipe.describe()[name] for name in held} == held
         assert json.dumps(list(asdict(recipe))[: len(held)]) == json.dumps(list(held))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("100", (100, None)), ("30s", (None, 30)), ("10m", (None, 600)), ("2h,5", (5, 7200)), (OFTEN, (100, 600))],
+)
+def test_how_often_a_checkpoint_is_kept(text: str, expected: tuple[int | None, int | None]) -> None:
+    interval = checkpoint_interval(text)
+    assert (interval.steps, interval.seconds) == expected
+
+
+def test_a_checkpoint_is_due_after_the_first_of_steps_and_seconds() -> None:
+    both = checkpoint_interval("5,10s")
+    assert [both.is_over(4, 9.9), both.is_over(5, 0.0), both.is_over(0, 10.0)] == [False, True, True]
+
+
+@pytest.mark.parametrize("text", ["0", "0m", "-1", "10x", "1.5h", "10,20", "1m,2h", "ten", "m"])
+def test_what_says_no_interval_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=f"--checkpoint-every {text}: steps, a time, or both are wanted"):
+        checkpoint_interval(text)

@@ -26,7 +26,7 @@ def batch(seed: int) -> Batch:
     texts[1] = texts[0]
     same = torch.eye(4, dtype=torch.bool)
     same[0, 1] = same[1, 0] = True
-    return Batch(torch.randn(4, 6, 5, generator=generator), texts, same, {"at": seed})
+    return Batch(torch.randn(4, 6, 5, generator=generator), texts, same, torch.arange(4), {"at": seed})
 
 
 def by_hand(recipe: Recipe, weights: dict[str, Tensor], steps: list[tuple[Batch, float]]) -> dict[str, Tensor]:
@@ -75,3 +75,19 @@ def test_the_loss_is_that_before_the_step() -> None:
     phi = compatibility(embedder(shown.patch_tokens), shown.text_embeddings, RECIPE.patch_scale)
     expected = info_nce(phi, 0.2, shown.same_text)
     assert TrainState(embedder, RECIPE, {}).update(shown, 0.1) == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("images_at_once", [1, 3])
+def test_a_batch_in_pieces_keeps_all_negatives(images_at_once: int) -> None:
+    """The same weights, temperature and loss as of the whole batch at once, in double precision."""
+    states = []
+    for at_once in (None, images_at_once):
+        torch.manual_seed(0)
+        state = TrainState(VisionEmbedder(5, 3).double(), replace(RECIPE, learn_temperature=True), {}, at_once)
+        shown = batch(1)
+        shown = shown._replace(patch_tokens=shown.patch_tokens.double(), text_embeddings=shown.text_embeddings.double())
+        states.append((state.update(shown, 0.1), {**state.embedder.state_dict(), "t": state.log_temperature.detach()}))
+    (loss, weights), (other, others) = states
+    assert other == pytest.approx(loss, rel=1e-12)
+    for name, weight in weights.items():
+        torch.testing.assert_close(others[name], weight, rtol=1e-9, atol=1e-12)

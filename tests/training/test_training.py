@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 from pacl_bench.encoders import load_encoder
 from pacl_bench.encoders.base import TextEncoder
 from pacl_bench.errors import RunError, UsageError
+from pacl_bench.locks import claimed
 from pacl_bench.model.aligned import AlignedModel, load_aligned
 from pacl_bench.model.head_files import load_embedder, read_card
-from pacl_bench.training import loop as module
+from pacl_bench.training import run as module
 from pacl_bench.training import state as state_module
 from pacl_bench.training.in_memory import shuffled
 from pacl_bench.training.loop import train
@@ -88,7 +89,7 @@ def test_a_resumed_run_ends_at_the_very_same_weights(
 
     monkeypatch.setattr(TrainState, "update", interrupted)
     with pytest.raises(RunError, match=f"Stopped at step {stop_at} of 6"):
-        train(config, tmp_path / "head", checkpoint_every=2)
+        train(config, tmp_path / "head", checkpoint_every="2")
     monkeypatch.undo()
     monkeypatch.setenv("PACL_CACHE", str(tmp_path / "another cache"))
     assert train(config, tmp_path / "head", resume=True).sha256 == expected.sha256
@@ -133,6 +134,13 @@ def test_ctrl_c_waits_for_the_step_to_end(config: TrainConfig, tmp_path: Path, m
     monkeypatch.setenv("PACL_CACHE", str(tmp_path / "cache"))
     assert train(config, tmp_path / "head", resume=True).sha256 == expected.sha256
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_folder_where_another_process_trains_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    with claimed(tmp_path / "head", "--out"), pytest.raises(UsageError, match="another run writes there"):
+        train(config, tmp_path / "head")
+    assert not (tmp_path / "head").exists()
+    train(config, tmp_path / "head")
 
 
 def test_resuming_another_run_is_refused(config: TrainConfig, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Damaged records and cards: each is read, or is a UsageError of one line that names the file; nothing else, ever."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -67,6 +68,7 @@ def damaged_bytes(draw: st.DrawFn, text: str) -> bytes:
     return one_of(draw, [raw] * 6 + damages)
 
 
+MORE = int(os.environ.get("PACL_FUZZ_EXAMPLES", "0"))  # in place of the few of every run
 FUZZ = settings(
     derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -90,7 +92,7 @@ def written(folder: Path, content: bytes) -> Path:
     return file
 
 
-@settings(FUZZ, max_examples=60)
+@settings(FUZZ, max_examples=MORE or 60)
 @given(content=damaged(RECORDS))
 def test_a_damaged_record_is_read_or_named(tmp_path: Path, content: bytes) -> None:
     file = written(tmp_path, content)
@@ -105,18 +107,18 @@ def test_a_damaged_record_is_read_or_named(tmp_path: Path, content: bytes) -> No
     read_or_told(lambda _: all_tables("table2", [record]), file)
 
 
-@settings(FUZZ, max_examples=6)
+@settings(FUZZ, max_examples=MORE // 10 or 6)
 @given(content=damaged(RECORDS))
 def test_a_report_is_written_or_the_record_named(tmp_path: Path, content: bytes) -> None:
     read_or_told(lambda _: write_report(tmp_path), written(tmp_path, content))
 
 
-@settings(FUZZ, max_examples=60)
+@settings(FUZZ, max_examples=MORE or 60)
 @given(content=damaged(CARDS))
 def test_a_damaged_card_is_read_or_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / CARD).write_bytes(content)
     card = read_or_told(lambda file: read_card(file.parent), tmp_path / CARD)
     if card is not None:
         assert card.name == tmp_path.name
-        assert card.encoder.loadable
+        assert card.encoder.spec
         json.dumps(card.content(), allow_nan=False)

@@ -234,8 +234,10 @@ class Section {
     this.update();
   }
 
+  /** Escape closes what was opened last: a number's details, or else the comparison. */
   closed(target) {
     const line = target.closest("tr.detail")?.previousElementSibling;
+    if (!this.state.open) this.state.ticked = [];
     this.state.open = "";
     this.update();
     line?.querySelector("td button")?.focus();
@@ -270,7 +272,9 @@ class Section {
   }
 
   update() {
-    this.draw();
+    const focused = document.activeElement;
+    this.draw(); // it moves lines, and what is moved loses the focus
+    if (this.element.contains(focused)) focused.focus({ preventScroll: true });
     compare(this);
     writeAddress(this);
   }
@@ -349,6 +353,8 @@ function compare(section) {
   if (!list.children.length) list.append(make("li", {}, "nothing was measured of both"));
   bar.replaceChildren(close, make("b", {}, `${nameOf(one)} less ${nameOf(other)}`), list);
 }
+
+bar.addEventListener("keydown", (event) => event.key === "Escape" && bar.querySelector("button").click());
 
 function nameOf(line) {
   const [name, detail] = [line.cells[0].querySelector("label, span"), line.cells[0].querySelector("small")];

@@ -1,0 +1,98 @@
+"""What asks a command to stop is one KeyboardInterrupt, or waits for the end of a step."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pacl_bench.errors import RunError
+from pacl_bench.files import WriteError
+from pacl_bench.signals import FROM_OUTSIDE, interrupts_wait, stopped_as_by_ctrl_c
+
+
+@pytest.mark.parametrize("number", FROM_OUTSIDE)
+def test_a_signal_from_outside_is_ctrl_c_once(number: signal.Signals) -> None:
+    before, ended = signal.getsignal(number), []
+
+    def told_to_stop() -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)  # the second one of `timeout`
+            ended.append(number)
+
+    with stopped_as_by_ctrl_c(), pytest.raises(KeyboardInterrupt):
+        told_to_stop()
+    assert ended == [number]
+    assert signal.getsignal(number) is before
+
+
+def signalled(*numbers: signal.Signals, error: Exception | None = None) -> None:
+    """Sends signals within a block that lets them wait, then fails."""
+    with interrupts_wait():
+        for number in numbers:
+            signal.raise_signal(number)
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, *FROM_OUTSIDE])
+def test_a_signal_waits_for_the_end_of_a_step(number: signal.Signals) -> None:
+    steps = []
+
+    def work() -> None:
+        with interrupts_wait() as asked:
+            signal.raise_signal(number)
+            steps.append(asked())
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert steps == [True]
+
+
+def test_several_from_outside_wait_and_a_second_ctrl_c_does_not() -> None:
+    steps = []
+
+    def work() -> None:
+        with interrupts_wait():
+            for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGINT):
+                signal.raise_signal(number)
+                steps.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert steps == [signal.SIGTERM, signal.SIGTERM, signal.SIGINT]
+
+
+def test_what_fails_after_a_signal_is_no_failure_but_a_full_disk(tmp_path: Path) -> None:
+    killed, full = RunError("A worker was killed."), WriteError(tmp_path, OSError(28, "No space left on device"))
+    with pytest.raises(KeyboardInterrupt):
+        signalled(signal.SIGTERM, error=killed)
+    with pytest.raises(WriteError):
+        signalled(signal.SIGTERM, error=full)
+    with pytest.raises(RunError, match="worker"):
+        signalled(error=killed)
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    own = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopped_as_by_ctrl_c(), interrupts_wait() as asked:
+            signal.raise_signal(signal.SIGHUP)
+            assert not asked()
+    finally:
+        signal.signal(signal.SIGHUP, own)
+
+
+def test_every_command_ends_with_one_line() -> None:
+    """Told to stop amid whatever it does: here amid the import of a command's own modules."""
+    code = "import os, signal, sys; from pacl_bench import cli; sys.argv = ['pacl-bench', 'list', 'encoders']\n"
+    code += (
+        "cli.app.registered_commands[-1].callback = lambda **given: os.kill(os.getpid(), signal.SIGTERM)\ncli.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == "pacl-bench: Stopped. What was finished is kept; the same command goes on from there.\n"

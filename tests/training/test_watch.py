@@ -1,0 +1,72 @@
+"""What is told and kept of a run while it lasts."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from shard_samples import write_shards
+
+from pacl_bench.data.pairs import load_pairs
+from pacl_bench.encoders import load_encoder, load_text_encoder
+from pacl_bench.model.compatibility import compatibility
+from pacl_bench.model.head_files import load_embedder
+from pacl_bench.model.loss import info_nce
+from pacl_bench.training.batches import Drawing
+from pacl_bench.training.encoded_stream import SharedStreams
+from pacl_bench.training.loop import train
+from pacl_bench.training.recipe import RECIPES, Loading, TrainConfig, Watching
+from pacl_bench.training.run import open_batches
+from pacl_bench.training.skip_log import SkipLog
+
+QUICK = replace(RECIPES["small"], batch_size=4, steps=6, warmup_steps=0)
+
+
+@pytest.fixture
+def config(clip_spec: str, pairs_csv: Path) -> TrainConfig:
+    return TrainConfig(clip_spec, clip_spec, str(pairs_csv), QUICK)
+
+
+def log_of(head: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (head / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_loss_of_pairs_held_out(config: TrainConfig, clip_spec: str, tmp_path: Path) -> None:
+    """Every third step, of the same pairs; the last is that of the head as it was written."""
+    apart = write_shards(tmp_path / "apart", [12])
+    plain = train(config, tmp_path / "plain")
+    card = train(config, tmp_path / "head", watching=Watching(held_out=str(apart), held_out_every=3))
+    assert card.sha256 == plain.sha256
+    log = log_of(tmp_path / "head")
+    assert [line["step"] for line in log if "held_out_loss" in line] == [2, 5]
+    vision, text = load_encoder(clip_spec), load_text_encoder(clip_spec)
+    streams = SharedStreams(vision, text, Loading(workers=0))
+    batch = open_batches(
+        streams, load_pairs(str(apart)), Drawing(4, QUICK.noun_share, 0), SkipLog(tmp_path / "log", 1.0, {}), {}
+    ).batch(0)
+    with torch.no_grad():
+        embedded = load_embedder(tmp_path / "head", card)(batch.patch_tokens)
+        phi = compatibility(embedded, batch.text_embeddings, card.patch_scale)
+        loss = info_nce(phi, card.temperature, batch.same_text)
+    assert log[-1]["held_out_loss"] == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_earlier_checkpoints_stay(config: TrainConfig, tmp_path: Path) -> None:
+    """The last two of steps 2, 4 and 6; from an earlier one the run comes to the same weights."""
+    whole = train(config, tmp_path / "head", checkpoint_every="2", watching=Watching(keep_checkpoints=2))
+    names = [file.name for file in sorted((tmp_path / "head").glob("checkpoint*"))]
+    assert names == ["checkpoint-00000004.pt", "checkpoint-00000006.pt", "checkpoint.pt"]
+    (tmp_path / "again").mkdir()
+    (tmp_path / "head" / names[0]).rename(tmp_path / "again" / "checkpoint.pt")
+    assert train(config, tmp_path / "again", resume=True).sha256 == whole.sha256
+
+
+def test_tensorboard_holds_the_log(config: TrainConfig, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(config, tmp_path / "head", watching=Watching(tensorboard=True))
+    events = EventAccumulator(str(tmp_path / "head" / "tensorboard")).Reload()
+    found = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert found == [(line["step"], pytest.approx(line["loss"], rel=1e-6)) for line in log_of(tmp_path / "head")]
