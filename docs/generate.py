@@ -283,6 +283,26 @@ def coverage_table() -> str:
     return pipe_table(header, cells)
 
 
+def protocols_table() -> str:
+    """Other people's protocols."""
+    from pacl_bench.cli import catalog
+
+    rows = catalog.protocols()
+    return pipe_table(list(rows[0]), [[str(value).replace("|", "/") for value in row.values()] for row in rows])
+
+
+def departures_table() -> str:
+    """What single departures from SCLIP's protocol cost, from results/departures.csv."""
+    with (ROOT / "results" / "departures.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    told = [row["departure"] or f"none: {row['protocol']}" for row in rows]
+    cells = [
+        (f"{row['data set']} ({row['images']})", departure, f"{row['miou']} ({row['change']})")
+        for row, departure in zip(rows, told, strict=True)
+    ]
+    return pipe_table(("data set (images)", "departure", "mIoU"), cells)
+
+
 def keys_of(kind: str) -> str:
     """The keys of a table of study files."""
     from pydantic.fields import FieldInfo
@@ -340,26 +360,6 @@ def _over_unknown_seeds(found: dict[str, records.Measurement], what: str, mark: 
     changes = mark if mark.startswith(".") else ""
     names = [f"pacl-{encoder}.{pairs}{seed}{changes}" for seed in ("", ".seed1", ".seed2")]
     return over_seeds([found[name].value for name in names])
-
-
-def protocols_table() -> str:
-    """Other people's protocols."""
-    from pacl_bench.cli import catalog
-
-    rows = catalog.protocols()
-    return pipe_table(list(rows[0]), [[str(value).replace("|", "/") for value in row.values()] for row in rows])
-
-
-def departures_table() -> str:
-    """What single departures from SCLIP's protocol cost, from results/departures.csv."""
-    with (ROOT / "results" / "departures.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    told = [row["departure"] or f"none: {row['protocol']}" for row in rows]
-    cells = [
-        (f"{row['data set']} ({row['images']})", departure, f"{row['miou']} ({row['change']})")
-        for row, departure in zip(rows, told, strict=True)
-    ]
-    return pipe_table(("data set (images)", "departure", "mIoU"), cells)
 
 
 TABLES: dict[str, Callable[[], str]] = {
