@@ -4,6 +4,7 @@ Each stands between `<!-- table: NAME -->` and `<!-- end -->`. tests/test_docs.p
 file makes of it, so that no number in the words is older than its record.
 """
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -341,6 +342,26 @@ def _over_unknown_seeds(found: dict[str, records.Measurement], what: str, mark: 
     return over_seeds([found[name].value for name in names])
 
 
+def protocols_table() -> str:
+    """Other people's protocols."""
+    from pacl_bench.cli import catalog
+
+    rows = catalog.protocols()
+    return pipe_table(list(rows[0]), [[str(value).replace("|", "/") for value in row.values()] for row in rows])
+
+
+def departures_table() -> str:
+    """What single departures from SCLIP's protocol cost, from results/departures.csv."""
+    with (ROOT / "results" / "departures.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    told = [row["departure"] or f"none: {row['protocol']}" for row in rows]
+    cells = [
+        (f"{row['data set']} ({row['images']})", departure, f"{row['miou']} ({row['change']})")
+        for row, departure in zip(rows, told, strict=True)
+    ]
+    return pipe_table(("data set (images)", "departure", "mIoU"), cells)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "unknowns": unknowns_table,
     "keys of train": partial(keys_of, "train"),
@@ -357,6 +378,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "encoders": encoders,
     "rooms": rooms,
     "coverage": coverage_table,
+    "protocols": protocols_table,
+    "departures": departures_table,
 }
 
 

@@ -1,5 +1,6 @@
 """The two ways a command ends badly. Both carry one line that names the file or option and the way out."""
 
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,3 +39,19 @@ def cause_of(error: BaseException, files: frozenset[str] = frozenset()) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in frames if frame.filename in files]
     return told + (lines[-1] if lines else "")
+
+
+NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """The one line for main memory or that of a GPU that ran out; None for another error.
+
+    torch, which is not imported for that, says so by an error of its own, or by a RuntimeError in words of the library
+    that asked for the memory (CUDA, cuBLAS, Metal, the CPU's allocator).
+    """
+    by_kind = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if not by_kind and not (isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))):
+        return None
+    cause = str(error).strip().partition("\n")[0].partition(". ")[0] or type(error).__name__
+    return f"Out of memory ({cause}). A smaller --size, --window or --batch-size, or a larger --stride, needs less."

@@ -1,7 +1,9 @@
 """What asks a command to stop, so that it keeps what was done: Ctrl-C, a batch system, `timeout`, a closed terminal."""
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,6 +13,7 @@ from pacl_bench.errors import RunError
 from pacl_bench.files import WriteError
 
 # sent by SLURM, `timeout` and `kill`; and by a terminal that is closed, which Windows does not have
+AT_ONCE = 5.0  # seconds
 FROM_OUTSIDE = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
 
 
@@ -18,12 +21,16 @@ FROM_OUTSIDE = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(s
 def stopped_as_by_ctrl_c() -> Iterator[None]:
     """Within the block a signal from outside raises KeyboardInterrupt, as Ctrl-C does.
 
-    The first of its kind alone: `timeout` sends two, and the second must not end the saving that the first one began.
+    One that follows another at once does not: `timeout` sends two, and the second must not end the saving that the
+    first one began.
     """
+    asked = -math.inf
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        nonlocal asked
+        before, asked = asked, time.monotonic()
+        if asked - before > AT_ONCE:
+            raise KeyboardInterrupt
 
     with _handled(interrupt, FROM_OUTSIDE):
         yield

@@ -28,7 +28,7 @@ def test_without_a_terminal_a_plain_line_now_and_then(said: io.StringIO, monkeyp
         task = shown.add_task("training", total=500, loss="")
         shown.update(task, advance=120, loss="loss 1.2")
         shown.update(task, advance=1)  # too early for another line
-    assert said.getvalue() == "head 2 of 6: pacl-tiny-dino · training: 120 of 500\n"
+    assert said.getvalue() == "head 2 of 6: pacl-tiny-dino · training: 120 of 500, loss 1.2\n"
 
 
 def test_short_work_says_nothing(said: io.StringIO, monkeypatch: pytest.MonkeyPatch):

@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pacl_bench import signals
 from pacl_bench.errors import RunError
 from pacl_bench.files import WriteError
 from pacl_bench.signals import FROM_OUTSIDE, interrupts_wait, stopped_as_by_ctrl_c
@@ -51,6 +53,19 @@ def test_a_signal_waits_for_the_end_of_a_step(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt):
         work()
     assert steps == [True]
+
+
+def test_another_signal_later_is_heeded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first may come where Python cannot heed it, such as amid the end of an object."""
+    now = iter([0.0, 1.0, 7.0])
+    monkeypatch.setattr(signals, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    with stopped_as_by_ctrl_c():
+        for number in (1, 0, 1):
+            try:
+                signal.raise_signal(signal.SIGTERM)
+                assert number == 0
+            except KeyboardInterrupt:
+                assert number == 1
 
 
 def test_several_from_outside_wait_and_a_second_ctrl_c_does_not() -> None:

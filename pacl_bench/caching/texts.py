@@ -53,7 +53,9 @@ def texts_are_cached(encoder: TextEncoder, texts: list[str]) -> bool:
 
 
 def _key(encoder: TextEncoder, texts: list[str]) -> str:
-    return text_hash([encoder.fingerprint, json.dumps(encoder.settings), *texts])[:32]
+    parts = [encoder.fingerprint, json.dumps(encoder.settings), *texts]
+    # joined by line breaks, as ever; texts that have some themselves would be taken for more and shorter ones
+    return text_hash([json.dumps(parts)] if any("\n" in text for text in texts) else parts)[:32]
 
 
 def _read(file: Path, shape: tuple[int, int]) -> Float32[np.ndarray, "text dim"] | None:

@@ -11,7 +11,8 @@ from typer.core import TyperGroup
 from pacl_bench import __version__
 from pacl_bench.cli import bench, cache, data, heads, listing, measuring, report, show, training, world
 from pacl_bench.cli.app import App
-from pacl_bench.errors import RunError, UsageError
+from pacl_bench.cli.threads import let_threads_sleep
+from pacl_bench.errors import RunError, UsageError, out_of_memory
 from pacl_bench.evaluators import other_evaluators
 from pacl_bench.processes import LOST, ProcessLost
 from pacl_bench.signals import stopped_as_by_ctrl_c
@@ -83,6 +84,7 @@ INTERRUPTED = 130  # what Typer makes of Ctrl-C
 def main() -> None:
     """Runs a command. Exit code 0: done, 1: failed, 2: wrong usage; every error is one line on stderr."""
     _speak_every_locale()
+    let_threads_sleep(os.environ)
     try:
         with stopped_as_by_ctrl_c():
             code = app(standalone_mode=False)
@@ -107,27 +109,17 @@ def _told(error: Exception) -> tuple[str, int]:
         return str(error), LOST
     if isinstance(error, RunError | UnicodeDecodeError):
         return str(error), 1
-    if _is_out_of_memory(error):
-        cause = str(error).partition("\n")[0]
-        return (
-            f"Out of memory ({cause}). A smaller --size, --window or --batch-size, or a larger --stride, needs less.",
-            1,
-        )
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Python before 3.13
+        return f"{error}.", 2
+    no_memory = out_of_memory(error)
+    if no_memory:
+        return no_memory, 1
     if isinstance(error, OSError):  # a file in place of a folder, a disk that fails
         return f"{error.filename or 'The output'}: {error.strerror or error}.", 1
     # what Typer's parser raises; newer versions carry their own copy of click, so it is known by what it can do
     if hasattr(error, "format_message"):
         return error.format_message(), 2  # type: ignore[attr-defined]
     raise error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Of the main memory or of a GPU; torch, which is not imported for that, has its own errors."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
-    )
 
 
 def _speak_every_locale() -> None:

@@ -1,7 +1,11 @@
 """What `pacl-bench list` prints: one row a name, and whether it is found on this machine."""
 
+import csv
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import pacl_bench.encoders
 from pacl_bench.data.catalog import DECLARED, outside
 from pacl_bench.data.classification import CLASSIFICATION_SETS
 from pacl_bench.data.declaration import Declaration
@@ -11,18 +15,25 @@ from pacl_bench.data.segmentation import SEGMENTATION_SETS
 from pacl_bench.data.tools.downloads import DOWNLOADS
 from pacl_bench.encoders.request import ENTRY_POINTS
 from pacl_bench.encoders.table import ENCODERS, LIBRARIES, EncoderEntry
+from pacl_bench.evaluators.presets import PRESETS, told_step
+from pacl_bench.evaluators.steps import changed_steps
 from pacl_bench.paths import weights_root
 from pacl_bench.registry import entry_points, package_of
 from pacl_bench.studies.experiment import shipped_studies
 from pacl_bench.world import WORLD_CLASSIFICATION, WORLD_PAIRS, WORLD_SEGMENTATION
 
 Rows = list[dict[str, Any]]
+CHECKED = Path(pacl_bench.encoders.__file__).with_name("checked.csv")
 
 
 def encoders() -> Rows:
-    """The table ENCODERS; "local" says which have a file under PACL_WEIGHTS or need none.
+    """The table ENCODERS, and what installed packages add.
 
-    The others are downloaded where they can be."""
+    "checked": on its library's own architecture with random weights it gave what the library does
+    (tests/samples/official.py). "local": it has a file under PACL_WEIGHTS or needs none; the others are downloaded
+    where they can be.
+    """
+    checked = checked_encoders()
     return [
         {
             "name": name,
@@ -32,14 +43,22 @@ def encoders() -> Rows:
             "size": entry.size,
             "text space": "yes" if entry.text else "no",
             "licence": entry.licence,
+            "checked": checked.get(entry.weights or name, ""),
             "local": "no" if LIBRARIES[entry.library].needs_file and not _has_file(name, entry) else "yes",
         }
         for name, entry in ENCODERS.items()
     ] + [
         {"name": name, "what": f"of the package {package_of(point)}", "loads as": f"python:{point.value}",
-         "patch": None, "size": None, "text space": "", "licence": "", "local": "yes"}
+         "patch": None, "size": None, "text space": "", "licence": "", "checked": "", "local": "yes"}
         for name, point in entry_points(ENTRY_POINTS, ENCODERS).items()
     ]  # fmt: skip
+
+
+def checked_encoders() -> dict[str, str]:
+    """What passed in the table that tests/samples/official.py wrote: "yes", or how many of the blocks were run."""
+    with CHECKED.open(newline="", encoding="utf-8") as handle:
+        passed = [row for row in csv.DictReader(handle) if row["passed"] == "True"]
+    return {row["name"]: f"{row['blocks']} blocks" if " of " in row["blocks"] else "yes" for row in passed}
 
 
 def _loads_as(entry: EncoderEntry) -> str:
@@ -121,6 +140,25 @@ def studies() -> Rows:
         {"name": name, "what": file.read_text(encoding="utf-8").splitlines()[1].lstrip("# "), "file": str(file)}
         for name, file in shipped_studies().items()
     ]
+
+
+def protocols() -> Rows:
+    """What segment takes for --protocol: the steps that differ from the defaults, and what differs on which sets."""
+    return [
+        {
+            "name": name,
+            "what": preset.title,
+            "attention": preset.setup.attention or "",
+            "steps": _listed_steps(changed_steps(preset.steps)),
+            "on single sets": "; ".join(f"{dataset}: {_listed_steps(steps)}" for dataset, steps in preset.on.items()),
+            "source": preset.source,
+        }
+        for name, preset in PRESETS.items()
+    ]
+
+
+def _listed_steps(steps: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={told_step(name, value)}" for name, value in steps.items())
 
 
 def _outside_row(entry: OutsideSet) -> dict[str, Any]:

@@ -7,7 +7,15 @@ from importlib import import_module
 from typing import Any
 
 from pacl_bench.encoders.spec import EncoderSpec, VisionOptions, parse_spec
-from pacl_bench.encoders.table import ATTENTIONS, ENCODERS, LIBRARIES, POSITIONS, EncoderEntry, EncoderLibrary
+from pacl_bench.encoders.table import (
+    ATTENTIONS,
+    ELSEWHERE,
+    ENCODERS,
+    LIBRARIES,
+    POSITIONS,
+    EncoderEntry,
+    EncoderLibrary,
+)
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import entry_points, lookup, unknown_name
 
@@ -84,6 +92,8 @@ def requested(name: str) -> EncoderRequest:
         return EncoderRequest(spec, EncoderEntry("python", outside[spec.model].value))
     if spec.model in ENCODERS:
         return EncoderRequest(spec, ENCODERS[spec.model])
+    if spec.model.lower() in ELSEWHERE:
+        raise UsageError(f"{spec.model} {ELSEWHERE[spec.model.lower()]}")
     raise UsageError(unknown_name(spec.model, [*ENCODERS, *outside], "encoder"))
 
 

@@ -83,6 +83,12 @@ LIBRARIES: dict[str, EncoderLibrary] = {
         short_names_alone=True,
     ),
 }
+ELSEWHERE = {  # asked for, and in no library: the end of the one line that answers
+    "dino.txt": (
+        "is code of facebookresearch/dinov3 with weights behind a form, and in no library. Load your clone in a "
+        "function that returns a VisionEncoder and a TextEncoder, and name that: python:FILE.py:FUNCTION."
+    ),
+}
 ATTENTIONS = {  # what stands in the last block of a CLIP; their formulas are in encoders.attention
     "clip": "the model's own last block",
     "maskclip": "values without attention in the last block (MaskCLIP)",

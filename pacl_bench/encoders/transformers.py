@@ -48,7 +48,8 @@ class TransformersTextEncoder(TextEncoder):
 def _positions(model: Any) -> int:
     """How many tokens a model has positions for. RoBERTa, MPNet and their like begin to count behind the padding's."""
     positions = getattr(model.config, "max_position_embeddings", 512)
-    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    tables = (module for name, module in model.named_modules() if name.endswith("embeddings.position_embeddings"))
+    table = next(tables, None)
     padding = getattr(table, "padding_idx", None)
     return positions if padding is None else positions - padding - 1
 
@@ -80,7 +81,7 @@ class DualTextEncoder(TextEncoder):
 
     @torch.no_grad()
     def encode(self, texts: list[str]) -> Float[Tensor, "text dim"]:
-        tokens = self.tokens(texts).to(next(self.model.parameters()).device)
+        tokens = self.tokens(texts).to(next(self.model.text_model.parameters()).device)
         features = self.model.get_text_features(**tokens)
         return features if isinstance(features, Tensor) else features.pooler_output  # a tensor before version 5
 
@@ -95,7 +96,7 @@ class DualTextEncoder(TextEncoder):
     @property
     def max_length(self) -> int:
         """Tokens a text is cut to."""
-        return min(self.tokenizer.model_max_length, self.model.config.text_config.max_position_embeddings)
+        return min(self.tokenizer.model_max_length, _positions(self.model.text_model))
 
     @property
     def settings(self) -> dict[str, object]:

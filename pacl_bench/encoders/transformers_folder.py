@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from pacl_bench.encoders.hub import hub_access
-from pacl_bench.encoders.weights_files import failed_download
 from pacl_bench.errors import UsageError, cause_of
 
 
@@ -25,13 +24,16 @@ def from_pretrained(name: str, model: str, kind: str, **options: Any) -> Any:
     """What a class of transformers (AutoModel, AutoTokenizer, AutoImageProcessor) makes of a folder or hub name."""
     library = imported(name)
     local = is_folder(name, model)
-    with hub_access():
+    with hub_access(wanted=not local):
         try:
             loader = getattr(library, kind)
             return loader.from_pretrained(model, local_files_only=local, trust_remote_code=False, **options)
         except Exception as error:  # damaged or strange files make these readers raise anything
             if not local:
-                raise failed_download(name, model, error) from None
+                raise UsageError(
+                    f"{name}: the download of {model} failed ({cause_of(error)}). Name a local folder: "
+                    "transformers:FOLDER."
+                ) from None
             what = {"AutoImageProcessor": "preprocessor_config.json", "AutoTokenizer": "tokenizer"}.get(kind, "model")
             raise UsageError(f"{name}: {model} holds no {what} that transformers reads ({cause_of(error)}).") from None
 

@@ -12,8 +12,9 @@ from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
 from pacl_bench.evaluators.base import Result
+from pacl_bench.evaluators.correspondence import evaluate_correspondence
 from pacl_bench.evaluators.patches import counted_patches
-from pacl_bench.evaluators.settings import CoherenceSettings
+from pacl_bench.evaluators.settings import STEGO, CoherenceSettings
 from pacl_bench.image_counts import Counts, counts_name
 from pacl_bench.image_sets import SegmentationImages
 from pacl_bench.metrics.coherence import Coherence, Curve, Estimate, pairwise_coherence
@@ -26,8 +27,10 @@ def evaluate_coherence(
     model: VisionEncoder | AlignedModel, images: SegmentationImages, settings: CoherenceSettings
 ) -> Result:
     """AUROC and average precision over all pairs of labelled patches: of an encoder's tokens, or of a head's patch
-    embeddings; with the ROC and the curve of precision over recall.
+    embeddings; with the ROC and the curve of precision over recall. `protocol="stego"`: see evaluators.correspondence.
     """
+    if settings.protocol == STEGO:
+        return evaluate_correspondence(model, images, settings)
     vision = model.vision if isinstance(model, AlignedModel) else model
     features, labels, image_ids = [], [], []
     for index, encoding in EncodedSet(vision, images, View(whole=True, short_side=settings.size)).features():

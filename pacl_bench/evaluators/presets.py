@@ -12,7 +12,7 @@ from typing import Any
 
 from pacl_bench.data.vocabulary import PEERS, has_names, vocabulary_label
 from pacl_bench.encoders.setup import Pixels, Setup
-from pacl_bench.evaluators.steps import Steps
+from pacl_bench.evaluators.steps import Steps, changed_steps
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,12 @@ def chosen(protocol: str, dataset: str, options: Mapping[str, Any]) -> Chosen:
 def described(name: str, dataset: str, steps: Steps) -> str:
     """What a record calls steps that a preset was the start of: "sclip", or "sclip, but size=448"."""
     own = PRESETS[name].steps_on(dataset)
-    changed = [f"{key}={_told(key, value)}" for key, value in vars(steps).items() if value != getattr(own, key)]
+    changed = [f"{key}={told_step(key, value)}" for key, value in changed_steps(steps, own).items()]
     return f"{name}, but {', '.join(changed)}" if changed else name
 
 
-def _told(step: str, value: Any) -> str:
+def told_step(step: str, value: Any) -> str:
+    """A step's value as a protocol's name and the list of protocols say it."""
     if step == "vocabulary":
         return vocabulary_label(value)
     if step == "templates":

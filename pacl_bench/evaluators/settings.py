@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
@@ -47,6 +47,7 @@ from pacl_bench.metrics import Scope
 from pacl_bench.registry import listed, lookup, text_hash
 from pacl_bench.validation.values import STRICT
 
+STEGO = "stego"
 FIRST_STEPS = ("templates", "vocabulary", "names", "scale", "size", "stride", "window", "overlap", "upsampling")
 MOST_PIXELS = 10_000  # of a side of what an encoder is shown: beyond it memory ends before anything is measured
 
@@ -187,6 +188,21 @@ class CoherenceSettings(Settings):
             "but each encoder's own patches.",
         ),
     ] = None
+    protocol: Annotated[
+        Literal["pairs", "stego"],
+        Field(description="All pairs of patches, or STEGO's pairs of points (average precision alone)."),
+    ] = "pairs"
+
+    def resolve(self, images: Any) -> dict[str, Any]:
+        needless = set(self.changed()) - {"protocol", "size"}
+        if self.protocol == STEGO and needless:
+            told = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(needless))
+            raise UsageError(f"--protocol stego: draws pairs of its own; leave out {told}.")
+        return {}
+
+    def describe(self, images: Any) -> dict[str, Any]:
+        plain = super().describe(images)
+        return plain if self.protocol == STEGO else {name: plain[name] for name in plain if name != "protocol"}
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -6,7 +6,7 @@ encoders.positions. `Steps` is a complete choice; evaluators.presets holds those
 
 import re
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pacl_bench.encoders.setup import Position, Remainder, Resize
 from pacl_bench.errors import UsageError
@@ -84,3 +84,8 @@ class Steps:
             raise UsageError("--names mean: is for --merged patches.")
         if self.area is not None and not background.candidate:
             raise UsageError("--area: wants background to be a candidate; --background candidate.")
+
+
+def changed_steps(steps: Steps, own: Steps = Steps()) -> dict[str, Any]:
+    """The steps that are not as in others, by default the usual ones."""
+    return {name: value for name, value in vars(steps).items() if value != getattr(own, name)}

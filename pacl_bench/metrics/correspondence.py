@@ -12,16 +12,22 @@ Source: Hamilton et al., Unsupervised Semantic Segmentation by Distilling Featur
 (mhamilton723/STEGO, src/plot_pr_curves.py, src/modules.py).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, precision_recall_curve
 from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
+from pacl_bench.metrics.coherence import CURVE_POINTS, average_precision
+from pacl_bench.metrics.intervals import ends, jackknife_interval
+
 POINTS = 11 * 11  # of each draw, in each image
+BINS = 1024  # of similarity, for intervals alone
 AGREEMENT = 1 - 1e-4  # of two mixtures of labels, from which on they are the same: weights sum to 1 but for rounding
 
 
@@ -61,6 +67,48 @@ def correspondence_average_precision(
     if positive.all() or not positive.any():
         raise ValueError("the pairs of points are all of one label or all of different labels")
     return float(average_precision_score(positive, similarity))
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """What the pairs of points of all images say, in one pool."""
+
+    value: float  # average precision
+    ci: tuple[float, float] | tuple[None, None]  # 95 % interval over images; None where there is a single image
+    positive_share: float  # of all pairs: the average precision of guessing
+    num_pairs: int
+    recall: list[float]
+    precision: list[float]
+
+
+def precision_recall(found: Sequence[Correspondence]) -> PrecisionRecall:
+    """Average precision of all images, its interval, and a few hundred points of the curve, from low to high recall.
+
+    Raises:
+        ValueError: no positive pair, or none but positive ones.
+    """
+    similarity, positive = (np.concatenate([one[part].numpy().ravel() for one in found]) for part in (0, 1))
+    value = correspondence_average_precision(similarity, positive)
+    precision, recall, _ = precision_recall_curve(positive, similarity)
+    kept = np.unique(np.searchsorted(recall[::-1], np.linspace(0, 1, CURVE_POINTS)).clip(0, len(recall) - 1))
+    curve = [[round(float(one), 5) for one in axis[::-1][kept]] for axis in (recall, precision)]
+    return PrecisionRecall(value, _interval(found, value), float(positive.mean()), len(positive), *curve)
+
+
+def _interval(found: Sequence[Correspondence], value: float) -> tuple[float, float] | tuple[None, None]:
+    """From the similarities of each image in bins, so that leaving an image out is a subtraction."""
+    counts = np.stack([_binned(one) for one in found]).astype(float)
+    bounds = jackknife_interval(
+        counts.reshape(len(found), -1), lambda sums: average_precision(sums.reshape(-1, 2, BINS))[:, None]
+    )
+    low, high = ends(bounds, 0)
+    return (None, None) if low is None or high is None else (min(low, value), max(high, value))
+
+
+def _binned(one: Correspondence) -> Integer[np.ndarray, "same bin"]:
+    """Pairs that are not positive, and those that are, by similarity."""
+    kinds = [one.similarity[~one.positive], one.similarity[one.positive]]
+    return np.stack([np.histogram(kind.numpy(), BINS, (-1.0, 1.0))[0] for kind in kinds])
 
 
 def _at_points(

@@ -1,6 +1,7 @@
 """The report as one page of HTML, which needs no other file and no network, and as Markdown. No torch here."""
 
 import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 from markdown import markdown
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from PIL import Image
 
 from pacl_bench.report import provenance
 from pacl_bench.report.details import Details
@@ -88,9 +90,11 @@ class Made:
 
     @property
     def image(self) -> str:
-        """The picture as an address that holds it whole."""
-        content = self.picture.read_bytes() if self.picture else b""
-        return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        """The picture as an address that holds it whole: as WebP, which takes a third of PNG's room."""
+        held = io.BytesIO()
+        if self.picture is not None:
+            Image.open(self.picture).convert("RGB").save(held, "WEBP", quality=85)
+        return f"data:image/webp;base64,{base64.b64encode(held.getvalue()).decode()}"
 
     @property
     def html_text(self) -> Markup:

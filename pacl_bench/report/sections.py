@@ -146,7 +146,8 @@ SECTIONS: dict[str, Section] = {
     ),
     "gallery": Section(
         "Gallery: best, median and worst image",
-        "By the image's own mIoU under the record of each head: image, label, prediction. No part of the paper.",
+        "By the image's own mIoU under the record of each head: image, label, prediction. Pixels without a label do "
+        "not count. No part of the paper.",
         "pacl-bench show gallery --heads heads/pacl-clip-b16 --dataset voc20 --out results/report/gallery",
         of_paper=False,
         picture=True,

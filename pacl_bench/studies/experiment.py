@@ -59,11 +59,11 @@ class Heads:
 
 @dataclass(frozen=True, config=STRICT)
 class Picture:
-    """A picture of what models see in images of a segmentation set: Figures 2, 4 and 6."""
+    """A picture of what models see in images of a segmentation set: Figures 2, 4 and 6, and the gallery."""
 
     kind: Annotated[
-        Literal["alignment", "similarity", "segmentation"],
-        _told("`alignment` with a word (Figure 2), `similarity` with a patch (4), `segmentation` (6)."),
+        Literal["alignment", "similarity", "segmentation", "gallery"],
+        _told("`alignment` with a word (Figure 2), `similarity` with a patch (4), `segmentation` (6), `gallery`."),
     ]
     datasets: Annotated[Names, _told("Segmentation sets that the images are of.")]
     showing: Annotated[str, _told("A class: the first images that show it large; without one the first images.")] = ""
@@ -273,7 +273,7 @@ def _picture(file: Path, name: str, given: dict[str, Any]) -> Picture:
     picture = made(Picture, given, _written(file, f"picture.{name}."))
     if not (picture.encoders or picture.heads or picture.trained) or not picture.datasets:
         raise UsageError(f"{file}: picture.{name}: give datasets, and encoders, heads or trained.")
-    if not picture.showing and picture.kind != "segmentation":
+    if not picture.showing and picture.kind not in ("segmentation", "gallery"):
         raise UsageError(f"{file}: picture.{name}: 'showing' is missing: the class whose images are drawn.")
     return picture
 

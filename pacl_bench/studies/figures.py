@@ -1,4 +1,4 @@
-"""Figures 2, 4 and 6 as a study file asks for them: images of a data set are chosen, models loaded, a picture drawn.
+"""Figures 2, 4 and 6 and the gallery as a study file asks for them: images are chosen, models loaded, a picture drawn.
 
 Beside figure2.png lies figure2.json, which says what was drawn: it is drawn again when that changes.
 """
@@ -22,9 +22,11 @@ from pacl_bench.files import write_json
 from pacl_bench.image_sets import SegmentationImages
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before
 from pacl_bench.model.head_files import read_card
+from pacl_bench.progress import note
 from pacl_bench.registry import unknown_name
 from pacl_bench.report.figures.pictures import PhotoPanel, save_picture
 from pacl_bench.studies.experiment import Picture
+from pacl_bench.studies.gallery import NoCounts, gallery_rows
 from pacl_bench.studies.pictures import alignment_rows, segmentation_rows, similarity_rows
 
 NOTHING = -1  # in a map: no class
@@ -34,6 +36,8 @@ TEMPLATES = "paper7"
 
 def draw_picture(picture: Picture, trained: Sequence[Path], stem: Path, device: str = "cpu") -> None:
     """Draws it to `stem`.png and .pdf; a UsageError where a data set or class is not there.
+
+    A gallery is of the first data set alone, and chosen by the records beside the folder that the picture goes to.
 
     Args:
         trained: folders of heads that are shown after `picture.encoders` and `picture.heads`.
@@ -45,6 +49,14 @@ def draw_picture(picture: Picture, trained: Sequence[Path], stem: Path, device: 
         save_picture(similarity_rows(encoders, photos, middle_of(picture.showing, *shown[0])), stem)
     elif picture.kind == "alignment":
         save_picture(alignment_rows(_models(picture, trained, device), photos, picture.showing), stem)
+    elif picture.kind == "gallery":
+        [images, *_] = _sets(picture)
+        try:
+            rows = gallery_rows(_models(picture, trained, device), images, stem.parent.parent)
+        except NoCounts as error:  # a record of an earlier version, which is as good as it was
+            note(f"{stem.name} is not drawn: {error}")
+            return
+        save_picture(rows, stem, list(images.classnames))
     else:
         rows, classnames = _segmentations(picture, _models(picture, trained, device))
         save_picture(rows, stem, classnames)

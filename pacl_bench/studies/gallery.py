@@ -18,6 +18,10 @@ from pacl_bench.studies.pictures import overlay_rows, segmented
 CANDIDATE, NONE = "dataset-miou, background=class", "dataset-miou, background=none"
 
 
+class NoCounts(UsageError):
+    """A record that does not say what each image adds to it: one of an earlier version."""
+
+
 def gallery_rows(models: Sequence[AlignedModel], images: SegmentationImages, results: Path) -> list[list[PhotoPanel]]:
     """Three rows for each model: image, label, and what it predicts, with the image's own mIoU.
 
@@ -31,7 +35,7 @@ def ranked(number: Number) -> dict[str, int]:
     """The places of the best, the median and the worst image of the set, by the images' own numbers."""
     own = own_numbers(number)
     if own is None:
-        raise UsageError(f"{number.run.file} has no counts by image. Measure it again: --rerun always.")
+        raise NoCounts(f"{number.run.file} has no counts by image. Measure it again: --rerun always.")
     order = [int(at) for at in np.argsort(-own, kind="stable") if not np.isnan(own[at])]
     return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
 

@@ -111,15 +111,12 @@ class Cell:
 
 
 def require_known_names(wanted: Iterable[WantedHead]) -> None:
-    """A UsageError for an encoder, text encoder, training set or kind of head that cannot be had; reads no weights."""
-    wanted = list(wanted)
+    """A UsageError for an encoder, text encoder or kind of head that nobody knows; reads no weights."""
     for one in wanted:
         head_class(one.kind)
         requested(one.encoder)
         if one.text:
             requested(one.text)
-    for pairs in dict.fromkeys(one.pairs for one in wanted):
-        load_pairs(pairs)
 
 
 def cells(wanted: Iterable[WantedHead], heads: Path) -> Iterator[Cell]:

@@ -4,10 +4,11 @@ A step that fails is told, and the others go on. Stopped at any moment, the same
 their last checkpoints, measurements from the last record.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from pacl_bench import processes
+from pacl_bench import processes, progress
 from pacl_bench.errors import RunError
 from pacl_bench.progress import console
 from pacl_bench.records import Key, Record
@@ -68,13 +69,11 @@ def _to_do(plan: Plan, works: dict[str, list[Work]]) -> Plan:
     def is_done(step: Step, work: Work) -> bool:
         return step.is_done() or (isinstance(step, MeasureStep) and not work.measurements)
 
-    stages = [
-        Stage(
-            stage.title,
-            [step for step, work in zip(stage.steps, works[stage.title], strict=True) if not is_done(step, work)],
-        )
-        for stage in plan.stages
-    ]
+    stages = []
+    for stage in plan.stages:
+        pairs = zip(stage.steps, works[stage.title], strict=True)
+        left = [(step, work.seconds) for step, work in pairs if not is_done(step, work)]
+        stages.append(Stage(stage.title, [step for step, _ in left], [seconds for _, seconds in left]))
     return replace(plan, stages=stages)
 
 
@@ -91,11 +90,31 @@ def _run(plan: Plan, outcome: Outcome, launch: Launch | None) -> Outcome:
 
 
 def _in_turn(stage: Stage, title: str) -> Iterator[Done]:
-    """The steps here, one after the other; a line says which one begins."""
-    for number, step in enumerate(stage.steps, 1):
-        where = f", {number} of {len(stage.steps)}" if len(stage.steps) > 1 else ""
-        _say(f"{title}{where}, {step.title}")
-        yield attempt(step)
+    """The steps here, one after the other; a line says which one begins, and bars say it again while it lasts."""
+    started = time.monotonic()
+    for number, step in enumerate(stage.steps):
+        where = f", {number + 1} of {len(stage.steps)}" if len(stage.steps) > 1 else ""
+        left = seconds_left(stage.seconds, number, time.monotonic() - started)
+        line = f"{title}{where}, {step.title}{left and f', {left}'}"
+        _say(line)
+        with progress.stage(line):
+            done = attempt(step)
+        yield done
+
+
+def seconds_left(expected: Sequence[float | None], done: int, passed: float) -> str:
+    """ "1:10 left" of the steps of a stage: what they were expected to take, at the pace of those that are done.
+
+    Args:
+        expected: seconds of each step; None where the survey could not tell, and then nothing is said.
+        done: how many of them. passed: seconds that these took.
+    """
+    known = [seconds or 0.0 for seconds in expected]
+    if None in expected or not sum(known[done:]):
+        return ""
+    pace = passed / sum(known[:done]) if sum(known[:done]) else 1.0
+    minutes, seconds = divmod(round(pace * sum(known[done:])), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left" if minutes >= 60 else f"{minutes}:{seconds:02} left"
 
 
 def _launched(stage: Stage, title: str, launch: Launch) -> Iterator[Done]:

@@ -1,10 +1,14 @@
 """From an experiment to its steps: everything that it needs is looked for before the first of them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from pacl_bench.evaluators import EVALUATORS, find_evaluator
+from pacl_bench.data.pair_names import name_and_weight, split_sum
+from pacl_bench.data.pairs import load_pairs
+from pacl_bench.errors import UsageError
+from pacl_bench.evaluators import find_evaluator
 from pacl_bench.model.head_files import read_card
 from pacl_bench.studies.experiment import Experiment
 from pacl_bench.studies.heads import Cell, cells, require_known_names, trained_before, wanted_heads
@@ -31,6 +35,7 @@ class Stage:
 
     title: str
     steps: list[Step]
+    seconds: list[float | None] = field(default_factory=list)  # that each is expected to take, once that is known
 
 
 @dataclass(frozen=True)
@@ -85,11 +90,7 @@ def _trained(experiment: Experiment, setting: Setting) -> dict[str, list[Cell] |
     _require_names(experiment)
     every = [one for heads in wanted.values() for one in heads]
     require_known_names(every)
-    for studies in experiment.measure.values():
-        for study in studies:
-            datasets_of(study, find_evaluator(study.evaluator))
-    for picture in experiment.picture.values():
-        EVALUATORS["segment"].load_sets(picture.datasets)
+    _require_data(experiment, [one.pairs for one in every])
     found = iter(list(cells(every, setting.heads)))
     return {name: [next(found) for _ in heads] for name, heads in wanted.items()}
 
@@ -101,6 +102,27 @@ def _require_names(experiment: Experiment) -> None:
         require_known_encoders(user.encoders)
         for folder in user.heads:
             read_card(Path(folder))
+
+
+def _require_data(experiment: Experiment, pairs: list[str]) -> None:
+    """A UsageError that tells of the first set that is not there, and names the others; then whether settings fit."""
+    studies = [study for studies in experiment.measure.values() for study in studies]
+    parts = [name_and_weight(part)[0] for names in pairs for part in split_sum(names)]
+    looks: dict[str, Callable[[], object]] = {name: partial(load_pairs, name) for name in parts}
+    named = [(study.evaluator, name) for study in studies for name in study.datasets]
+    named += [("segment", name) for picture in experiment.picture.values() for name in picture.datasets]
+    looks |= {name: partial(find_evaluator(evaluator).load_sets, [name]) for evaluator, name in named}
+    problems: dict[str, str] = {}
+    for name, look in looks.items():
+        try:
+            look()
+        except UsageError as error:
+            problems[name] = str(error)
+    if problems:
+        first, *others = problems
+        raise UsageError(problems[first] + (f" Nor can these be had: {', '.join(others)}." if others else ""))
+    for study in studies:
+        datasets_of(study, find_evaluator(study.evaluator))
 
 
 def _folder(head: Cell | Path) -> Path:

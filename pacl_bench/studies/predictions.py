@@ -27,7 +27,7 @@ from pacl_bench.image_counts import Counts
 from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages, image_id
 from pacl_bench.metrics.segmentation import near_boundary
 from pacl_bench.model.aligned import AlignedModel
-from pacl_bench.progress import console, track
+from pacl_bench.progress import console, note, track
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Measurement, Record
 from pacl_bench.studies.runner import describe_dataset
@@ -37,19 +37,25 @@ NAMED = 3  # missing files that are named; the others are counted
 
 
 def label_writer(folder: Path, images: SegmentationImages) -> Keep:
-    """What takes an image's index and predicted map, and writes the PNG below <folder>/<data set>."""
+    """What takes an image's index and predicted map, and writes the PNG below `folder`."""
 
     def write(index: int, predicted_map: UInt8[np.ndarray, "height width_px"]) -> None:
-        write_label_map(folder / images.name / f"{image_id(images, index)}.png", predicted_map)
+        write_label_map(folder / f"{image_id(images, index)}.png", predicted_map)
 
     return write
 
 
 def saving_predictions(folder: Path) -> Evaluator:
-    """The evaluator `segment`, which also writes the PNGs of each model below <folder>/<model>/<data set>."""
+    """The evaluator `segment`, which also writes the PNGs of each model below <folder>/<model>/<data set>.
+
+    Of two sets of one name, a/m5 and b/m5, the second one's folder has eight digits of its fingerprint behind the name.
+    """
+    first: dict[str, str] = {}  # the fingerprint of the first set of a name
 
     def evaluate(model: AlignedModel, images: SegmentationImages, settings: SegmentationSettings) -> Result:
-        return evaluate_segmentation(model, images, settings, label_writer(folder / model.name, images))
+        is_another = first.setdefault(images.name, images.fingerprint) != images.fingerprint
+        called = f"{images.name}-{images.fingerprint[:8]}" if is_another else images.name
+        return evaluate_segmentation(model, images, settings, label_writer(folder / model.name / called, images))
 
     return replace(EVALUATORS["segment"], evaluate=evaluate)
 
@@ -105,7 +111,8 @@ def score_predictions(
     for file in files.values():
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     dataset = describe_dataset(images) | {"images": len(files)}
-    made = {"name": name, "sha256": digest.hexdigest(), "missing": len(images) - len(files)}
+    sha256 = digest.hexdigest()
+    made = {"name": name, "sha256": sha256, "missing": len(images) - len(files)}
     config = {
         "evaluator": "segment",
         "settings": {"boundary": boundary},
@@ -114,8 +121,20 @@ def score_predictions(
         "seed": 0,
     }
     variant = "predictions" if len(files) == len(images) else "predictions,partial"
-    record = Record(Key(study, name, images.name, variant), measured, config, stopwatch.provenance("cpu"))
-    return records.read(records.write(results / "records", record, counts))
+    key = _own_key(results / records.FOLDER, Key(study, name, images.name, variant), sha256)
+    record = Record(key, measured, config, stopwatch.provenance("cpu"))
+    return records.read(records.write(results / records.FOLDER, record, counts))
+
+
+def _own_key(folder: Path, plain: Key, sha256: str) -> Key:
+    """The key of these predictions: where others were scored under the name, eight digits of theirs stand behind it."""
+    file = folder / plain.path
+    scored = records.read(file).config["model"].get("predictions") if file.is_file() else None
+    if scored is None or scored.get("sha256") == sha256:
+        return plain
+    own = replace(plain, model=f"{plain.model}-{sha256[:8]}")
+    note(f"recorded as {own.path}: other predictions were scored under the name of {plain.path}")
+    return own
 
 
 def _files(folder: Path, images: SegmentationImages, allow_partial: bool) -> dict[int, Path]:

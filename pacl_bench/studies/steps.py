@@ -7,7 +7,7 @@ measurement from its last record, whatever encodes from what is in the cache.
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pacl_bench.errors import RunError, UsageError, cause_of
+from pacl_bench.errors import RunError, UsageError, cause_of, out_of_memory
 from pacl_bench.model.head_files import CARD
 from pacl_bench.records import Key, Record
 from pacl_bench.report import write_report
@@ -144,7 +144,7 @@ Step = TrainStep | MeasureStep | DrawStep | ReportStep
 
 def told(error: Exception) -> str:
     """A failure in one line."""
-    return str(error) if isinstance(error, UsageError | RunError) else cause_of(error)
+    return str(error) if isinstance(error, UsageError | RunError) else out_of_memory(error) or cause_of(error)
 
 
 def _is_head(folder: Path) -> bool:

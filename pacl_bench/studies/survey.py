@@ -38,6 +38,7 @@ from pacl_bench.training.batches import TRAINING_VIEW
 PROBE = 60.0  # seconds that all probes together may take
 PROBED_IMAGES, PROBED_TEXTS, PROBED_PAIRS = 4, 16, 32
 COPIES = 6  # of a head's weights on disk and on their way there: weights, checkpoint (with two moments) and its next
+SCORING = 0.003  # seconds that an encoded image takes at least
 RECORD = 2_000_000  # bytes, at most
 
 
@@ -100,6 +101,7 @@ class Survey:
         work.kept_bytes += RECORD
         for encoded in sets:
             self._encode(work, encoded)
+            work.add(len(encoded.images), SCORING)
 
     def _encode(self, work: Work, encoded: EncodedSet) -> None:
         if encoded.key in self.encoded or encoded.is_cached:

@@ -1,5 +1,6 @@
 """What is damaged in the cache without a change of length: found when it is read, and made anew."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 
 from pacl_bench import load_encoder, load_text_encoder
 from pacl_bench.caching import disk
+from pacl_bench.caching import texts as texts_module
 from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.caching.texts import cached_texts
 from pacl_bench.caching.token_file import CachedTokens, DamagedTokens, TokenWriter
@@ -172,3 +174,13 @@ def test_a_damaged_description(encoded: EncodedSet, about: str, capfd) -> None:
     (entry,) = disk.entries()
     assert (entry.encoder, entry.about) == ("unknown", {})
     assert len(tokens(encoded)) == 6
+
+
+def test_texts_with_line_breaks_are_not_taken_for_several(clip_spec: str) -> None:
+    """And lists without them keep the key that earlier versions gave them."""
+    encoder = load_text_encoder(clip_spec)
+    lists = [["a cat", "a dog"], ["a cat\na dog"], ["a cat", "a", "dog"], ["a cat\na", "dog"], ["a cat", "a\ndog"]]
+    assert len({texts_module._key(encoder, texts) for texts in lists}) == len(lists)
+    parts = [encoder.fingerprint, json.dumps(encoder.settings), "a cat", "a dog"]
+    assert texts_module._key(encoder, lists[0]) == hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    assert torch.equal(cached_texts(encoder, lists[1]), encoder(lists[1]))

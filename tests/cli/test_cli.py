@@ -112,7 +112,7 @@ def test_ablate_trains_measures_and_skips(
     assert records.load(tmp_path / "results")["head"].nunique() == 4
 
 
-@pytest.mark.parametrize("what", ["encoders", "datasets", "pairs", "studies"])
+@pytest.mark.parametrize("what", ["encoders", "datasets", "pairs", "protocols", "studies"])
 def test_lists(pacl, what: str) -> None:
     code, table, _ = pacl("list", what)
     assert code == 0

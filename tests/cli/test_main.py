@@ -55,6 +55,15 @@ def test_what_an_error_is_told_as(tmp_path: Path) -> None:
         _told(ZeroDivisionError())
 
 
+def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    command = [sys.executable, "-m", "pacl_bench", "segment", "--encoders", "tiny-clip"]
+    command += ["--datasets", f"folder:{tmp_path / 'loop'}"]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert str(tmp_path / "loop") in ended.stderr
+
+
 @pytest.mark.parametrize("take", [lambda: np.empty(1 << 50), lambda: torch.empty(1 << 50), lambda: bytearray(1 << 60)])
 def test_no_memory_left_names_the_options_that_help(take) -> None:
     with pytest.raises((MemoryError, RuntimeError)) as raised:
@@ -63,3 +72,23 @@ def test_no_memory_left_names_the_options_that_help(take) -> None:
     assert code == 1
     assert line.startswith("Out of memory (")
     assert line.endswith("A smaller --size, --window or --batch-size, or a larger --stride, needs less.")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has 79 GiB",
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "MPS backend out of memory (MPS allocated: 9 GB)",
+    ],
+)
+def test_no_memory_left_on_a_gpu_too(words: str) -> None:
+    for error in (torch.OutOfMemoryError(words), RuntimeError(words)):
+        line, code = _told(error)
+        assert code == 1
+        assert line.startswith(f"Out of memory ({words[:10]}")
+        assert line.endswith("needs less.")
+        assert "\n" not in line
+    with pytest.raises(RuntimeError, match="shape"):
+        _told(RuntimeError("shape mismatch"))

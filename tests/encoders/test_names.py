@@ -44,6 +44,7 @@ def test_specs(text: str, name: str, library: str, model: str, file: str | None,
         ("clip-b16?block=three", "block=three must be a whole number"),
         ("clip-b16?tap=postnorm", "tap=postnorm must be one of pre-norm, post-norm"),
         ("transformers:bert-base-uncased", "Name a local folder: transformers:FOLDER"),
+        ("dino.txt", "dino.txt is code of facebookresearch/dinov3 with weights behind a form, and in no library"),
         ("", "names no encoder"),
     ],
 )

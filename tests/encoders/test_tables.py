@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 
-from pacl_bench import load_encoder
+from pacl_bench import from_open_clip, load_encoder
 from pacl_bench.encoders import timm as timm_library
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.encoders.spec import VisionOptions
@@ -113,3 +113,56 @@ def test_a_trunk_of_one_size_takes_any(model: str, pool: str) -> None:
     torch.testing.assert_close(encoder(image).patch_tokens, expected, rtol=1e-5, atol=1e-5)
     assert encoder(torch.randn(1, 3, 64, 96), stride=8).grid == (7, 11)
     assert any_size(encoder.trunk) is encoder.trunk
+
+
+# a name for every row of the models that people compare in 2026, beyond those with a short name
+BEYOND = {
+    "SigLIP": ("open_clip:ViT-L-16-SigLIP-384/webli", True),
+    "SigLIP 2": ("open_clip:ViT-gopt-16-SigLIP2-384/webli", True),
+    "PE-Core, tiny": ("open_clip:PE-Core-T-16-384/meta", True),
+    "PE-Core, small": ("open_clip:PE-Core-S-16-384/meta", True),
+    "PE-Core, giant": ("open_clip:PE-Core-bigG-14-448/meta", True),
+    "TIPSv2, so400m": ("timm:vit_so400m_patch14_reg1_tipsv2.webli", False),
+    "TIPSv2, giant": ("timm:vit_giant_patch14_reg1_tipsv2.webli", False),
+    "DINOv3, qkvb": ("timm:vit_small_patch16_dinov3_qkvb.lvd1689m", False),
+    "C-RADIOv4": ("timm:vit_so400m_patch16_radio_v4.c_radio", False),
+    "C-RADIOv3 at all sizes": ("timm:naflexvit_base_patch16_radio_v3.c_radio", False),
+    "AIMv2": ("timm:aimv2_large_patch14_224.apple_pt", False),
+    "CLIPA": ("open_clip:ViT-L-14-CLIPA/datacomp1b", True),
+    "CoCa": ("open_clip:coca_ViT-B-32/laion2b_s13b_b90k", True),
+    "EVA-02": ("open_clip:EVA02-B-16/merged2b_s8b_b131k", True),
+}
+
+
+@pytest.mark.parametrize("row", BEYOND)
+@pytest.mark.usefixtures("without_weights")
+def test_models_beyond_the_short_names_load(row: str) -> None:
+    name, has_text = BEYOND[row]
+    with torch.device("meta"):
+        encoder = load_encoder(name)
+        features = encoder(torch.zeros(1, 3, 3 * encoder.patch_size, 5 * encoder.patch_size))
+        assert features.patch_tokens.shape == (1, 15, encoder.width)
+        assert (encoder.projection_dim is not None) == has_text
+        if has_text:
+            assert encoder.project(features.patch_tokens).shape == (1, 15, encoder.projection_dim)
+            assert encoder.image_embedding(features).shape == (1, encoder.projection_dim)
+
+
+@pytest.mark.parametrize("arch", ["MobileCLIP-B", "ViTamin-S"])
+def test_clips_with_a_convolutional_stem(arch: str) -> None:
+    torch.manual_seed(0)
+    clip = open_clip.create_model(arch, load_weights=False, text_cfg=small_text(arch)).eval()
+    encoder = from_open_clip(clip.visual)
+    images = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        expected = clip.encode_image(images)
+    torch.testing.assert_close(encoder.image_embedding(encoder(images)), expected, rtol=1e-5, atol=1e-5)
+    assert encoder.pooling == {"MobileCLIP-B": "token", "ViTamin-S": "average"}[arch]
+    assert encoder(torch.randn(1, 3, 64, 96)).grid == (4, 6)
+
+
+def small_text(arch: str) -> dict:
+    """A text tower that costs no time."""
+    config = open_clip.get_model_config(arch)
+    assert config is not None
+    return config["text_cfg"] | {"layers": 1, "vocab_size": 100}

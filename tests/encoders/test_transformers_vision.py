@@ -24,6 +24,8 @@ DUALS: dict[str, tuple[str, dict[str, Any], str]] = {  # model, options, process
     "clip": ("CLIP", {"projection_dim": 16}, "CLIPImageProcessor"),
     "metaclip_2": ("MetaClip2", {"projection_dim": 16}, "CLIPImageProcessor"),
     "clipseg": ("CLIPSeg", {"projection_dim": 16}, "ViTImageProcessor"),
+    "altclip": ("AltCLIP", {"projection_dim": 16}, "CLIPImageProcessor"),
+    "chinese_clip": ("ChineseCLIP", {"projection_dim": 16}, "CLIPImageProcessor"),
     "siglip": ("Siglip", {}, "SiglipImageProcessor"),
     "siglip2": ("Siglip2", {}, "Siglip2ImageProcessor"),
     "tipsv2": ("Tipsv2", {}, "Tipsv2ImageProcessor"),
@@ -126,9 +128,11 @@ def test_texts_are_embedded_as_the_library_does(dual: tuple[Any, str]) -> None:
     texts = ["a photo of a cat", "grass", "a dog " * 20]
     own = transformers.AutoTokenizer.from_pretrained(name.partition(":")[2])
     sees_padding = model.config.model_type.startswith("siglip")
-    for text, found in zip(texts, load_text_encoder(name)(texts), strict=True):
+    encoder = load_text_encoder(name)
+    assert encoder.max_length == (10 if model.config.model_type == "altclip" else 12)  # RoBERTa counts from 2
+    for text, found in zip(texts, encoder(texts), strict=True):
         padding = {"padding": "max_length"} if sees_padding else {}
-        tokens = own([text], truncation=True, max_length=12, return_tensors="pt", **padding)
+        tokens = own([text], truncation=True, max_length=encoder.max_length, return_tensors="pt", **padding)
         if sees_padding:
             del tokens["attention_mask"]
         tokens.pop("token_type_ids", None)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import sklearn.metrics
 import torch
 
 from pacl_bench.encoders.base import PatchFeatures
+from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.coherence import CoherenceSettings, common_grid, evaluate_coherence, on_grid
 
 
@@ -87,3 +89,32 @@ def test_tokens_on_another_grid_keep_their_place_and_their_mean() -> None:
     fine = on_grid(PatchFeatures(None, tokens, (4, 6)), (8, 12))
     assert fine.patch_tokens[0, :, 0].mean() == pytest.approx(1.5)
     assert torch.all(fine.patch_tokens[..., 1] == 1)
+
+
+def test_stegos_protocol_is_another_number(perfect, coloured) -> None:
+    """Its points and pairs by hand; a record of it is not compared with one of pairs of patches."""
+    images = [coloured.label_map(index) for index in range(10)]
+    found = evaluate_coherence(perfect.vision, coloured, CoherenceSettings(protocol="stego"))
+    (row,) = found.measurements
+    assert (row.metric, row.protocol, row.n) == ("average_precision", "stego", 10 * 121 * 121)
+    agree, alike = [], []
+    for index, label_map in enumerate(images):
+        first, second = (2 * one - 1 for one in torch.rand(2, 121, 2, generator=torch.Generator().manual_seed(index)))
+        tokens = torch.nn.functional.one_hot(torch.from_numpy(label_map[4::8, 4::8].astype(int)), 21).double()
+        pixels = torch.nn.functional.one_hot(torch.from_numpy(label_map.astype(int)), 21).double()
+
+        def at(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+            grid = points.double()[None, None]
+            return torch.nn.functional.grid_sample(maps.permute(2, 0, 1)[None], grid, align_corners=True)[0, :, 0].T
+
+        one, other = (torch.nn.functional.normalize(at(tokens, points), dim=-1) for points in (first, second))
+        alike.append((one @ other.T).numpy().ravel())
+        agree.append((at(pixels, first) @ at(pixels, second).T).numpy().ravel() >= 1 - 1e-4)
+    expected = sklearn.metrics.average_precision_score(np.concatenate(agree), np.concatenate(alike).round(6))
+    assert row.value == pytest.approx(expected, abs=2e-3)
+    assert row.chance == pytest.approx(np.concatenate(agree).mean(), abs=1e-9)
+    assert set(found.curves) == {"pr"}
+    usual = CoherenceSettings()
+    assert "protocol" not in usual.describe(coloured)
+    with pytest.raises(UsageError, match="--protocol stego: draws pairs of its own; leave out --grid, --purity"):
+        CoherenceSettings(protocol="stego", purity=0.5, grid=8).resolve(coloured)

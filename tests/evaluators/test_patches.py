@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pacl_bench.data.segmentation import IGNORE_LABEL
 from pacl_bench.evaluators.base import Result
@@ -26,6 +27,17 @@ def test_a_perfect_model_scores_one(perfect, coloured) -> None:
         assert (measurement.value, measurement.ci_high) == (1.0, 1.0)
         assert 0.5 < (measurement.ci_low or 0) < 1  # no image was missed, which few images can only say so well
         assert measurement.n == 64 * (several if "2+" in protocol else 10)
+
+
+def test_an_image_of_one_class_leaves_no_choice(perfect, coloured) -> None:
+    """It counts where all patches do, and not where images of two or more classes do: 64 patches fewer."""
+    for file in (coloured.files[0], coloured.label_files[0]):
+        pixels = np.asarray(Image.open(file)).copy()
+        pixels[:] = pixels[0, 0]
+        Image.fromarray(pixels).save(file, format="png")
+    found = headline(evaluate_patches(perfect, coloured, PatchSettings()))
+    assert found["present-classes"].n == 64 * 10
+    assert found["present-classes, images of 2+ classes"].n == 64 * 9
 
 
 def test_a_constant_model_scores_one_in_twenty(constant, coloured) -> None:

@@ -5,9 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn.metrics
 import torch
 
-from pacl_bench.metrics.correspondence import correspondence, correspondence_average_precision
+from pacl_bench.metrics.correspondence import (
+    Correspondence,
+    correspondence,
+    correspondence_average_precision,
+    precision_recall,
+)
 
 PROBE = Path(__file__).parents[3] / "shared" / "golden_probe"
 VOID = 255
@@ -66,3 +72,37 @@ def test_average_precision_of_few_pairs() -> None:
     for one_sided in (np.ones(4, bool), np.zeros(4, bool)):
         with pytest.raises(ValueError, match="all of one label or all of different"):
             correspondence_average_precision(similarity, one_sided)
+
+
+@pytest.mark.shared
+def test_all_images_together_are_what_stego_shows() -> None:
+    inputs = np.load(PROBE / "inputs.npz")
+    parts = [torch.from_numpy(inputs[name]) for name in ("val_features", "val_labels")]
+    points = [torch.from_numpy(inputs[name]).flatten(1, 2) for name in ("points1", "points2")]
+    found = precision_recall([correspondence(*image) for image in zip(*parts, *points, strict=True)])
+    told = json.loads((PROBE / "correspondence_pr.json").read_text())
+    expected = told["variants_computed_from_the_same_similarities"]["agreement_at_least_one_minus_1e_4"]
+    assert found.value == pytest.approx(expected["average_precision"], abs=1e-6)
+    assert found.num_pairs == told["pairs"]
+    assert found.positive_share == expected["positive_pairs"] / told["pairs"]
+    low, high = found.ci
+    assert low is not None
+    assert high is not None
+    assert low < found.value < high
+
+
+def test_the_curve_and_interval_of_pairs_in_one_pool() -> None:
+    random = torch.Generator().manual_seed(0)
+    positive = torch.rand(8, 30, 40, generator=random) < 0.3
+    similarity = torch.rand(8, 30, 40, generator=random) + 0.3 * positive.float() - 0.5
+    found = precision_recall([Correspondence(*image) for image in zip(similarity, positive, strict=True)])
+    pooled = sklearn.metrics.average_precision_score(positive.numpy().ravel(), similarity.numpy().ravel())
+    assert found.value == pytest.approx(pooled)
+    assert found.recall == sorted(found.recall)
+    assert (found.recall[0], found.recall[-1]) == (0.0, 1.0)
+    assert found.positive_share - 1e-5 <= found.precision[-1] < found.value < found.precision[20]
+    low, high = found.ci
+    assert low is not None
+    assert high is not None
+    assert found.value - 0.03 < low < found.value < high < found.value + 0.03
+    assert precision_recall([Correspondence(similarity[0], positive[0])]).ci == (None, None)

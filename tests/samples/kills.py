@@ -106,13 +106,14 @@ def main() -> None:
     options.add_argument("kinds", nargs="*", choices=[[], *KINDS], default=[])
     options.add_argument("--kills", type=int, default=3, help="of each kind")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--seconds", type=float, default=3600.0, help="of each kind: then it has to do with fewer")
     given = options.parse_args()
     import_everything()
     for kind in given.kinds or KINDS:
-        print(json.dumps(vars(killed(kind, given.kills, given.seed))), flush=True)
+        print(json.dumps(vars(killed(kind, given.kills, given.seed, given.seconds))), flush=True)
 
 
-def killed(kind: str, kills: int, seed: int) -> Outcome:
+def killed(kind: str, kills: int, seed: int, seconds: float) -> Outcome:
     """Kills the command of a kind so often, in several cycles: each ends with a run that is let through."""
     draw, outcome, started = random.Random(f"{kind} {seed}"), Outcome(kind), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pacl-kills-") as place:
@@ -121,7 +122,8 @@ def killed(kind: str, kills: int, seed: int) -> Outcome:
         for words in KINDS[kind].before:
             run(words, root / "inputs")
         expected, whole = undisturbed(KINDS[kind], shutil.copytree(root / "inputs", root / "whole"))
-        while sum(outcome.kills.values()) < kills and not outcome.faults:
+        until = started + seconds
+        while sum(outcome.kills.values()) < kills and not outcome.faults and time.monotonic() < until:
             cycle = root / f"cycle{outcome.cycles}"
             shutil.copytree(root / "inputs", cycle)
             wanted = min(draw.randint(2, MOST_IN_A_ROW), kills - sum(outcome.kills.values()))
@@ -152,7 +154,7 @@ def one_cycle(kind: Kind, folder: Path, draw: random.Random, whole: float, wante
             break  # it was faster
         outcome.kills[number.name] = outcome.kills.get(number.name, 0) + 1
         if "Traceback" in told:
-            outcome.faults.append(f"{number.name}: {told.strip()[-1500:]}")
+            outcome.faults.append(f"{number.name}: {told[max(0, told.index('Traceback') - 200) :][:2000]}")
     try:
         run([*kind.command, *within(folder, kind.resumed)], folder)
         for words in kind.after:
@@ -197,7 +199,10 @@ def forked(words: Words, folder: Path, said: Path) -> int:
         from pacl_bench import cli
 
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        cli.main()
+        try:
+            cli.main()
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over; what follows is ours
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0
     except BaseException:

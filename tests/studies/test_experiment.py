@@ -169,13 +169,14 @@ def test_the_example_in_the_docs_is_right(tmp_path: Path) -> None:
 def test_the_paper_is_whole() -> None:
     paper = load_experiment(Path("paper"))
     assert [*paper.measure] == ["table1", "figure3", "table2", "table3", "figure8"]
-    assert [*paper.picture] == ["figure2", "figure4", "figure6"]
+    assert [*paper.picture] == ["figure2", "figure4", "figure6", "gallery"]
     assert len(wanted_heads(paper.train["cells"])) == 9
     assert [study.settings.get("stride") for study in paper.measure["table2"]] == [None, 4]
     assert paper.measure["table2"][0].datasets == ["voc20", "context59", "coco_stuff171", "ade150"]
     needed = {name: len(set(wanted_names(paper.only([name])))) for name in (*paper.measure, *paper.picture)}
     assert needed == {
         "table1": 2, "figure3": 0, "table2": 1, "table3": 9, "figure8": 2, "figure2": 1, "figure4": 0, "figure6": 1,
+        "gallery": 1,
     }  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from pacl_bench.encoders import load_encoder
 from pacl_bench.errors import UsageError
 from pacl_bench.image_counts import counts_name
 from pacl_bench.model.aligned import load_before
+from pacl_bench.studies.experiment import Picture
+from pacl_bench.studies.figures import draw_picture
 from pacl_bench.studies.gallery import CANDIDATE, gallery_rows
 from pacl_bench.studies.runner import run_study
 from pacl_bench.studies.study import Study
@@ -40,3 +42,14 @@ def test_a_model_that_was_not_measured_is_named(voc: Path, clip_spec: str, tmp_p
     model = replace(load_before(load_encoder(clip_spec)), name=made.key.model)
     with pytest.raises(UsageError, match="has no record of segment on voc20"):
         gallery_rows([model], load_segmentation("voc20"), tmp_path)
+
+
+def test_a_record_of_an_earlier_version_has_no_gallery_and_is_no_failure(
+    voc: Path, clip_spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    [made] = run_study(Study("segment", "segment", [clip_spec], datasets=["voc20"]), tmp_path)
+    records.write(tmp_path / "records", replace(made, provenance={}))
+    stem = tmp_path / "report" / "gallery"
+    draw_picture(Picture("gallery", ["voc20"], encoders=[clip_spec]), [], stem)
+    assert "gallery is not drawn: segment/" in capsys.readouterr().err
+    assert not stem.parent.exists()

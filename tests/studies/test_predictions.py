@@ -19,7 +19,7 @@ from pacl_bench.studies.predictions import image_id, label_writer, read_label_ma
 def perfect_maps(voc: Path, tmp_path: Path) -> Path:
     """The labels themselves; nothing predicted where they are ignored."""
     images = load_segmentation("voc20")
-    write = label_writer(tmp_path / "made", images)
+    write = label_writer(tmp_path / "made" / "voc20", images)
     for index in range(len(images)):
         write(index, images.label_map(index))
     return tmp_path / "made"
@@ -64,6 +64,38 @@ def test_a_saved_map_is_written_again_where_a_record_is_there(
     assert len(list((tmp_path / "made/small-clip/voc20").iterdir())) == 6
 
 
+def test_two_sets_of_one_name_are_saved_in_two_folders(
+    clip_spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, size in (("a", 64), ("b", 80)):
+        for part in ("images", "masks"):
+            (tmp_path / place / "mine" / part).mkdir(parents=True)
+            Image.fromarray(np.zeros((size, size), np.uint8)).save(tmp_path / place / "mine" / part / "0.png")
+        (tmp_path / place / "mine" / "names.txt").write_text("cat\ndog\n")
+    sets = f"folder:{tmp_path / 'a/mine'},folder:{tmp_path / 'b/mine'}"
+    command = ["segment", "--encoders", clip_spec, "--datasets", sets, "--results", str(tmp_path / "results")]
+    assert run(monkeypatch, *command, "--save-predictions", str(tmp_path / "made")) == 0
+    first, second = sorted((tmp_path / "made/small-clip").iterdir())
+    assert (first.name, second.name[:5], len(second.name)) == ("mine", "mine-", 13)
+    assert [np.asarray(Image.open(folder / "0.png")).shape for folder in (first, second)] == [(64, 64), (80, 80)]
+
+
+def test_other_predictions_of_one_name_stand_beside_the_first(
+    perfect_maps: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    images = load_segmentation("voc20")
+    first = score_predictions(perfect_maps, "LSeg", images, tmp_path / "results")
+    assert score_predictions(perfect_maps, "LSeg", images, tmp_path / "results").key == first.key
+    for file in (perfect_maps / "voc20").iterdir():
+        Image.fromarray(np.zeros_like(np.asarray(Image.open(file)))).save(file)
+    second = score_predictions(perfect_maps, "LSeg", images, tmp_path / "results")
+    assert second.key.model.startswith("LSeg-")
+    assert "other predictions were scored under the name of segment/LSeg/voc20" in capfd.readouterr().err
+    folder = tmp_path / "results" / "records"
+    assert headline(records.read(folder / first.key.path)) == headline(first) != headline(second)
+    assert headline(records.read(folder / second.key.path)) == headline(second)
+
+
 def test_perfect_predictions_score_one(perfect_maps: Path, tmp_path: Path) -> None:
     images = load_segmentation("voc20")
     record = score_predictions(perfect_maps, "Perfect", images, tmp_path / "results")
@@ -90,7 +122,7 @@ def test_nothing_predicted_is_wrong_for_its_class(perfect_maps: Path, tmp_path: 
 
 def test_background_predicted_is_no_class_where_background_is_ignored(perfect_maps: Path, tmp_path: Path) -> None:
     images = load_segmentation("voc21")
-    write = label_writer(perfect_maps, images)
+    write = label_writer(perfect_maps / images.name, images)
     for index in range(len(images)):
         write(index, np.where(images.label_map(index) == 12, 0, images.label_map(index)).astype(np.uint8))
     found = headline(score_predictions(perfect_maps, "NoDogs", images, tmp_path / "results"))

@@ -92,7 +92,7 @@ def test_whole_images_are_classified_before_and_after(numbers: pd.DataFrame) -> 
 
 def test_the_report_is_filled(smoke: Path) -> None:
     report = smoke / "results" / "report"
-    for name in ("figure2", "figure4", "figure6"):
+    for name in ("figure2", "figure4", "figure6", "gallery"):
         assert (report / f"{name}.png").stat().st_size > 10_000
         assert (report / f"{name}.pdf").is_file()
     for name in ("figure3", "figure8"):

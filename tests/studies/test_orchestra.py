@@ -1,0 +1,210 @@
+"""Running an experiment: what fails is told and tried again, what is done stays done, what is sent out comes back."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pacl_bench import cli, records
+from pacl_bench.errors import UsageError
+from pacl_bench.studies.experiment import load_experiment
+from pacl_bench.studies.heads import cells, wanted_heads
+from pacl_bench.studies.launch import Errand, launcher, read_options
+from pacl_bench.studies.orchestra import Outcome, run_experiment, seconds_left, summary
+from pacl_bench.studies.plan import Setting
+from pacl_bench.studies.steps import Done, TrainStep
+from pacl_bench.training.state import TrainState
+
+STUDY = """
+[train.small]
+encoders = ["tiny-clip"]
+pairs = ["{pairs}"]
+recipe = "small"
+change = {{ batch_size = 4, steps = 2 }}
+
+[train.large]
+like = "small"
+grid = {{ patch_scale = [1, 10] }}
+
+[measure.table1]
+evaluator = "patches"
+encoders = ["tiny-clip"]
+trained = ["small"]
+datasets = ["folder:{scenes}"]
+
+[measure.table3]
+name = "ablate"
+evaluator = "segment"
+trained = ["large"]
+datasets = ["folder:{scenes}"]
+
+[picture.figure2]
+kind = "alignment"
+trained = ["small"]
+datasets = ["world-scenes"]
+showing = "zebra"
+images = 1
+"""
+SCENES = Path(__file__).parents[1] / "frozen" / "v1" / "scenes"
+PAIRS = Path(__file__).parents[1] / "frozen" / "v1" / "pairs" / "pairs.csv"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "mine.toml").write_text(STUDY.format(pairs=PAIRS, scenes=SCENES))
+    return tmp_path / "mine.toml"
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(tmp_path / "heads", tmp_path / "results")
+
+
+def models(outcome: Outcome) -> list[tuple[str, str]]:
+    return sorted((record.key.study, record.key.model) for record in outcome.records)
+
+
+EVERY = [
+    ("ablate", "pacl-tiny-clip.pairs"),
+    ("ablate", "pacl-tiny-clip.pairs.patch_scale=1"),
+    ("patches", "pacl-tiny-clip.pairs"),
+    ("patches", "tiny-clip"),
+]
+
+
+def test_what_fails_is_told_and_tried_again(
+    file: Path, setting: Setting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Of two heads one cannot be trained: what needs the other goes on."""
+    update = TrainState.update
+
+    def failing(state: TrainState, *given):
+        if state.recipe.patch_scale == 1:
+            raise RuntimeError("the lights went out")
+        return update(state, *given)
+
+    monkeypatch.setattr(TrainState, "update", failing)
+    outcome = run_experiment(load_experiment(file), setting)
+    assert models(outcome) == [EVERY[0], *EVERY[2:]]
+    assert (setting.results / "report" / "figure2.png").is_file()
+    assert [failure.partition(": ")[2] for failure in outcome.failures] == [
+        "RuntimeError: the lights went out",
+        "pacl-tiny-clip.pairs.patch_scale=1 is not trained",
+    ]
+    capsys.readouterr()
+    monkeypatch.setattr(TrainState, "update", update)
+    again = run_experiment(load_experiment(file), setting)
+    assert (models(again), again.failures) == (EVERY, [])
+    told = capsys.readouterr().err
+    assert "1 of 4: training heads, tiny-clip on" in told
+    assert "table1, patches on" in told
+    assert "3 of 4: drawing" not in told  # it was drawn the first time
+
+
+def test_a_run_with_failures_ends_with_one_line_and_exit_code_1(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def broken(*given: object, **named: object) -> None:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr("pacl_bench.studies.steps.train", broken)
+    command = ["run", str(file), "--only", "table3", "--out", str(tmp_path / "h"), "--results", str(tmp_path / "r")]
+    monkeypatch.setattr(sys, "argv", ["pacl-bench", *command, "--json"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, json.loads(out)) == (1, [])
+    assert err.splitlines()[-1].startswith("pacl-bench: 4 failed: tiny-clip on")
+    assert err.splitlines()[-1].endswith("the same command tries these again.")
+
+
+def test_a_dry_run_does_nothing(file: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
+    assert run_experiment(load_experiment(file), setting, dry_run=True) == Outcome()
+    assert not setting.heads.exists()
+    assert not setting.results.exists()
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "training heads, 2 steps" in told
+    assert "patch_scale=1: 8 pairs, 0.333 passes" in told
+    assert "table1, patches on folder:" in told
+    assert "2 measurements, 4 images to encode" in told  # of the two models' one encoder, once
+    run_experiment(load_experiment(file), setting)
+    capsys.readouterr()
+    run_experiment(load_experiment(file), setting, dry_run=True)
+    assert " ".join(capsys.readouterr().err.split()).count(": done") == 5
+
+
+def test_heads_that_are_not_needed_are_not_trained(file: Path, setting: Setting) -> None:
+    run_experiment(load_experiment(file).only(["figure2"]), setting)
+    assert [folder.name for folder in setting.heads.iterdir()] == ["pacl-tiny-clip.pairs"]
+    assert not (setting.results / "records").exists()
+
+
+def test_a_disk_without_room_is_told_before(file: Path, setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pacl_bench.studies.survey.shutil.disk_usage", lambda place: SimpleNamespace(free=1000))
+    with pytest.raises(UsageError, match=r"GB are needed for heads and records, 0.0 GB are free"):
+        run_experiment(load_experiment(file), setting)
+    assert not setting.heads.exists()
+
+
+def test_all_that_is_not_there_is_named_at_once(file: Path, setting: Setting) -> None:
+    file.write_text(file.read_text().replace(str(PAIRS), "cc12m").replace('"world-scenes"', '"voc20"'))
+    with pytest.raises(UsageError, match=r"^cc12m: .* not found. Get it with .* Nor can these be had: voc20\.$"):
+        run_experiment(load_experiment(file), setting)
+    assert not setting.heads.exists()
+
+
+def test_of_many_failures_three_are_named() -> None:
+    assert summary(["a.", "b", "a."]).startswith("2 failed: a; b. All else")
+    assert summary("abcde").startswith("5 failed: a; b; c; and 2 more. All else")
+
+
+def test_what_is_sent_out_comes_back(file: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
+    """In processes of submitit's own, two at once: the records are those of a run in one process."""
+    launch = launcher("local", setting.results / "jobs", 2, {"timeout_min": 5})
+    outcome = run_experiment(load_experiment(file).only(["table3"]), setting, launch=launch)
+    assert (models(outcome), outcome.failures) == (EVERY[:2], [])
+    assert "1 of 3: training heads, 2 steps at once" in capsys.readouterr().err
+    assert len(records.load(setting.results)) > 20
+
+
+def test_a_job_that_is_taken_away_goes_on(file: Path, tmp_path: Path) -> None:
+    """As a cluster does it that needs the machine: the job is interrupted, put into the queue again, and goes on."""
+    import submitit
+
+    heads = load_experiment(file).train["small"]
+    long = type(heads)(heads.encoders, heads.pairs, recipe="small", change={"batch_size": 24, "steps": 300})
+    (cell,) = cells(wanted_heads(long), tmp_path / "heads")
+    executor = submitit.AutoExecutor(folder=tmp_path / "jobs", cluster="local")
+    job = executor.submit(Errand(), TrainStep(cell))
+    log = cell.folder / "log.jsonl"
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not (log.is_file() and log.read_text().count("\n") > 3):
+        time.sleep(0.05)
+    controller = job._process.pid
+    (worker,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
+    os.kill(int(worker), signal.SIGUSR2)
+    assert job.result() == Done()
+    assert cell.is_trained
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert steps == list(range(300))
+    assert "Requeued job" in Path(job.paths.stderr).read_text() + Path(job.paths.stdout).read_text()
+
+
+def test_time_left_is_what_was_expected_at_the_pace_so_far() -> None:
+    assert seconds_left([10.0, 20.0, 40.0], 0, 0.0) == "1:10 left"
+    assert seconds_left([10.0, 20.0, 40.0], 1, 20.0) == "2:00 left"
+    assert seconds_left([3600.0, 3600.0], 1, 7205.0) == "2:00:05 left"
+    assert seconds_left([10.0, None], 0, 0.0) == seconds_left([0.0, 0.0], 0, 0.0) == seconds_left([], 0, 0.0) == ""
+
+
+def test_options_of_jobs() -> None:
+    assert read_options(["slurm_partition=gpu", "timeout_min=60"]) == {"slurm_partition": "gpu", "timeout_min": 60}
+    with pytest.raises(UsageError, match="write KEY=VALUE"):
+        read_options(["gpu"])
+    with pytest.raises(UsageError, match=r"--launcher local: .*nonsense"):
+        launcher("local", Path("jobs"), 1, {"nonsense": 3})
