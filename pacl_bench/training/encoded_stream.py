@@ -6,6 +6,7 @@ together, each loads and encodes the chunks of its own lanes, and is told the te
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +42,7 @@ class EncodedStream:
 
     def __init__(self, vision: VisionEncoder, stream: Stream, loading: Loading, bfloat16: bool = False):
         self.vision, self.stream, self.bfloat16 = vision, stream, bfloat16
-        self.workers = default_workers() if loading.workers is None else loading.workers
+        self.workers = loading.workers or 0
         on_cpu = vision.device.type == "cpu"
         self.images_a_pass = loading.encoder_batch or (CHUNK_PAIRS if on_cpu else ON_A_GPU)
         self._readers: dict[int, Place] = {}  # the places they have come to
@@ -149,14 +150,17 @@ class SharedStreams:
         if drawing.sets_apart and any(pairs.weight is not None for pairs in sets):
             raise UsageError("--sets-apart: each set is shown in an order of its own, so weights have no meaning.")
         together = [[pairs] for pairs in sets] if drawing.sets_apart else [sets]
-        return [self._stream(some, drawing) for some in together]
+        return [self._stream(some, drawing, len(together)) for some in together]
 
-    def _stream(self, sets: Sets, drawing: Drawing) -> EncodedStream:
+    def _stream(self, sets: Sets, drawing: Drawing, of: int) -> EncodedStream:
+        """One of so many streams that a head reads, among which the loading processes are divided."""
         known = tuple((pairs.fingerprint, pairs.weight) for pairs in sets)
         key = (known, drawing.noun_share, drawing.seed, drawing.bfloat16)
         if key not in self._streams:
             stream = Stream(sets, self.vision.preprocess, drawing.noun_share, drawing.seed)
-            self._streams[key] = EncodedStream(self.vision, stream, self.loading, drawing.bfloat16)
+            workers = default_workers() if self.loading.workers is None else self.loading.workers
+            loading = replace(self.loading, workers=max(1, workers // of) if workers else 0)
+            self._streams[key] = EncodedStream(self.vision, stream, loading, drawing.bfloat16)
         return self._streams[key]
 
     def embedded(self, texts: list[str]) -> Float[Tensor, "text dim"]:

@@ -19,6 +19,7 @@ from shard_samples import jpeg, write_shards, write_tar
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.shards import ShardSet, Skipped
 from pacl_bench.encoders import load_encoder, load_text_encoder
+from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.training.batches import Drawing
 from pacl_bench.training.encoded_stream import SharedStreams
@@ -303,3 +304,38 @@ def test_real_photos_in_shards(shared_data: Path, clip_spec: str, tmp_path: Path
     recipe = replace(RECIPES["small"], batch_size=20, steps=5, warmup_steps=0)
     card = train(TrainConfig(clip_spec, clip_spec, str(tmp_path), recipe), tmp_path / "head", loading=Loading(2))
     assert (card.step, card.train["images"], card.train["skipped"]) == (5, None, 0)
+
+
+def test_images_of_several_chunks_share_a_pass(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of tars with 25, 18 and 6 images; the loss is what it is of a pass for each chunk, up to rounding."""
+    passes: list[int] = []
+    encode = OpenClipVisionEncoder.encode_blocks
+
+    def counting(self: OpenClipVisionEncoder, images: torch.Tensor, *given):
+        passes.append(len(images))
+        return encode(self, images, *given)
+
+    monkeypatch.setattr(OpenClipVisionEncoder, "encode_blocks", counting)
+    train(config, tmp_path / "plain", loading=IN_PROCESS)
+    assert max(passes) == 25
+    passes.clear()
+    train(config, tmp_path / "head", loading=Loading(0, encoder_batch=64))
+    assert 32 < max(passes) <= 64
+    assert losses(tmp_path / "head") == pytest.approx(losses(tmp_path / "plain"), abs=1e-3)
+
+
+def test_bfloat16_stands_in_the_card(config: TrainConfig, pairs_csv: Path, tmp_path: Path) -> None:
+    plain = train(config, tmp_path / "plain", loading=IN_PROCESS)
+    half = replace(config, recipe=replace(QUICK, bfloat16=True))
+    card = train(half, tmp_path / "head", loading=IN_PROCESS)
+    assert card.train == plain.train | {"bfloat16": True}
+    assert card.sha256 != plain.sha256
+    assert losses(tmp_path / "head") == pytest.approx(losses(tmp_path / "plain"), abs=0.05)
+    with pytest.raises(UsageError, match="--bfloat16 is for shards"):
+        train(replace(half, pairs=str(pairs_csv)), tmp_path / "files")
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
