@@ -26,7 +26,6 @@ from pacl_bench.cli.options import (
     torch_device,
 )
 from pacl_bench.cli.output import print_records, print_rows
-from pacl_bench.data.noise import MARK, noise_of
 from pacl_bench.errors import UsageError
 from pacl_bench.training.recipe import OFTEN, Loading, Recipe, Seed, Steps, TrainConfig, Watching, make_recipe
 from pacl_bench.validation.values import as_option, made
@@ -91,6 +90,8 @@ def quickstart(
 
 def _shares(text: str) -> list[float]:
     """What --noise says."""
+    from pacl_bench.data.noise import MARK, noise_of
+
     return [noise_of(f"--noise {text}{MARK}{share}")[1] for share in listed(text)]
 
 
