@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,10 @@ def start(file: Path, out: Path, *more: str) -> int:
         cli.main()
     except SystemExit as ended:
         code = int(ended.code or 0)
+    except Exception:
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(code)
 
 
