@@ -180,7 +180,8 @@ def test_bench_coherence_stands_beside_scikit_learn(pacl) -> None:
         "bench", "coherence", "--patches", "1200", "--subset", "1000", "--width", "8", "--device", "cpu", "--json"
     )
     assert code == 0
-    counted, ranked = json.loads(out)
+    counted, ranked, floor = json.loads(out)
     assert (counted["pairs"], ranked["pairs"]) == (1200 * 1199 // 2, 1000 * 999 // 2)
     assert counted["auroc"] == pytest.approx(ranked["auroc"], abs=0.02)
+    assert floor["pairs"] == counted["pairs"]
     assert counted["times scikit-learn"] == pytest.approx(counted["pairs_per_second"] / ranked["pairs_per_second"])
