@@ -28,6 +28,7 @@ from pacl_bench.files import WriteError
 from pacl_bench.image_sets import BrokenImage, ImageSet
 from pacl_bench.paths import cache_root
 from pacl_bench.progress import bar, note, track
+from pacl_bench.signals import stop_if_asked
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +105,7 @@ class EncodedSet:
                 f"{self.images.name}: {cause} ({len(kept.broken)} broken in all, the first is number {index})."
             )
         for index in indices:
+            stop_if_asked()
             try:
                 features = kept[index]
             except DamagedTokens:  # what went before was checked

@@ -1,6 +1,8 @@
 """The patch-token cache: encoded once, the same numbers ever after."""
 
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.image_sets import ImageSet
+from pacl_bench.signals import stopped_as_by_ctrl_c
 from pacl_bench.studies.runner import run_study
 from pacl_bench.studies.study import Study
 
@@ -252,6 +255,21 @@ def test_an_interrupted_encoding_is_gone_on_with(
     for index in range(6):
         direct = encoder(encoder.preprocess.whole(images.image(index))[None])
         assert torch.equal(tokens[index].patch_tokens, direct.patch_tokens.half().float())
+
+
+def test_a_stop_that_python_lost_is_heeded_before_the_next_image(voc: Path, clip_spec: str) -> None:
+    encoded, seen = EncodedSet(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE), []
+    assert encoded.kept() is not None
+
+    def measure() -> None:
+        for index, _ in encoded.features():
+            seen.append(index)
+            with suppress(KeyboardInterrupt):  # as the callback of a weak reference would
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), stopped_as_by_ctrl_c():
+        measure()
+    assert seen == [0]
 
 
 def test_blocks_of_which_one_had_more_before_an_interruption(
