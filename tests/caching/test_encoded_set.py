@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from pacl_bench import load_encoder
 from pacl_bench.caching import encoded_set as module
@@ -17,6 +18,7 @@ from pacl_bench.caching.encoded_set import EncodedSet, OnlineTokens
 from pacl_bench.caching.texts import cached_texts
 from pacl_bench.caching.token_file import CachedTokens
 from pacl_bench.data import images as images_module
+from pacl_bench.data.images import PhotoFiles
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.segmentation import load_segmentation
 from pacl_bench.encoders import batched, load_every_block
@@ -205,6 +207,43 @@ def test_a_set_whose_files_changed_between_two_loads_has_another_key(voc: Path, 
     (voc / "JPEGImages" / f"{before.ids[0]}.jpg").write_bytes(b"another photo")
     assert EncodedSet(encoder, before, WHOLE).key == key
     assert EncodedSet(encoder, load_segmentation("voc20"), WHOLE).key != key
+
+
+def photos(folder: Path, *greys: int) -> PhotoFiles:
+    """Images of one grey each: files of equal names and sizes, whatever the grey."""
+    folder.mkdir(parents=True)
+    files = [folder / "things" / f"{index}.bmp" for index in range(len(greys))]
+    files[0].parent.mkdir()
+    for file, grey in zip(files, greys, strict=True):
+        Image.new("RGB", (64, 64), (grey, grey, grey)).save(file)
+    return PhotoFiles("things", files)
+
+
+def test_equal_names_and_sizes_are_not_yet_one_set(clip_spec: str, tmp_path: Path, forward_passes: list[int]) -> None:
+    encoder = load_encoder(clip_spec)
+    first, other = photos(tmp_path / "a", 0, 80), photos(tmp_path / "b", 0, 200)
+    assert first.fingerprint == other.fingerprint
+    tokens = [kept(encoder, images, WHOLE) for images in (first, other)]
+    assert torch.equal(tokens[0][0].patch_tokens, tokens[1][0].patch_tokens)
+    for images, of_images in zip((first, other), tokens, strict=True):
+        direct = encoder(encoder.preprocess.whole(images.image(1))[None])
+        assert torch.equal(of_images[1].patch_tokens, direct.patch_tokens.half().float())
+    assert sum(forward_passes) == 4
+    kept(encoder, photos(tmp_path / "copy", 0, 80), WHOLE)
+    kept(encoder, other, WHOLE)
+    assert sum(forward_passes) == 4
+
+
+def test_tokens_of_an_earlier_version_stay(
+    clip_spec: str, tmp_path: Path, forward_passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It did not look into the files."""
+    encoder, images = load_encoder(clip_spec), photos(tmp_path / "a", 0, 80)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(module, "contents_sample", lambda images: "")
+        before = kept(encoder, images, WHOLE)
+    assert kept(encoder, images, WHOLE).folder == before.folder
+    assert sum(forward_passes) == 2
 
 
 def test_names_and_places_do_not_change_the_key(voc: Path, clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
