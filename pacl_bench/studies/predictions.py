@@ -24,7 +24,7 @@ from pacl_bench.evaluators.segmentation import Keep, evaluate_segmentation
 from pacl_bench.evaluators.settings import SegmentationSettings
 from pacl_bench.files import replacing
 from pacl_bench.image_counts import Counts
-from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages, image_id
+from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages, contents_sample, image_id
 from pacl_bench.metrics.segmentation import near_boundary
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.progress import console, note, track
@@ -50,10 +50,11 @@ def saving_predictions(folder: Path) -> Evaluator:
 
     Of two sets of one name, a/m5 and b/m5, the second one's folder has eight digits of its fingerprint behind the name.
     """
-    first: dict[str, str] = {}  # the fingerprint of the first set of a name
+    first: dict[str, tuple[str, str]] = {}  # what the first set of a name is known by
 
     def evaluate(model: AlignedModel, images: SegmentationImages, settings: SegmentationSettings) -> Result:
-        is_another = first.setdefault(images.name, images.fingerprint) != images.fingerprint
+        known_by = (images.fingerprint, contents_sample(images))
+        is_another = first.setdefault(images.name, known_by) != known_by
         called = f"{images.name}-{images.fingerprint[:8]}" if is_another else images.name
         return evaluate_segmentation(model, images, settings, label_writer(folder / model.name / called, images))
 
