@@ -36,7 +36,9 @@ from pacl_bench.records import Record
 from pacl_bench.studies.plan import Plan, Setting
 from pacl_bench.studies.runner import datasets_of, settings_of, study_cells
 from pacl_bench.studies.steps import MeasureStep, Step, TrainStep
-from pacl_bench.training.batches import TRAINING_VIEW
+from pacl_bench.training.batches import TRAINING_VIEW, Sets
+from pacl_bench.training.recipe import TrainConfig
+from pacl_bench.training.side_by_side import images_shown
 
 PROBE = 60.0  # seconds that all probes together may take
 PROBED_IMAGES, PROBED_TEXTS, PROBED_PAIRS = 4, 16, 32
@@ -50,6 +52,7 @@ class Work:
     """What a step will take. `seconds` is None where the probe did not come to it."""
 
     images: int = 0  # to encode
+    images_saved: int = 0  # that are not encoded again, since heads are trained side by side
     encoder_passes: int = 0  # over sets of images
     pairs: int = 0  # shown in training, over all passes
     passes: float = 0.0  # over the training set
@@ -117,33 +120,42 @@ class Survey:
         work.add(len(encoded.images), self._image_seconds(encoded.encoder, encoded.images, encoded.view))
 
     def _of_training(self, step: TrainStep) -> Work:
-        config, recipe = step.cell.config, step.cell.config.recipe
-        vision, text = self.vision(config.encoder), self.text(config.text)
+        work, configs = Work(), [cell.config for cell in step.to_train]
+        shown = [self._head(work, config) for config in configs]
+        alone, together = images_shown(configs, shown)  # a stream of shards is encoded anew in each pass
+        work.images, work.images_saved = work.images + together, alone - together
+        if together:
+            work.add(together, self._image_seconds(self.vision(configs[0].encoder), None, TRAINING_VIEW))
+        return work
+
+    def _head(self, work: Work, config: TrainConfig) -> int:
+        """Counts what one head takes, without the images of a stream; the pairs that it is shown."""
+        recipe, vision, text = config.recipe, self.vision(config.encoder), self.text(config.text)
         sets = load_pairs(config.pairs)
-        counts = [pairs.num_pairs for pairs in sets]
-        total = sum(count or 0 for count in counts)
+        total = sum(pairs.num_pairs or 0 for pairs in sets)
         batch = min(recipe.batch_size, total) if total else recipe.batch_size
         steps = recipe.steps if recipe.steps is not None else (recipe.epochs or 0) * (total // max(1, batch))
-        work = Work(pairs=steps * batch, passes=steps * batch / total if total else 0.0)
-        work.kept_bytes = (
-            COPIES * 4 * sum(weight.numel() for weight in make_head(config.head, vision.width, text.dim).parameters())
-        )
-        if steps and all(isinstance(pairs, Pairs) for pairs in sets):
-            numbered = [pairs for pairs in sets if isinstance(pairs, Pairs)]
-            for pairs in numbered:
-                self._encode(work, EncodedSet(vision, pairs.photos, TRAINING_VIEW))
-            texts = min(steps * batch, sum(len(captions) for pairs in numbered for captions in pairs.captions))
-        elif steps:  # a stream of shards is encoded anew in each pass
-            work.images, texts = work.pairs, work.pairs
-            work.add(work.images, self._image_seconds(vision, None, TRAINING_VIEW))
-        else:
-            texts = 0
-        work.add(texts, self._probed(("text", text.name), lambda: _text_seconds(text)) if texts else None)
-        if steps:
+        pairs = steps * batch
+        work.pairs += pairs
+        work.passes += pairs / total if total else 0.0
+        head = make_head(config.head, vision.width, text.dim)
+        work.kept_bytes += COPIES * 4 * sum(weight.numel() for weight in head.parameters())
+        if pairs:
+            texts = min(pairs, self._encode_files(work, vision, sets) or pairs)
+            work.add(texts, self._probed(("text", text.name), lambda: _text_seconds(text)))
             linear, quadratic = self._step_seconds(vision, text, config.head)
-            work.add(steps * batch, linear)
-            work.add(steps * batch, None if quadratic is None else quadratic * batch)
-        return work
+            work.add(pairs, linear)
+            work.add(pairs, None if quadratic is None else quadratic * batch)
+        return pairs
+
+    def _encode_files(self, work: Work, vision: VisionEncoder, sets: Sets) -> int:
+        """Counts the images of pairs in files, which are encoded once; how many captions these have, 0 of a stream."""
+        numbered = [pairs for pairs in sets if isinstance(pairs, Pairs)]
+        if len(numbered) < len(sets):
+            return 0
+        for pairs in numbered:
+            self._encode(work, EncodedSet(vision, pairs.photos, TRAINING_VIEW))
+        return sum(len(captions) for pairs in numbered for captions in pairs.captions)
 
     def _image_seconds(self, vision: VisionEncoder, images: ImageSet | None, view: View) -> float | None:
         kind = "photo" if images is None else images.name

@@ -105,7 +105,7 @@ def test_ablate_trains_measures_and_skips(
         "pacl-small-clip.pairs+more.steps=2",
     }
     with monkeypatch.context() as nothing_new:
-        nothing_new.setattr("pacl_bench.studies.steps.train", None)
+        nothing_new.setattr("pacl_bench.studies.steps.train_many", None)
         nothing_new.setattr("pacl_bench.studies.runner._measure", None)
         assert pacl(*command)[:2] == (0, out)
     assert pacl(*[*command[:-1], "3"])[0] == 0

@@ -10,15 +10,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from shard_samples import write_shards
 
 from pacl_bench import cli, records
 from pacl_bench.errors import UsageError
-from pacl_bench.studies.experiment import load_experiment
+from pacl_bench.studies.experiment import Experiment, Heads, load_experiment
 from pacl_bench.studies.heads import cells, wanted_heads
 from pacl_bench.studies.launch import Errand, launcher, read_options
 from pacl_bench.studies.orchestra import Outcome, run_experiment, seconds_left, summary
 from pacl_bench.studies.plan import Setting
 from pacl_bench.studies.steps import Done, TrainStep
+from pacl_bench.training.recipe import Loading
 from pacl_bench.training.state import TrainState
 
 STUDY = """
@@ -107,13 +109,38 @@ def test_what_fails_is_told_and_tried_again(
     assert "3 of 4: drawing" not in told  # it was drawn the first time
 
 
+def test_of_heads_side_by_side_one_that_fails_keeps_no_other(
+    clip_spec: str, tmp_path: Path, setting: Setting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    shards = write_shards(tmp_path / "mine", [9])
+    grid = {"patch_scale": [1, 10], "temperature": [0.03, 0.07]}
+    heads = Heads([clip_spec], [str(shards)], recipe="small", change={"batch_size": 4, "steps": 2}, grid=grid)
+    experiment = Experiment("grid", {"heads": heads}, report=False)
+    setting = replace(setting, loading=Loading(workers=0))
+    update = TrainState.update
+
+    def failing(state: TrainState, *given):
+        if (state.recipe.patch_scale, state.recipe.temperature, state.step) == (1, 0.07, 1):
+            raise RuntimeError("the lights went out")
+        return update(state, *given)
+
+    monkeypatch.setattr(TrainState, "update", failing)
+    told = f"small-clip on {shards}, patch_scale=1: RuntimeError: the lights went out"
+    assert run_experiment(experiment, setting).failures == [told]
+    assert len(list(setting.heads.glob("*/head.json"))) == 3
+    assert "4 heads of small-clip side by side: RuntimeError: the lights went out" in capsys.readouterr().err
+    monkeypatch.setattr(TrainState, "update", update)
+    assert run_experiment(experiment, setting).failures == []
+    assert len(list(setting.heads.glob("*/head.json"))) == 4
+
+
 def test_a_run_with_failures_ends_with_one_line_and_exit_code_1(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     def broken(*given: object, **named: object) -> None:
         raise MemoryError("too large")
 
-    monkeypatch.setattr("pacl_bench.studies.steps.train", broken)
+    monkeypatch.setattr("pacl_bench.studies.steps.train_many", broken)
     command = ["run", str(file), "--only", "table3", "--out", str(tmp_path / "h"), "--results", str(tmp_path / "r")]
     monkeypatch.setattr(sys, "argv", ["pacl-bench", *command, "--json"])
     with pytest.raises(SystemExit) as ended:
@@ -210,7 +237,7 @@ def test_a_job_that_is_taken_away_goes_on(file: Path, tmp_path: Path) -> None:
     long = type(heads)(heads.encoders, heads.pairs, recipe="small", change={"batch_size": 24, "steps": 300})
     (cell,) = cells(wanted_heads(long), tmp_path / "heads")
     executor = submitit.AutoExecutor(folder=tmp_path / "jobs", cluster="local")
-    job = executor.submit(Errand(), TrainStep(cell))
+    job = executor.submit(Errand(), TrainStep((cell,)))
     log = cell.folder / "log.jsonl"
     until = time.monotonic() + 120
     while time.monotonic() < until and not (log.is_file() and log.read_text().count("\n") > 3):
