@@ -17,6 +17,7 @@ from pacl_bench.errors import NoTextSpace, RunError, UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.evaluators.settings import Settings
+from pacl_bench.files import place_of
 from pacl_bench.image_counts import Counts
 from pacl_bench.image_sets import contents_sample
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before, load_part
@@ -78,6 +79,8 @@ def run_study(
     Raises:
         UsageError: before anything is measured, where a name, file or setting is wrong.
     """
+    if rerun != "never":
+        place_of(results, "--results")
     with processes.joined():
         return _run_cells(study, results, rerun, device, evaluator or find_evaluator(study.evaluator), failed)
 

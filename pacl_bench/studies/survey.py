@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.segmentation import encoded_sets
 from pacl_bench.evaluators.settings import ClassificationSettings, SegmentationSettings
+from pacl_bench.files import place_of
 from pacl_bench.image_sets import BrokenImage, ImageSet
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.model.compatibility import compatibility
@@ -193,24 +196,41 @@ def passes(vision: VisionEncoder, images: Any, settings: Any, bare: bool) -> lis
     return [EncodedSet(vision, images, View(whole, getattr(settings, "size", None)))]
 
 
-def require_space(works: list[Work], setting: Setting) -> None:
-    """A UsageError where the disk has no room for heads and records. Tokens need none: those that do not fit are made
+def require_space(heads: int, records: int, setting: Setting) -> None:
+    """A UsageError where a disk has no room for heads and records. Tokens need none: those that do not fit are made
     again whenever they are needed.
+
+    Args:
+        heads: bytes below `setting.heads`. records: bytes below `setting.results`.
     """
-    place = next(folder for folder in (setting.results, *setting.results.resolve().parents) if folder.exists())
-    needed, free = sum(work.kept_bytes for work in works), shutil.disk_usage(place).free
-    if needed > free:
-        raise UsageError(
-            f"{place}: {needed / 1e9:.1f} GB are needed for heads and records, {free / 1e9:.1f} GB are free. "
-            "Make room, or give another --results and --out."
-        )
+    for place, needed in _needed_by_disk(heads, records, setting).items():
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            raise UsageError(
+                f"{place}: {needed / 1e9:.1f} GB are needed for heads and records, {free / 1e9:.1f} GB are free. "
+                "Make room, or give another --results and --out."
+            )
+
+
+def _needed_by_disk(heads: int, records: int, setting: Setting) -> dict[Path, int]:
+    """Bytes for a folder on each disk that heads or records go to: what goes to the same disk is counted together."""
+    places = place_of(setting.heads, "--out"), place_of(setting.results, "--results")
+    if _disk(places[0]) == _disk(places[1]):
+        return {places[1]: heads + records}
+    return dict(zip(places, (heads, records), strict=True))
+
+
+def _disk(place: Path) -> int:
+    return place.stat().st_dev
 
 
 def survey(plan: Plan, setting: Setting) -> dict[str, list[Work]]:
     """What the steps of each stage will take, in their order."""
-    look = Survey(setting.device)
+    look, kept = Survey(setting.device), {True: 0, False: 0}
     works = {stage.title: [look.of(step) for step in stage.steps] for stage in plan.stages}
-    require_space([work for of_stage in works.values() for work in of_stage], setting)
+    for step, work in zip(plan.steps, chain.from_iterable(works.values()), strict=True):
+        kept[isinstance(step, TrainStep)] += work.kept_bytes
+    require_space(kept[True], kept[False], setting)
     return works
 
 

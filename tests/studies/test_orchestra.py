@@ -179,6 +179,35 @@ def test_a_disk_without_room_is_told_before(file: Path, setting: Setting, monkey
     assert not setting.heads.exists()
 
 
+@pytest.mark.parametrize("full", ["heads", "records"])
+def test_each_disk_is_asked_for_what_goes_to_it(
+    file: Path, setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    """Heads and records on disks of their own, of which one is full."""
+    disks = {name: tmp_path / f"disk of {name}" for name in ("heads", "records")}
+    for place in disks.values():
+        place.mkdir()
+    monkeypatch.setattr("pacl_bench.studies.survey._disk", lambda place: place.name)
+    monkeypatch.setattr(
+        "pacl_bench.studies.survey.shutil.disk_usage",
+        lambda place: SimpleNamespace(free=1000 if place == disks[full] else 10**12),
+    )
+    apart = replace(setting, heads=disks["heads"] / "mine", results=disks["records"] / "mine")
+    with pytest.raises(UsageError, match=f"^{disks[full]}: 0.0 GB are needed"):
+        run_experiment(load_experiment(file), apart)
+
+
+@pytest.mark.parametrize("option", ["--out", "--results"])
+def test_what_is_no_folder_is_told_before(file: Path, setting: Setting, tmp_path: Path, option: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    changed = {"--out": "heads", "--results": "results"}[option]
+    for wrong, told in ((file, "is a file"), (tmp_path / "loop", "leads nowhere"), (file / "x", f": {file} is a file")):
+        with pytest.raises(UsageError, match=f"^{option} {wrong}.*{told}; a folder is wanted"):
+            run_experiment(load_experiment(file), replace(setting, **{changed: wrong}))
+    assert not setting.heads.exists()
+    assert not (setting.results / "records").exists()
+
+
 def test_all_that_is_not_there_is_named_at_once(file: Path, setting: Setting) -> None:
     file.write_text(file.read_text().replace(str(PAIRS), "cc12m").replace('"world-scenes"', '"voc20"'))
     with pytest.raises(UsageError, match=r"^cc12m: .* not found. Get it with .* Nor can these be had: voc20\.$"):
