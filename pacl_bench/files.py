@@ -27,6 +27,22 @@ class WriteError(RunError):
         super().__init__(f"{file} cannot be written: {self.cause}. {way_out}, then give the same command again.")
 
 
+def place_of(folder: Path, option: str) -> Path:
+    """The folder itself where it is there, else the nearest one above it, in which it would be made.
+
+    Raises:
+        UsageError: a file, or a link to nothing or to itself, stands where a folder is wanted.
+    """
+    for place in (folder.absolute(), *folder.absolute().parents):
+        if place.is_dir():
+            return place
+        if os.path.lexists(place):
+            what = "is a file" if place.exists() else "leads nowhere"
+            named = f"{option} {folder}" if place == folder.absolute() else f"{option} {folder}: {place}"
+            raise UsageError(f"{named} {what}; a folder is wanted.")
+    raise UsageError(f"{option} {folder}: there is no such disk.")
+
+
 @contextmanager
 def writing(file: Path) -> Iterator[None]:
     """Within the block, an error of the operating system becomes a WriteError that names `file`."""

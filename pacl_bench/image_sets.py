@@ -39,7 +39,8 @@ class ImageSet(Protocol):
     def fingerprint(self) -> str:
         """Changes when an image is added, removed, moved in order, or replaced by one of another size in bytes.
 
-        It costs a look at every file, and is computed once: who changes files loads the set anew.
+        It costs a look at every file, and is computed once: who changes files loads the set anew. What is replaced by
+        one of equal size is left to `contents_sample`.
         """
         ...
 
@@ -64,6 +65,15 @@ class LabelledImages(ImageSet, Protocol):
     labels: list[int]  # indices into `classnames`
     official_images: int  # how many the complete set has
     templates: list[str]  # its own prompt templates; empty where it has none
+
+
+def contents_sample(images: ImageSet) -> str:
+    """A hash over some of the contents of a set's files, beside its fingerprint; "" where the set has none.
+
+    Two sets of equal fingerprints and other samples are two sets. What an earlier version kept has no sample, and is
+    taken to be of any set with its fingerprint.
+    """
+    return getattr(images, "contents_sample", "")
 
 
 def image_id(images: ImageSet, index: int) -> str:

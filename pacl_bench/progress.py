@@ -17,6 +17,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from pacl_bench.signals import stop_if_asked
+
 Item = TypeVar("Item")
 console = Console(stderr=True, emoji=False)  # a path may hold :ok:, which is no emoji
 EVERY = 30.0  # seconds from one plain line to the next
@@ -31,6 +33,7 @@ def note(line: str) -> None:
 @contextmanager
 def stage(told: str) -> Iterator[None]:
     """What is worked on within the block; every bar within says so before what it says itself."""
+    stop_if_asked()
     _stages.append(told)
     try:
         yield
@@ -64,7 +67,9 @@ def bar(*columns: str) -> Progress:
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """The items, with a bar that goes away when they are done. `total` is needed where the items have no length."""
     with bar() as progress:
-        yield from progress.track(items, total=total, description=description)
+        for item in progress.track(items, total=total, description=description):
+            stop_if_asked()
+            yield item
 
 
 class _BelowStages(Progress):

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,23 +18,56 @@ AT_ONCE = 5.0  # seconds
 FROM_OUTSIDE = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
 
 
+_asked = threading.Event()  # whether the command was asked to stop
+
+
 @contextmanager
 def stopped_as_by_ctrl_c() -> Iterator[None]:
     """Within the block a signal from outside raises KeyboardInterrupt, as Ctrl-C does.
 
     One that follows another at once does not: `timeout` sends two, and the second must not end the saving that the
-    first one began.
+    first one began. Where Python loses the exception, `stop_if_asked` raises it again.
     """
     asked = -math.inf
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal asked
+        _asked.set()
         before, asked = asked, time.monotonic()
-        if asked - before > AT_ONCE:
+        if number == signal.SIGINT or asked - before > AT_ONCE:
             raise KeyboardInterrupt
 
-    with _handled(interrupt, FROM_OUTSIDE):
+    try:
+        with _handled(interrupt, [signal.SIGINT, *FROM_OUTSIDE]), _lost_in_silence():
+            yield
+    finally:
+        _asked.clear()
+
+
+def stop_if_asked() -> None:
+    """KeyboardInterrupt where the command was asked to stop and goes on all the same; called between two steps.
+
+    A signal that comes amid the callback of a weak reference or a `__del__` raises the exception there, where Python
+    prints and drops it.
+    """
+    if _asked.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _lost_in_silence() -> Iterator[None]:
+    """Within the block Python prints nothing of a KeyboardInterrupt that it drops: it is raised again soon."""
+    before = sys.unraisablehook
+
+    def tell(dropped: Any) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            before(dropped)
+
+    sys.unraisablehook = tell
+    try:
         yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
@@ -21,6 +22,9 @@ from pacl_bench import progress, registry
 
 SHARED = Path(__file__).parents[2] / "shared"
 CONFIGS = Path(__file__).parent / "open_clip_configs"
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as does nohup this one, and both are inherited
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

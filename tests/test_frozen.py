@@ -54,6 +54,12 @@ def measured_again(results: Path, rerun: str) -> list[Record]:
     return [record for study in STUDIES for record in run_study(study, results, rerun)]  # type: ignore[arg-type]
 
 
+def without_samples(config: dict) -> dict:
+    """What a version wrote that did not look into the files of a set."""
+    dataset = {name: value for name, value in config["dataset"].items() if name != "contents_sample"}
+    return {**config, "dataset": dataset}
+
+
 def test_heads_give_the_same_patch_embeddings(frozen: Path) -> None:
     tokens = torch.linspace(-1, 1, 3 * 96).reshape(1, 3, 96)
     for name in ("trained", "untrained"):
@@ -104,7 +110,7 @@ def test_the_cache_is_found_and_gives_the_same_numbers(frozen: Path, nothing_enc
     after = {record.key: record for record in measured_again(tmp_path / "anew", "always")}
     assert after.keys() == before.keys()
     for key, record in after.items():
-        assert record.config == before[key].config
+        assert without_samples(record.config) == before[key].config
         for then, now in zip(before[key].measurements, record.measurements, strict=True):
             assert (then.metric, then.protocol, then.n, then.class_name) == (
                 now.metric, now.protocol, now.n, now.class_name

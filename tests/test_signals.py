@@ -4,14 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from pacl_bench import signals
+from pacl_bench.encoders.batched import ahead
 from pacl_bench.errors import RunError
 from pacl_bench.files import WriteError
+from pacl_bench.progress import stages, track
 from pacl_bench.signals import FROM_OUTSIDE, interrupts_wait, stopped_as_by_ctrl_c
 
 
@@ -66,6 +70,51 @@ def test_another_signal_later_is_heeded_again(monkeypatch: pytest.MonkeyPatch) -
                 assert number == 0
             except KeyboardInterrupt:
                 assert number == 1
+
+
+def dropped_by_python(number: signal.Signals) -> None:
+    """Sends a signal amid the callback of a weak reference, out of which no exception comes."""
+    items = {1}
+    reference = weakref.ref(items, lambda _: signal.raise_signal(number))
+    del items
+    assert reference() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, *FROM_OUTSIDE])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        lambda: track([1, 2], "working"),
+        lambda: stages([1, 2], "step"),
+        lambda: ahead(lambda step: step, [1, 2]),
+    ],
+)
+def test_what_python_drops_is_heeded_before_the_next_step(
+    steps: Callable[[], Iterator[int]], number: signal.Signals, capfd: pytest.CaptureFixture
+) -> None:
+    done = []
+
+    def work() -> None:
+        dropped_by_python(number)
+        done.append("dropped")
+        done.extend(steps())
+
+    with pytest.raises(KeyboardInterrupt), stopped_as_by_ctrl_c():
+        work()
+    assert done == ["dropped"]
+    assert capfd.readouterr().err == ""
+    assert list(steps()) == [1, 2]  # the next command is not asked
+
+
+def test_other_errors_that_python_drops_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    items = {1}
+    reference = weakref.ref(items, lambda _: 1 / 0)
+    with stopped_as_by_ctrl_c():
+        del items
+    assert reference() is None
+    assert [dropped.exc_type for dropped in told] == [ZeroDivisionError]
 
 
 def test_several_from_outside_wait_and_a_second_ctrl_c_does_not() -> None:

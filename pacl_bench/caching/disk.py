@@ -102,6 +102,11 @@ def tokens_folder(key: str) -> Path:
     return cache_root() / "tokens" / key
 
 
+def holds(key: str) -> bool:
+    """Whether a set is there, complete or not."""
+    return is_there(tokens_folder(key)) or is_there(tokens_folder(PARTIAL + key))
+
+
 def entries() -> list[Entry]:
     """All that the cache holds, least recently used first. Files that are not the cache's own are not seen."""
     tokens = [_folder_entry(path) for path in (cache_root() / "tokens").glob("*")]

@@ -25,9 +25,10 @@ from pacl_bench.encoders.batched import BATCH, Blocks, ahead, encode_all, encode
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
 from pacl_bench.files import WriteError
-from pacl_bench.image_sets import BrokenImage, ImageSet
+from pacl_bench.image_sets import BrokenImage, ImageSet, contents_sample
 from pacl_bench.paths import cache_root
 from pacl_bench.progress import bar, note, track
+from pacl_bench.signals import stop_if_asked
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,8 @@ class EncodedSet:
     def key(self) -> str:
         """What the cache knows the tokens by: a hash over all that decides which tokens they are.
 
-        It costs a look at every file of the set, and is computed once.
+        It costs a look at every file of the set, and is computed once. Tokens that an earlier version kept, which did
+        not look into the files, keep the key they have.
         """
         identity = {
             "format": FORMAT,
@@ -55,7 +57,9 @@ class EncodedSet:
             "images": self.images.fingerprint,
             "view": self.view.identity,
         }
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+        before_samples = _hash(identity)
+        sample = contents_sample(self.images)
+        return _hash({**identity, "contents": sample}) if sample and not disk.holds(before_samples) else before_samples
 
     @property
     def folder(self) -> Path:
@@ -104,6 +108,7 @@ class EncodedSet:
                 f"{self.images.name}: {cause} ({len(kept.broken)} broken in all, the first is number {index})."
             )
         for index in indices:
+            stop_if_asked()
             try:
                 features = kept[index]
             except DamagedTokens:  # what went before was checked
@@ -198,6 +203,15 @@ class ImagePart:
     def fingerprint(self) -> str:
         """That of the whole set, and which of its images these are."""
         return f"{self.images.fingerprint} {self.indices.start}:{self.indices.stop}"
+
+    @property
+    def contents_sample(self) -> str:
+        """That of the whole set."""
+        return contents_sample(self.images)
+
+
+def _hash(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def shared_tokens(whole: EncodedSet) -> "Iterator[tuple[range, CachedTokens | OnlineTokens]]":

@@ -1,5 +1,6 @@
-"""What all commands have in common: options made from declarations, none of them given twice or empty."""
+"""What all commands have in common: options made from declarations, none of them given twice, empty or broken off."""
 
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ from typer.core import TyperCommand, TyperOption
 from pacl_bench.cli.declared import spread
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import listed
+
+CONTROL = ("Cc", "Zl", "Zp")  # categories of Unicode: control characters, ends of lines and paragraphs
 
 
 class App(typer.Typer):
@@ -26,10 +29,12 @@ class App(typer.Typer):
 
 
 class Command(TyperCommand):
-    """A command that refuses what Typer takes in silence: an option that is given twice, or whose value is empty."""
+    """A command that refuses what Typer takes in silence: an option given twice, or with a value nobody means."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         values, _, order = self.make_parser(ctx).parse_args(list(args))
+        for parameter in order:
+            _refuse_control_characters(parameter, values.get(parameter.name or ""))
         for option in (parameter for parameter in order if isinstance(parameter, TyperOption)):
             value = values.get(option.name or "")
             if order.count(option) > 1 and not option.multiple:
@@ -37,3 +42,10 @@ class Command(TyperCommand):
             if isinstance(value, str) and not listed(value):
                 raise UsageError(f"{option.opts[0]} {value!r} says nothing: leave it out, or give it a value.")
         return super().parse_args(ctx, args)
+
+
+def _refuse_control_characters(parameter: Any, value: Any) -> None:
+    """A line end, copied along with a name, would end up in file names and tables."""
+    for text in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(text, str) and any(unicodedata.category(char) in CONTROL for char in text):
+            raise UsageError(f"{parameter.opts[0]} {text!r} holds a line end or another control character.")

@@ -7,7 +7,14 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 from PIL import ExifTags, Image
 
-from pacl_bench.data.images import PhotoFiles, files_fingerprint, image_files, other_files, photo_formats
+from pacl_bench.data.images import (
+    PhotoFiles,
+    files_fingerprint,
+    image_files,
+    other_files,
+    photo_formats,
+    sample_of_contents,
+)
 from pacl_bench.data.text_lines import is_comment, read_lines
 from pacl_bench.errors import UsageError
 from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage
@@ -69,6 +76,11 @@ class SegmentationFolder(PhotoFiles):
     def fingerprint(self) -> str:
         """Over names and sizes of all images and label maps."""
         return files_fingerprint(self.root, [*self.files, *self.label_files])
+
+    @cached_property
+    def contents_sample(self) -> str:
+        """Of all images and label maps."""
+        return sample_of_contents([*self.files, *self.label_files])
 
 
 def counted_classes(first_label: int, num_classes: int) -> Int16[np.ndarray, "256"]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from pacl_bench.data.images import lines_fingerprint, open_image
+from pacl_bench.data.images import lines_fingerprint, open_image, sample_of_contents
 from pacl_bench.data.shard_pairs import image_suffixes, split_name
 from pacl_bench.data.tar_files import is_compressed, open_tar
 from pacl_bench.data.text_lines import lines_of, printable
@@ -69,6 +69,11 @@ class WdsFolder:
         return lines_fingerprint(
             f"{sample.shard.name} {sample.key} {sample.size} {sample.label}" for sample in self.samples
         )
+
+    @cached_property
+    def contents_sample(self) -> str:
+        """Of the shards."""
+        return sample_of_contents(list(dict.fromkeys(sample.shard for sample in self.samples)))
 
     def _shards(self) -> Iterator[Path]:
         count = _required(self.root, "test/nshards.txt").strip()

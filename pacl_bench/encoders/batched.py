@@ -14,6 +14,7 @@ from pacl_bench.encoders.resizing import tiled
 from pacl_bench.encoders.view import View
 from pacl_bench.encoders.windows import cut, side_by_side
 from pacl_bench.image_sets import BrokenImage, ImageSet
+from pacl_bench.signals import stop_if_asked
 
 BATCH = 16  # images a forward pass, of one shape
 LOADERS = 2  # threads that decode ahead of the encoder
@@ -102,6 +103,7 @@ def ahead(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
         pending: deque = deque()
         try:
             for item in items:
+                stop_if_asked()
                 pending.append(pool.submit(function, item))
                 if len(pending) > 2 * BATCH:
                     yield pending.popleft().result()

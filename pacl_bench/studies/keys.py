@@ -15,6 +15,7 @@ from pacl_bench.files import safe_name
 from pacl_bench.records import Key, Record
 from pacl_bench.registry import text_hash
 
+SAMPLE = "contents_sample"  # of a data set; records of earlier versions have none
 Described = Mapping[str, Any]  # a model or data set as it stands in a record's configuration
 
 
@@ -33,12 +34,24 @@ def own_key(folder: Path, plain: Key, model: Described | None, dataset: Describe
         if owner is not None and not _same_model(owner.config.get("model", {}), model):
             key = replace(key, model=f"{key.model}-{_digits(_decisive(model))}")
     known_by = ("official_images",) if declared else ("fingerprint", "classnames_hash")
-    owner = _owner(
-        folder / key.path, (folder / safe_name(key.study)).glob(f"*/{safe_name(key.dataset)}.*.json"), key.dataset
-    )
-    if owner is not None and not _agree(owner.config.get("dataset", {}), dataset, known_by):
-        key = replace(key, dataset=f"{key.dataset}-{_digits([dataset[name] for name in known_by])}")
+    for decisive in (known_by, (*known_by, SAMPLE)):  # the sample decides where all else is the same
+        owner = _owner_of_dataset(folder, key)
+        if owner is None or _same_dataset(owner.config.get("dataset", {}), dataset, known_by, declared):
+            break
+        digits = _digits([dataset.get(name) for name in decisive])
+        key = replace(key, dataset=f"{plain.dataset}-{digits}")
     return key
+
+
+def _owner_of_dataset(folder: Path, key: Key) -> Record | None:
+    others = (folder / safe_name(key.study)).glob(f"*/{safe_name(key.dataset)}.*.json")
+    return _owner(folder / key.path, others, key.dataset)
+
+
+def _same_dataset(then: Described, now: Described, known_by: tuple[str, ...], declared: bool) -> bool:
+    """By what it is known by; a user's own by its sample too, where both have one."""
+    sampled = {SAMPLE} & then.keys() & now.keys() if not declared else set()
+    return _agree(then, now, {*known_by, *sampled})
 
 
 def _owner(cell: Path, others: Iterable[Path], dataset: str | None = None) -> Record | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from pacl_bench import processes, progress
 from pacl_bench.errors import RunError
+from pacl_bench.files import place_of
 from pacl_bench.progress import console
 from pacl_bench.records import Key, Record
 from pacl_bench.studies.experiment import Experiment
@@ -56,6 +57,8 @@ def run_experiment(
 
 
 def _run_experiment(experiment: Experiment, setting: Setting, dry_run: bool, launch: Launch | None) -> Outcome:
+    for folder, option in ((setting.heads, "--out"), (setting.results, "--results")):
+        place_of(folder, option)
     plan = make_plan(experiment, setting)
     works = survey(plan, setting)
     console.print(plan_tree(plan, works), width=None if console.is_terminal else WIDE)

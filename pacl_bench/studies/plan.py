@@ -16,6 +16,7 @@ from pacl_bench.studies.runner import datasets_of, require_known_encoders
 from pacl_bench.studies.steps import DrawStep, MeasureStep, ReportStep, Step, TrainStep
 from pacl_bench.studies.study import Rerun
 from pacl_bench.training.recipe import Loading
+from pacl_bench.training.side_by_side import sharing
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,18 @@ def make_plan(experiment: Experiment, setting: Setting) -> Plan:
         for part, picture in experiment.picture.items()
     ]
     stages = [
-        Stage("training heads", [TrainStep(cell, setting.device, setting.loading) for cell in fresh]),
+        Stage("training heads", [*_training(fresh, setting)]),
         Stage("measuring", [*measure]),
         Stage("drawing", [*draw] if setting.rerun != "never" else []),
         Stage("writing the report", [ReportStep(setting.results)] if experiment.report else []),
     ]
     return Plan(experiment.name, [stage for stage in stages if stage.steps])
+
+
+def _training(heads: list[Cell], setting: Setting) -> Iterator[TrainStep]:
+    """A step for each head, or for those that share a pass over their pairs."""
+    for together in sharing([cell.config for cell in heads]):
+        yield TrainStep(tuple(heads[number] for number in together), setting.device, setting.loading)
 
 
 def _trained(experiment: Experiment, setting: Setting) -> dict[str, list[Cell] | list[Path]]:

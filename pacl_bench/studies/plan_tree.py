@@ -1,12 +1,14 @@
 """A plan as a tree for the console: stages, their steps, and what each will take."""
 
+from typing import TypeGuard
+
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.tree import Tree
 
 from pacl_bench.caching.disk import cache_limit
 from pacl_bench.studies.plan import Plan, Stage
-from pacl_bench.studies.steps import MeasureStep, Step
+from pacl_bench.studies.steps import MeasureStep, Step, TrainStep
 from pacl_bench.studies.survey import Work
 
 
@@ -17,7 +19,9 @@ def plan_tree(plan: Plan, works: dict[str, list[Work]]) -> Tree:
     for stage in plan.stages:
         branch = tree.add(f"[bold]{stage.title}[/bold]{_summary(stage)}")
         for step, work in zip(stage.steps, works[stage.title], strict=True):
-            branch.add(f"{escape(step.title)}: {_told(step, work)}")
+            twig = branch.add(f"{escape(step.title)}: {_told(step, work)}")
+            for cell in step.cells if _is_shared(step) else ():
+                twig.add(escape(cell.wanted.title) + (": [green]done[/green]" if cell.is_trained else ""))
     return tree
 
 
@@ -34,7 +38,14 @@ def hours(seconds: float | None) -> str:
 def _summary(stage: Stage) -> str:
     waiting = sum(not step.is_done() for step in stage.steps)
     steps = "1 step" if len(stage.steps) == 1 else f"{len(stage.steps)} steps"
-    return f", {steps}" + ("" if waiting == len(stage.steps) else f", {waiting} to do")
+    shared = [len(step.cells) for step in stage.steps if _is_shared(step)]
+    heads = f", {sum(shared)} heads in {len(shared)} passes" if shared else ""
+    return f", {steps}" + ("" if waiting == len(stage.steps) else f", {waiting} to do") + heads
+
+
+def _is_shared(step: Step) -> TypeGuard[TrainStep]:
+    """Whether several heads are trained side by side."""
+    return isinstance(step, TrainStep) and len(step.cells) > 1
 
 
 def _told(step: Step, work: Work) -> str:
@@ -46,6 +57,7 @@ def _told(step: Step, work: Work) -> str:
         f"{work.pairs:,} pairs" if work.pairs else "",
         f"{work.passes:.3g} passes" if work.passes else "",
         f"{work.images:,} images to encode" if work.images else "",
+        f"not {work.images + work.images_saved:,}" if work.images_saved else "",
         f"{work.encoder_passes} passes of the encoder" if work.encoder_passes > work.measurements > 0 else "",
         hours(work.seconds) if work.seconds != 0 else "",
         f"{decimal(work.token_bytes)} of patch tokens" if work.token_bytes else "",

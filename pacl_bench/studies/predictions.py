@@ -22,9 +22,9 @@ from pacl_bench.evaluators.patches import background_class
 from pacl_bench.evaluators.protocols import DATASET
 from pacl_bench.evaluators.segmentation import Keep, evaluate_segmentation
 from pacl_bench.evaluators.settings import SegmentationSettings
-from pacl_bench.files import replacing
+from pacl_bench.files import place_of, replacing
 from pacl_bench.image_counts import Counts
-from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages, image_id
+from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages, contents_sample, image_id
 from pacl_bench.metrics.segmentation import near_boundary
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.progress import console, note, track
@@ -50,10 +50,12 @@ def saving_predictions(folder: Path) -> Evaluator:
 
     Of two sets of one name, a/m5 and b/m5, the second one's folder has eight digits of its fingerprint behind the name.
     """
-    first: dict[str, str] = {}  # the fingerprint of the first set of a name
+    place_of(folder, "--save-predictions")
+    first: dict[str, tuple[str, str]] = {}  # what the first set of a name is known by
 
     def evaluate(model: AlignedModel, images: SegmentationImages, settings: SegmentationSettings) -> Result:
-        is_another = first.setdefault(images.name, images.fingerprint) != images.fingerprint
+        known_by = (images.fingerprint, contents_sample(images))
+        is_another = first.setdefault(images.name, known_by) != known_by
         called = f"{images.name}-{images.fingerprint[:8]}" if is_another else images.name
         return evaluate_segmentation(model, images, settings, label_writer(folder / model.name / called, images))
 
@@ -104,6 +106,7 @@ def score_predictions(
         name: of the method, as tables show it.
         allow_partial: score the images there are predictions of, where some are missing.
     """
+    place_of(results, "--results")
     stopwatch = Stopwatch()
     files = _files(folder, images, allow_partial)
     measured, counts = _measured(files, images, boundary)

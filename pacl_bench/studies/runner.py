@@ -17,7 +17,9 @@ from pacl_bench.errors import NoTextSpace, RunError, UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.evaluators.settings import Settings
+from pacl_bench.files import place_of
 from pacl_bench.image_counts import Counts
+from pacl_bench.image_sets import contents_sample
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before, load_part
 from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
 from pacl_bench.model.locating import places_of
@@ -25,7 +27,7 @@ from pacl_bench.progress import console, note, stage
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Record
 from pacl_bench.registry import text_hash
-from pacl_bench.studies.keys import own_key
+from pacl_bench.studies.keys import SAMPLE, own_key
 from pacl_bench.studies.study import Rerun, Study
 from pacl_bench.training.recipe import Recipe
 from pacl_bench.validation.configs import defaults_of, differences
@@ -77,6 +79,8 @@ def run_study(
     Raises:
         UsageError: before anything is measured, where a name, file or setting is wrong.
     """
+    if rerun != "never":
+        place_of(results, "--results")
     with processes.joined():
         return _run_cells(study, results, rerun, device, evaluator or find_evaluator(study.evaluator), failed)
 
@@ -275,15 +279,20 @@ def _config(evaluator: str, model: dict[str, Any], dataset: dict[str, Any], sett
 
 
 def _is_current(record: Record, config: dict[str, Any], settings: Settings, dataset: Any) -> bool:
-    """Whether a record is of this configuration: what an earlier version did not know yet had today's default."""
+    """Whether a record is of this configuration: what an earlier version did not know yet had today's default.
+
+    A record without a sample of the data's contents may be of any.
+    """
     head = {"kind": RESIDUAL, "train": defaults_of(Recipe)}
     model = {"encoder": defaults_of(VisionEncoder), "text": defaults_of(TextEncoder), "head": head}
-    defaults = {"settings": type(settings)().describe(dataset), "model": model}
+    data = {SAMPLE: config["dataset"].get(SAMPLE)}
+    defaults = {"settings": type(settings)().describe(dataset), "model": model, "dataset": data}
     return not differences(record.config, config, defaults)
 
 
 def describe_dataset(dataset: Any) -> dict[str, Any]:
     """What a record says of the data it was measured on."""
+    sample = contents_sample(dataset)
     return {
         "name": dataset.name,
         "images": len(dataset),
@@ -291,6 +300,7 @@ def describe_dataset(dataset: Any) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint,
         "classnames": dataset.classnames,
         "classnames_hash": text_hash(dataset.classnames),
+        **({SAMPLE: sample} if sample else {}),
     }
 
 

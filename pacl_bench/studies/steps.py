@@ -7,8 +7,11 @@ measurement from its last record, whatever encodes from what is in the cache.
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pacl_bench import processes
+from pacl_bench.encoders.spec import parse_spec
 from pacl_bench.errors import RunError, UsageError, cause_of, out_of_memory
 from pacl_bench.model.head_files import CARD
+from pacl_bench.progress import note
 from pacl_bench.records import Key, Record
 from pacl_bench.report import write_report
 from pacl_bench.studies.experiment import Picture
@@ -16,8 +19,8 @@ from pacl_bench.studies.figures import draw_picture, is_drawn
 from pacl_bench.studies.heads import Cell
 from pacl_bench.studies.runner import run_study
 from pacl_bench.studies.study import Rerun, Study
-from pacl_bench.training.loop import train
 from pacl_bench.training.recipe import Loading
+from pacl_bench.training.side_by_side import train_many
 
 
 @dataclass
@@ -30,28 +33,52 @@ class Done:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """A head is trained, or gone on with."""
+    """A head is trained, or gone on with; or several, from one pass over the pairs that they share."""
 
-    cell: Cell
+    cells: tuple[Cell, ...]
     device: str = "cpu"
     loading: Loading | None = None
 
     @property
     def title(self) -> str:
-        return self.cell.wanted.title
+        first = self.cells[0]
+        if len(self.cells) == 1:
+            return first.wanted.title
+        return f"{len(self.cells)} heads of {parse_spec(first.config.encoder).name} side by side"
+
+    @property
+    def to_train(self) -> list[Cell]:
+        """The heads that are not there yet."""
+        return [cell for cell in self.cells if not cell.is_trained]
 
     def is_done(self) -> bool:
-        return self.cell.is_trained
+        return not self.to_train
 
     def run(self) -> Done:
-        cell = self.cell
+        left = self.to_train
         try:
-            train(cell.config, cell.folder, resume=cell.is_begun, device=self.device, loading=self.loading)
-        except RunError as error:
+            train_many(
+                [cell.config for cell in left], [cell.folder for cell in left], self.device, loading=self.loading
+            )
+        except Exception as error:
             if isinstance(error.__context__, KeyboardInterrupt):  # it was asked to stop, and did so between two steps
                 raise KeyboardInterrupt from None
-            raise
+            if len(left) == 1 or processes.world_size() > 1:  # several processes stop together, or not at all
+                raise
+            note(f"{self.title}: {told(error)} They go on one by one.")
+            return self._one_by_one()
         return Done()
+
+    def _one_by_one(self) -> Done:
+        """Each head alone: one that cannot be trained does not keep the others from it."""
+        done = Done()
+        for cell in self.to_train:
+            alone = replace(self, cells=(cell,))
+            try:
+                alone.run()
+            except Exception as error:
+                done.failures.append(f"{alone.title}: {told(error)}")
+        return done
 
 
 @dataclass(frozen=True)

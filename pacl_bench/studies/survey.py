@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.segmentation import encoded_sets
 from pacl_bench.evaluators.settings import ClassificationSettings, SegmentationSettings
+from pacl_bench.files import place_of
 from pacl_bench.image_sets import BrokenImage, ImageSet
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.model.compatibility import compatibility
@@ -33,7 +36,9 @@ from pacl_bench.records import Record
 from pacl_bench.studies.plan import Plan, Setting
 from pacl_bench.studies.runner import datasets_of, settings_of, study_cells
 from pacl_bench.studies.steps import MeasureStep, Step, TrainStep
-from pacl_bench.training.batches import TRAINING_VIEW
+from pacl_bench.training.batches import TRAINING_VIEW, Sets
+from pacl_bench.training.recipe import TrainConfig
+from pacl_bench.training.side_by_side import images_shown
 
 PROBE = 60.0  # seconds that all probes together may take
 PROBED_IMAGES, PROBED_TEXTS, PROBED_PAIRS = 4, 16, 32
@@ -47,6 +52,7 @@ class Work:
     """What a step will take. `seconds` is None where the probe did not come to it."""
 
     images: int = 0  # to encode
+    images_saved: int = 0  # that are not encoded again, since heads are trained side by side
     encoder_passes: int = 0  # over sets of images
     pairs: int = 0  # shown in training, over all passes
     passes: float = 0.0  # over the training set
@@ -114,33 +120,42 @@ class Survey:
         work.add(len(encoded.images), self._image_seconds(encoded.encoder, encoded.images, encoded.view))
 
     def _of_training(self, step: TrainStep) -> Work:
-        config, recipe = step.cell.config, step.cell.config.recipe
-        vision, text = self.vision(config.encoder), self.text(config.text)
+        work, configs = Work(), [cell.config for cell in step.to_train]
+        shown = [self._head(work, config) for config in configs]
+        alone, together = images_shown(configs, shown)  # a stream of shards is encoded anew in each pass
+        work.images, work.images_saved = work.images + together, alone - together
+        if together:
+            work.add(together, self._image_seconds(self.vision(configs[0].encoder), None, TRAINING_VIEW))
+        return work
+
+    def _head(self, work: Work, config: TrainConfig) -> int:
+        """Counts what one head takes, without the images of a stream; the pairs that it is shown."""
+        recipe, vision, text = config.recipe, self.vision(config.encoder), self.text(config.text)
         sets = load_pairs(config.pairs)
-        counts = [pairs.num_pairs for pairs in sets]
-        total = sum(count or 0 for count in counts)
+        total = sum(pairs.num_pairs or 0 for pairs in sets)
         batch = min(recipe.batch_size, total) if total else recipe.batch_size
         steps = recipe.steps if recipe.steps is not None else (recipe.epochs or 0) * (total // max(1, batch))
-        work = Work(pairs=steps * batch, passes=steps * batch / total if total else 0.0)
-        work.kept_bytes = (
-            COPIES * 4 * sum(weight.numel() for weight in make_head(config.head, vision.width, text.dim).parameters())
-        )
-        if steps and all(isinstance(pairs, Pairs) for pairs in sets):
-            numbered = [pairs for pairs in sets if isinstance(pairs, Pairs)]
-            for pairs in numbered:
-                self._encode(work, EncodedSet(vision, pairs.photos, TRAINING_VIEW))
-            texts = min(steps * batch, sum(len(captions) for pairs in numbered for captions in pairs.captions))
-        elif steps:  # a stream of shards is encoded anew in each pass
-            work.images, texts = work.pairs, work.pairs
-            work.add(work.images, self._image_seconds(vision, None, TRAINING_VIEW))
-        else:
-            texts = 0
-        work.add(texts, self._probed(("text", text.name), lambda: _text_seconds(text)) if texts else None)
-        if steps:
+        pairs = steps * batch
+        work.pairs += pairs
+        work.passes += pairs / total if total else 0.0
+        head = make_head(config.head, vision.width, text.dim)
+        work.kept_bytes += COPIES * 4 * sum(weight.numel() for weight in head.parameters())
+        if pairs:
+            texts = min(pairs, self._encode_files(work, vision, sets) or pairs)
+            work.add(texts, self._probed(("text", text.name), lambda: _text_seconds(text)))
             linear, quadratic = self._step_seconds(vision, text, config.head)
-            work.add(steps * batch, linear)
-            work.add(steps * batch, None if quadratic is None else quadratic * batch)
-        return work
+            work.add(pairs, linear)
+            work.add(pairs, None if quadratic is None else quadratic * batch)
+        return pairs
+
+    def _encode_files(self, work: Work, vision: VisionEncoder, sets: Sets) -> int:
+        """Counts the images of pairs in files, which are encoded once; how many captions these have, 0 of a stream."""
+        numbered = [pairs for pairs in sets if isinstance(pairs, Pairs)]
+        if len(numbered) < len(sets):
+            return 0
+        for pairs in numbered:
+            self._encode(work, EncodedSet(vision, pairs.photos, TRAINING_VIEW))
+        return sum(len(captions) for pairs in numbered for captions in pairs.captions)
 
     def _image_seconds(self, vision: VisionEncoder, images: ImageSet | None, view: View) -> float | None:
         kind = "photo" if images is None else images.name
@@ -181,24 +196,41 @@ def passes(vision: VisionEncoder, images: Any, settings: Any, bare: bool) -> lis
     return [EncodedSet(vision, images, View(whole, getattr(settings, "size", None)))]
 
 
-def require_space(works: list[Work], setting: Setting) -> None:
-    """A UsageError where the disk has no room for heads and records. Tokens need none: those that do not fit are made
+def require_space(heads: int, records: int, setting: Setting) -> None:
+    """A UsageError where a disk has no room for heads and records. Tokens need none: those that do not fit are made
     again whenever they are needed.
+
+    Args:
+        heads: bytes below `setting.heads`. records: bytes below `setting.results`.
     """
-    place = next(folder for folder in (setting.results, *setting.results.resolve().parents) if folder.exists())
-    needed, free = sum(work.kept_bytes for work in works), shutil.disk_usage(place).free
-    if needed > free:
-        raise UsageError(
-            f"{place}: {needed / 1e9:.1f} GB are needed for heads and records, {free / 1e9:.1f} GB are free. "
-            "Make room, or give another --results and --out."
-        )
+    for place, needed in _needed_by_disk(heads, records, setting).items():
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            raise UsageError(
+                f"{place}: {needed / 1e9:.1f} GB are needed for heads and records, {free / 1e9:.1f} GB are free. "
+                "Make room, or give another --results and --out."
+            )
+
+
+def _needed_by_disk(heads: int, records: int, setting: Setting) -> dict[Path, int]:
+    """Bytes for a folder on each disk that heads or records go to: what goes to the same disk is counted together."""
+    places = place_of(setting.heads, "--out"), place_of(setting.results, "--results")
+    if _disk(places[0]) == _disk(places[1]):
+        return {places[1]: heads + records}
+    return dict(zip(places, (heads, records), strict=True))
+
+
+def _disk(place: Path) -> int:
+    return place.stat().st_dev
 
 
 def survey(plan: Plan, setting: Setting) -> dict[str, list[Work]]:
     """What the steps of each stage will take, in their order."""
-    look = Survey(setting.device)
+    look, kept = Survey(setting.device), {True: 0, False: 0}
     works = {stage.title: [look.of(step) for step in stage.steps] for stage in plan.stages}
-    require_space([work for of_stage in works.values() for work in of_stage], setting)
+    for step, work in zip(plan.steps, chain.from_iterable(works.values()), strict=True):
+        kept[isinstance(step, TrainStep)] += work.kept_bytes
+    require_space(kept[True], kept[False], setting)
     return works
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pacl_bench import processes
 from pacl_bench.errors import RunError, UsageError
+from pacl_bench.files import place_of
 from pacl_bench.locks import claimed
 from pacl_bench.model.embedder import head_class
 from pacl_bench.model.head_files import CARD, HeadCard
@@ -41,7 +42,7 @@ def train(
     """
     interval, loading = checkpoint_interval(checkpoint_every), loading or Loading()
     head_class(config.head)  # before anything is loaded: is there such a kind?
-    refuse_a_file(out)
+    place_of(out, "--out")
     with processes.joined(), claimed_once(out):
         resume = processes.agreed(resume)
         if processes.is_first():  # the others may come later, when it has written something
@@ -83,11 +84,6 @@ def claimed_once(out: Path) -> Iterator[None]:
     """Within the block `out` belongs to this run: of several processes the first claims it."""
     with claimed(out, "--out") if processes.is_first() else nullcontext():
         yield
-
-
-def refuse_a_file(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file; a folder is wanted.")
 
 
 def refuse_to_overwrite(out: Path, resume: bool) -> None:

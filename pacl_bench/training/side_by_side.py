@@ -9,21 +9,26 @@ A head trained so is the head that `train` makes of the same configuration, to t
 - Heads of another seed are shown the pairs in another order, and share nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 from pacl_bench import processes
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.shards import ShardSet
 from pacl_bench.errors import UsageError
+from pacl_bench.files import place_of
 from pacl_bench.model.head_files import CARD, HeadCard, read_card
+from pacl_bench.training.batches import Sets
 from pacl_bench.training.encoded_stream import SharedStreams
 from pacl_bench.training.identity import changed, head_identity
-from pacl_bench.training.loop import claimed_once, refuse_a_file, run_all, train
+from pacl_bench.training.loop import claimed_once, run_all, train
 from pacl_bench.training.recipe import OFTEN, Loading, TrainConfig, Watching, checkpoint_interval
 from pacl_bench.training.run import Frozen, Head, Run
 from pacl_bench.training.state import RESUME_STATE
+
+Stream = tuple  # what tells a stream of pairs from others: its encoders, sets, seed ...
 
 
 def train_many(
@@ -55,34 +60,64 @@ def train_many(
 def sharing(configs: Sequence[TrainConfig]) -> list[list[int]]:
     """The numbers of the configurations that are best trained side by side, group by group.
 
-    A head whose pairs are all in files, or that is not trained at all, is a group of its own.
+    Each of a group reads a stream that another one of it reads too. A head that shares none, whose pairs are all in
+    files, or that is not trained at all, is a group of its own.
     """
-    groups: dict[tuple, list[int]] = {}
-    for number, config in enumerate(configs):
-        groups.setdefault(_group_of(config) or (number,), []).append(number)
-    return list(groups.values())
+    groups: list[tuple[set[Stream], list[int]]] = []
+    for number, streams in enumerate(_streams(configs)):
+        apart = [group for group in groups if group[0].isdisjoint(streams)]
+        met = [group for group in groups if not group[0].isdisjoint(streams)]
+        read = streams.keys() | {stream for known, _ in met for stream in known}
+        groups = [*apart, (read, [*(other for _, others in met for other in others), number])]
+    return sorted(sorted(numbers) for _, numbers in groups)
 
 
 def passes(configs: Sequence[TrainConfig]) -> tuple[int, int]:
-    """How many streams the heads would read one by one, and how many side by side: what a plan says is saved."""
-    read = [stream for config in configs for stream in _streams_of(config)]
+    """How many streams the heads would read one by one, and how many side by side."""
+    read = [stream for streams in _streams(configs) for stream in streams]
     return len(read), len(set(read))
 
 
-def _group_of(config: TrainConfig) -> tuple | None:
-    """What heads have in common that are trained side by side; None where nothing is gained."""
-    return (config.encoder, config.text) if list(_streams_of(config)) else None
+def images_shown(configs: Sequence[TrainConfig], pairs: Sequence[int]) -> tuple[int, int]:
+    """How many images the heads would have encoded one by one, and how many side by side: what a plan says is saved.
+
+    Args:
+        pairs: that each of the heads is shown. Of those in files none is counted.
+    """
+    shown: dict[Stream, list[int]] = {}
+    for streams, number in zip(_streams(configs), pairs, strict=True):
+        for stream, share in streams.items():
+            shown.setdefault(stream, []).append(round(share * number))
+    return sum(map(sum, shown.values())), sum(map(max, shown.values()))
 
 
-def _streams_of(config: TrainConfig) -> Iterator[tuple]:
-    """What tells the streams that a head reads from those of others; none where its pairs are in files."""
-    sets = load_pairs(config.pairs)
-    if config.recipe.steps == 0 or not any(isinstance(pairs, ShardSet) for pairs in sets):
-        return
-    together = [[pairs] for pairs in sets] if config.recipe.sets_apart else [sets]
-    for some in together:
-        known = tuple((pairs.fingerprint, pairs.weight) for pairs in some)
-        yield config.encoder, known, config.recipe.noun_share, config.seed, config.recipe.bfloat16
+def _streams(configs: Sequence[TrainConfig]) -> list[dict[Stream, float]]:
+    """Of each head, which streams it reads. Each training set is looked at once."""
+    sets = cache(load_pairs)
+    return [_streams_of(config, sets(config.pairs)) for config in configs]
+
+
+def _streams_of(config: TrainConfig, sets: Sets) -> dict[Stream, float]:
+    """What tells the streams that a head reads from those of others, each with the share of its pairs that come from
+    it; nothing where its pairs are in files.
+    """
+    recipe = config.recipe
+    if recipe.steps == 0 or not any(isinstance(pairs, ShardSet) for pairs in sets):
+        return {}
+    together = [[pairs] for pairs in sets] if recipe.sets_apart else [sets]
+    shares = _shares(sets) if recipe.sets_apart else [1.0]
+    known = [tuple((pairs.fingerprint, pairs.weight) for pairs in some) for some in together]
+    streams = [(config.encoder, config.text, one, recipe.noun_share, config.seed, recipe.bfloat16) for one in known]
+    return dict(zip(streams, shares, strict=True))
+
+
+def _shares(sets: Sets) -> list[float]:
+    """Which part of the pairs comes from each set; equal parts where the pairs of one are not counted."""
+    counts = [pairs.num_pairs for pairs in sets]
+    known = [count for count in counts if count]
+    if len(known) < len(counts):
+        return [1 / len(counts)] * len(counts)
+    return [count / sum(known) for count in known]
 
 
 def _train_alone(config: TrainConfig, out: Path, device: str, checkpoint_every: str, loading: Loading) -> None:
@@ -100,7 +135,7 @@ def _train_together(
     with ExitStack() as claims:
         heads = []
         for config, out in wanted:
-            refuse_a_file(out)
+            place_of(out, "--out")
             claims.enter_context(claimed_once(out))
             heads.append(Head(config, out, frozen, device, loading))
         runs = [_begun(head, streams, checkpoint_every) for head in heads if not _is_trained(head)]

@@ -99,6 +99,7 @@ class DatasetShape(Shape):
     images: Count | None = None
     official_images: Count | None = None
     fingerprint: str | None = None
+    contents_sample: str | None = None
     classnames: list[str] | None = None
 
 

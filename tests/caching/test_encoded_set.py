@@ -1,6 +1,8 @@
 """The patch-token cache: encoded once, the same numbers ever after."""
 
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from pacl_bench import load_encoder
 from pacl_bench.caching import encoded_set as module
@@ -15,6 +18,7 @@ from pacl_bench.caching.encoded_set import EncodedSet, OnlineTokens
 from pacl_bench.caching.texts import cached_texts
 from pacl_bench.caching.token_file import CachedTokens
 from pacl_bench.data import images as images_module
+from pacl_bench.data.images import PhotoFiles
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.segmentation import load_segmentation
 from pacl_bench.encoders import batched, load_every_block
@@ -23,6 +27,7 @@ from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.image_sets import ImageSet
+from pacl_bench.signals import stopped_as_by_ctrl_c
 from pacl_bench.studies.runner import run_study
 from pacl_bench.studies.study import Study
 
@@ -204,6 +209,43 @@ def test_a_set_whose_files_changed_between_two_loads_has_another_key(voc: Path, 
     assert EncodedSet(encoder, load_segmentation("voc20"), WHOLE).key != key
 
 
+def photos(folder: Path, *greys: int) -> PhotoFiles:
+    """Images of one grey each: files of equal names and sizes, whatever the grey."""
+    folder.mkdir(parents=True)
+    files = [folder / "things" / f"{index}.bmp" for index in range(len(greys))]
+    files[0].parent.mkdir()
+    for file, grey in zip(files, greys, strict=True):
+        Image.new("RGB", (64, 64), (grey, grey, grey)).save(file)
+    return PhotoFiles("things", files)
+
+
+def test_equal_names_and_sizes_are_not_yet_one_set(clip_spec: str, tmp_path: Path, forward_passes: list[int]) -> None:
+    encoder = load_encoder(clip_spec)
+    first, other = photos(tmp_path / "a", 0, 80), photos(tmp_path / "b", 0, 200)
+    assert first.fingerprint == other.fingerprint
+    tokens = [kept(encoder, images, WHOLE) for images in (first, other)]
+    assert torch.equal(tokens[0][0].patch_tokens, tokens[1][0].patch_tokens)
+    for images, of_images in zip((first, other), tokens, strict=True):
+        direct = encoder(encoder.preprocess.whole(images.image(1))[None])
+        assert torch.equal(of_images[1].patch_tokens, direct.patch_tokens.half().float())
+    assert sum(forward_passes) == 4
+    kept(encoder, photos(tmp_path / "copy", 0, 80), WHOLE)
+    kept(encoder, other, WHOLE)
+    assert sum(forward_passes) == 4
+
+
+def test_tokens_of_an_earlier_version_stay(
+    clip_spec: str, tmp_path: Path, forward_passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It did not look into the files."""
+    encoder, images = load_encoder(clip_spec), photos(tmp_path / "a", 0, 80)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(module, "contents_sample", lambda images: "")
+        before = kept(encoder, images, WHOLE)
+    assert kept(encoder, images, WHOLE).folder == before.folder
+    assert sum(forward_passes) == 2
+
+
 def test_names_and_places_do_not_change_the_key(voc: Path, clip_spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = EncodedSet(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE).folder
     moved = voc.parents[1].rename(voc.parents[2] / "moved")
@@ -252,6 +294,21 @@ def test_an_interrupted_encoding_is_gone_on_with(
     for index in range(6):
         direct = encoder(encoder.preprocess.whole(images.image(index))[None])
         assert torch.equal(tokens[index].patch_tokens, direct.patch_tokens.half().float())
+
+
+def test_a_stop_that_python_lost_is_heeded_before_the_next_image(voc: Path, clip_spec: str) -> None:
+    encoded, seen = EncodedSet(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE), []
+    assert encoded.kept() is not None
+
+    def measure() -> None:
+        for index, _ in encoded.features():
+            seen.append(index)
+            with suppress(KeyboardInterrupt):  # as the callback of a weak reference would
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), stopped_as_by_ctrl_c():
+        measure()
+    assert seen == [0]
 
 
 def test_blocks_of_which_one_had_more_before_an_interruption(

@@ -101,6 +101,14 @@ def test_a_value_out_of_bounds_is_named_with_its_bound(refused, words: str, line
         (["patches", "--encoders", "tiny-clip", "--study", " "], "--study ' ' says nothing"),
         (["train", "--encoder", "a", "--text", "b", "--pairs", "c", "--out", ""], "--out '' says nothing"),
         (["data", "where", "--data-root", ""], "--data-root '' says nothing"),
+        (["train", "--encoder", "a", "--text", "b", "--pairs", "c", "--out", "a\nb"], r"--out 'a\nb' holds a line end"),
+        (["segment", "--predictions", "p", "--name", "a\x1b[1m"], r"--name 'a\x1b[1m' holds a line end or another"),
+        (
+            ["segment", "--predictions", "p", "--name", "n", "--study", "a\u2028b"],
+            r"--study 'a\u2028b' holds a line end",
+        ),
+        (["ablate", "--grid", "lr=1,\r2"], r"--grid 'lr=1,\r2' holds a line end"),
+        (["run", "pa\tper"], r"study 'pa\tper' holds a line end"),
         (["patches", "--encoders", "tiny-clip", "--encoders", "tiny-dino"], "--encoders is given twice."),
         (["train", "--learn-temperature", "--no-learn-temperature"], "--learn-temperature is given twice."),
         (["cache", "info", "--json", "--json"], "--json is given twice."),
@@ -122,6 +130,18 @@ def test_a_value_out_of_bounds_is_named_with_its_bound(refused, words: str, line
 )
 def test_a_value_that_an_option_cannot_mean_is_refused(refused, words: list[str], line: str) -> None:
     assert line in refused(*words)
+
+
+@pytest.mark.parametrize("command", ["patches", "segment", "segment --save-predictions"])
+def test_a_folder_of_results_that_is_none_is_told_before_anything_is_done(
+    refused, command: str, tmp_path: Path
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    option = command.partition(" ")[2] or "--results"
+    for name, told in (("loop", "leads nowhere"), ("file", "is a file")):
+        words = [command.split()[0], "--encoders", "tiny-clip", "--datasets", "world-things", option]
+        assert refused(*words, str(tmp_path / name)) == f"{option} {tmp_path / name} {told}; a folder is wanted."
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu:1", "tpu", "0", "cuda:x", "cuda:999"])

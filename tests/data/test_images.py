@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, features
 
-from pacl_bench.data.images import image_files, open_image, other_files, photo_formats, photo_suffixes
+from pacl_bench.data import images as module
+from pacl_bench.data.images import (
+    SAMPLED_BYTES,
+    SAMPLED_FILES,
+    image_files,
+    open_image,
+    other_files,
+    photo_formats,
+    photo_suffixes,
+    sample_of_contents,
+)
 from pacl_bench.image_sets import BrokenImage
 
 RAMP = np.arange(256, dtype=np.uint8)[None].repeat(16, 0)  # every grey, from left to right
@@ -17,6 +27,39 @@ RAMP = np.arange(256, dtype=np.uint8)[None].repeat(16, 0)  # every grey, from le
 def shown(file: Path) -> np.ndarray:
     """The greys of the first row."""
     return np.asarray(open_image(file))[0, :, 0].astype(int)
+
+
+@pytest.mark.parametrize("at", [0, SAMPLED_BYTES - 1, -SAMPLED_BYTES, -1])
+def test_a_sample_sees_both_ends_of_a_file(at: int, tmp_path: Path) -> None:
+    content = bytearray(5 * SAMPLED_BYTES)
+    files = [tmp_path / "a.jpg", tmp_path / "elsewhere.jpg", tmp_path / "changed.jpg"]
+    for file in files[:2]:
+        file.write_bytes(content)
+    content[at] = 1
+    files[2].write_bytes(content)
+    same, elsewhere, changed = (sample_of_contents([file]) for file in files)
+    assert same == elsewhere != changed
+
+
+def test_a_short_file_is_seen_as_a_whole(tmp_path: Path) -> None:
+    (tmp_path / "1").write_bytes(b"abc")
+    (tmp_path / "2").write_bytes(b"abd")
+    assert sample_of_contents([tmp_path / "1"]) != sample_of_contents([tmp_path / "2"])
+    assert (
+        sample_of_contents([tmp_path / "is not there"])
+        == sample_of_contents([])
+        != sample_of_contents([tmp_path / "1"])
+    )
+
+
+@pytest.mark.parametrize("number", [1, 63, 64, 65, 127, 128, 50_000])
+def test_a_sample_is_spread_over_all_files_and_opens_few(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr(module, "_ends", lambda file: opened.append(int(file.name)) or b"")
+    sample_of_contents([Path(str(index)) for index in range(number)])
+    assert min(number, SAMPLED_FILES) / 2 <= len(opened) <= SAMPLED_FILES
+    assert opened[0] == 0
+    assert number - opened[-1] <= max(1, 2 * number / SAMPLED_FILES)
 
 
 def test_suffixes_are_those_of_pillows_formats_that_hold_photos() -> None:

@@ -46,7 +46,7 @@ encoders = [{b16}, {dino}]
 texts = [{b16}]
 pairs = ["cc12m", "cc12m+yfcc15m", "cc3m+cc12m+yfcc15m"]
 recipe = "paper"
-change = {{ batch_size = 8, steps = 6 }}
+change = {{ batch_size = 8, steps = 6, sets_apart = true }}
 
 [train.l14-cells]
 like = "cells"

@@ -66,7 +66,7 @@ def test_cells_are_trained_measured_and_found_again(
     found = run(heads, tmp_path, ("voc20",))
     assert {record.key.model for record in found} == {"pacl-small-clip.mine", "pacl-small-clip.mine+pairs"}
     assert loads[clip_spec] == 1 + 2  # once to see that it is there, once a cell
-    monkeypatch.setattr("pacl_bench.studies.steps.train", None)
+    monkeypatch.setattr("pacl_bench.studies.steps.train_many", None)
     again = run(heads, tmp_path, ("voc20",))
     assert [record.key for record in again] == [record.key for record in found]
 

@@ -5,19 +5,22 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from shard_samples import write_shards
 
 from pacl_bench import cli, records
 from pacl_bench.errors import UsageError
-from pacl_bench.studies.experiment import load_experiment
+from pacl_bench.studies.experiment import Experiment, Heads, load_experiment
 from pacl_bench.studies.heads import cells, wanted_heads
 from pacl_bench.studies.launch import Errand, launcher, read_options
 from pacl_bench.studies.orchestra import Outcome, run_experiment, seconds_left, summary
 from pacl_bench.studies.plan import Setting
 from pacl_bench.studies.steps import Done, TrainStep
+from pacl_bench.training.recipe import Loading
 from pacl_bench.training.state import TrainState
 
 STUDY = """
@@ -106,13 +109,38 @@ def test_what_fails_is_told_and_tried_again(
     assert "3 of 4: drawing" not in told  # it was drawn the first time
 
 
+def test_of_heads_side_by_side_one_that_fails_keeps_no_other(
+    clip_spec: str, tmp_path: Path, setting: Setting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    shards = write_shards(tmp_path / "mine", [9])
+    grid = {"patch_scale": [1, 10], "temperature": [0.03, 0.07]}
+    heads = Heads([clip_spec], [str(shards)], recipe="small", change={"batch_size": 4, "steps": 2}, grid=grid)
+    experiment = Experiment("grid", {"heads": heads}, report=False)
+    setting = replace(setting, loading=Loading(workers=0))
+    update = TrainState.update
+
+    def failing(state: TrainState, *given):
+        if (state.recipe.patch_scale, state.recipe.temperature, state.step) == (1, 0.07, 1):
+            raise RuntimeError("the lights went out")
+        return update(state, *given)
+
+    monkeypatch.setattr(TrainState, "update", failing)
+    told = f"small-clip on {shards}, patch_scale=1: RuntimeError: the lights went out"
+    assert run_experiment(experiment, setting).failures == [told]
+    assert len(list(setting.heads.glob("*/head.json"))) == 3
+    assert "4 heads of small-clip side by side: RuntimeError: the lights went out" in capsys.readouterr().err
+    monkeypatch.setattr(TrainState, "update", update)
+    assert run_experiment(experiment, setting).failures == []
+    assert len(list(setting.heads.glob("*/head.json"))) == 4
+
+
 def test_a_run_with_failures_ends_with_one_line_and_exit_code_1(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     def broken(*given: object, **named: object) -> None:
         raise MemoryError("too large")
 
-    monkeypatch.setattr("pacl_bench.studies.steps.train", broken)
+    monkeypatch.setattr("pacl_bench.studies.steps.train_many", broken)
     command = ["run", str(file), "--only", "table3", "--out", str(tmp_path / "h"), "--results", str(tmp_path / "r")]
     monkeypatch.setattr(sys, "argv", ["pacl-bench", *command, "--json"])
     with pytest.raises(SystemExit) as ended:
@@ -135,7 +163,7 @@ def test_a_dry_run_does_nothing(file: Path, setting: Setting, capsys: pytest.Cap
     run_experiment(load_experiment(file), setting)
     capsys.readouterr()
     run_experiment(load_experiment(file), setting, dry_run=True)
-    assert " ".join(capsys.readouterr().err.split()).count(": done") == 5
+    assert " ".join(capsys.readouterr().err.replace("│", " ").split()).count(": done") == 5
 
 
 def test_heads_that_are_not_needed_are_not_trained(file: Path, setting: Setting) -> None:
@@ -149,6 +177,35 @@ def test_a_disk_without_room_is_told_before(file: Path, setting: Setting, monkey
     with pytest.raises(UsageError, match=r"GB are needed for heads and records, 0.0 GB are free"):
         run_experiment(load_experiment(file), setting)
     assert not setting.heads.exists()
+
+
+@pytest.mark.parametrize("full", ["heads", "records"])
+def test_each_disk_is_asked_for_what_goes_to_it(
+    file: Path, setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    """Heads and records on disks of their own, of which one is full."""
+    disks = {name: tmp_path / f"disk of {name}" for name in ("heads", "records")}
+    for place in disks.values():
+        place.mkdir()
+    monkeypatch.setattr("pacl_bench.studies.survey._disk", lambda place: place.name)
+    monkeypatch.setattr(
+        "pacl_bench.studies.survey.shutil.disk_usage",
+        lambda place: SimpleNamespace(free=1000 if place == disks[full] else 10**12),
+    )
+    apart = replace(setting, heads=disks["heads"] / "mine", results=disks["records"] / "mine")
+    with pytest.raises(UsageError, match=f"^{disks[full]}: 0.0 GB are needed"):
+        run_experiment(load_experiment(file), apart)
+
+
+@pytest.mark.parametrize("option", ["--out", "--results"])
+def test_what_is_no_folder_is_told_before(file: Path, setting: Setting, tmp_path: Path, option: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    changed = {"--out": "heads", "--results": "results"}[option]
+    for wrong, told in ((file, "is a file"), (tmp_path / "loop", "leads nowhere"), (file / "x", f": {file} is a file")):
+        with pytest.raises(UsageError, match=f"^{option} {wrong}.*{told}; a folder is wanted"):
+            run_experiment(load_experiment(file), replace(setting, **{changed: wrong}))
+    assert not setting.heads.exists()
+    assert not (setting.results / "records").exists()
 
 
 def test_all_that_is_not_there_is_named_at_once(file: Path, setting: Setting) -> None:
@@ -180,7 +237,7 @@ def test_a_job_that_is_taken_away_goes_on(file: Path, tmp_path: Path) -> None:
     long = type(heads)(heads.encoders, heads.pairs, recipe="small", change={"batch_size": 24, "steps": 300})
     (cell,) = cells(wanted_heads(long), tmp_path / "heads")
     executor = submitit.AutoExecutor(folder=tmp_path / "jobs", cluster="local")
-    job = executor.submit(Errand(), TrainStep(cell))
+    job = executor.submit(Errand(), TrainStep((cell,)))
     log = cell.folder / "log.jsonl"
     until = time.monotonic() + 120
     while time.monotonic() < until and not (log.is_file() and log.read_text().count("\n") > 3):

@@ -236,6 +236,39 @@ def test_two_folders_of_one_name_stand_side_by_side(clip_spec: str, tmp_path: Pa
     assert len(measured) == 2
 
 
+def test_two_folders_whose_files_differ_by_content_alone(clip_spec: str, tmp_path: Path, measured: list) -> None:
+    for folder, index in (("a", 0), ("b", 1), ("c", 2), ("copy", 1)):
+        for label, name in enumerate(("things", "stuff")):
+            (tmp_path / folder / "m5" / name).mkdir(parents=True)
+            photo = Image.new("RGB", (64, 64), (80 * index, 80 * label, 0))
+            photo.save(tmp_path / folder / "m5" / name / "1.bmp")
+    sets = [f"folder:{tmp_path}/{folder}/m5" for folder in ("a", "b", "c", "copy")]
+    study = Study("classify", "classify", [clip_spec], datasets=sets)
+    first, second, third = run_study(study, tmp_path)  # the copy has the record of b
+    assert first.config["dataset"]["fingerprint"] == third.config["dataset"]["fingerprint"]
+    assert first.key.dataset == "m5"
+    assert re.fullmatch("m5-[0-9a-f]{8}", second.key.dataset)
+    assert re.fullmatch("m5-[0-9a-f]{8}", third.key.dataset)
+    for rerun in ("missing", "never"):
+        found = run_study(replace(study, datasets=sets[::-1]), tmp_path, rerun)
+        assert found == [second, third, first]
+    assert len(measured) == 3
+
+
+def test_a_record_without_a_sample_of_contents_stays(voc: Path, clip_spec: str, tmp_path: Path, measured: list) -> None:
+    """An earlier version wrote none."""
+    study = Study("patches", "patches", [clip_spec], datasets=["voc20"])
+    (found,) = run_study(study, tmp_path)
+    del found.config["dataset"]["contents_sample"]
+    records.write(tmp_path / "records", found)
+    assert run_study(study, tmp_path) == run_study(study, tmp_path, "never")
+    assert len(measured) == 1
+    found.config["dataset"]["contents_sample"] = "of other photos"
+    records.write(tmp_path / "records", found)
+    run_study(study, tmp_path)
+    assert len(measured) == 2
+
+
 def test_a_setting_that_came_later_had_its_default(
     voc: Path, clip_spec: str, head: Path, tmp_path: Path, measured: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:

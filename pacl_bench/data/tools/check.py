@@ -270,6 +270,11 @@ def _names(classnames: list[str]) -> Finding:
     if twice:
         detail = f"{len(classnames)}, of which {len(twice)} stand for two classes: nothing can tell these apart"
         return Finding("names", "warning", detail, tuple(twice[:EXAMPLES]))
+    by_letters = Counter(map(str.casefold, classnames))
+    alike = [name for name in classnames if by_letters[name.casefold()] > 1]
+    if alike:
+        detail = f"{len(classnames)}, of which {len(alike)} differ by capitals alone: CLIP reads all letters as small"
+        return Finding("names", "warning", detail, tuple(alike[:EXAMPLES]))
     return Finding("names", "ok", f"{len(classnames)}, each once")
 
 

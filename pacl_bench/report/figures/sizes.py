@@ -27,6 +27,7 @@ from pacl_bench.report.tabular import Cell
 
 HEIGHT = 2.1
 MOST_LINES = 8
+LONG = 24  # characters of a line's name, beside two panels in a row
 MILLIONS = {"cc3m": 3, "cc12m": 12, "yfcc15m": 15}  # pairs, as the names of the paper's sets say
 
 
@@ -68,8 +69,8 @@ class SizesPanel:
 
 
 def sizes_panels(runs: Sequence[Run]) -> list[SizesPanel]:
-    """A panel for each data set and protocol that the study `ablate` measured on two training sets or more, and the
-    paper's own numbers in one of their own: their protocol is unknown.
+    """A panel for each data set and protocol for which the study `ablate` measured heads that differ in nothing but
+    their training set, and the paper's own numbers in one of their own: their protocol is unknown.
     """
     shown = [
         one
@@ -78,15 +79,16 @@ def sizes_panels(runs: Sequence[Run]) -> list[SizesPanel]:
     ]
     sheets = grouped(shown, lambda one: (one.run.dataset, one.protocol))
     panels = [_panel(" · ".join(which), of_sheet) for which, of_sheet in sheets.items()]
-    panels = [panel for panel in panels if any(len(points) > 1 for points in panel.lines.values())]
+    panels = [panel for panel in panels if panel.lines]
     return [*panels[: MOST_PANELS - 1], _printed()] if panels else []
 
 
 def sizes_figure(panels: Sequence[SizesPanel]) -> Figure:
-    """The panels two in a row."""
-    cols = min(2, len(panels))
+    """The panels two in a row; one in a row where the names of lines are too long for two."""
+    longest = max(len(name) for panel in panels for name in panel.lines)
+    cols = 1 if longest > LONG else min(2, len(panels))
     rows = -(-len(panels) // cols)
-    figure = new_figure(COLUMN_WIDTH if cols == 1 else TEXT_WIDTH, rows * HEIGHT)
+    figure = new_figure(TEXT_WIDTH if cols == 2 or longest > LONG else COLUMN_WIDTH, rows * HEIGHT)
     with matplotlib.rc_context(STYLE):
         for at, panel in enumerate(panels, start=1):
             panel.draw(figure.add_subplot(rows, cols, at))
@@ -94,15 +96,19 @@ def sizes_figure(panels: Sequence[SizesPanel]) -> Figure:
 
 
 def _panel(title: str, measured: Sequence[Number]) -> SizesPanel:
-    """A line for each pair of encoders, and for each recipe where there are several."""
-    recipes = {_recipe(one.run) for one in measured}
+    """A line for each pair of encoders and recipe, the best of them, where there are two training sets or more.
 
-    def name(number: Number) -> str:
-        return of_towers(number) if len(recipes) == 1 else f"{of_towers(number)}, {_recipe(number.run)}"
+    Its name tells of the recipe what is not the same for all lines.
+    """
+    by_line = grouped(measured, lambda one: (of_towers(one), _recipe(one.run)))
+    drawn = {which: of_line for which, of_line in by_line.items() if len(set(map(_training_set, of_line))) > 1}
+    best = sorted(drawn, key=lambda which: -max(one.value for one in drawn[which]))[:MOST_LINES]
+    shared = set.intersection(*(set(recipe) for _, recipe in best)) if best else set()
 
-    by_line = grouped(measured, name)
-    best = sorted(by_line, key=lambda told: -max(one.value for one in by_line[told]))[:MOST_LINES]
-    lines = {told: _points(by_line[told]) for told in by_line if told in best}
+    def name(towers: str, recipe: Sequence[str]) -> str:
+        return ", ".join([towers, *(part for part in recipe if part not in shared)])
+
+    lines = {name(*which): _points(of_line) for which, of_line in drawn.items() if which in best}
     return SizesPanel(title, lines, _colours(lines))
 
 
@@ -124,9 +130,9 @@ def _training_set(number: Number) -> str:
     return number.run.training_set
 
 
-def _recipe(run: Run) -> str:
+def _recipe(run: Run) -> tuple[str, ...]:
     """Without the number of steps: a larger training set is trained on for longer."""
-    return run.recipe.partition(", ")[2]
+    return tuple(run.recipe.split(", ")[1:])
 
 
 def _pairs(run: Run) -> float:

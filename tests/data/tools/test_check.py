@@ -120,6 +120,14 @@ def test_one_name_for_two_classes_is_a_warning() -> None:
     assert (found.result, found.examples) == ("warning", ("crane",))
 
 
+def test_names_that_differ_by_capitals_alone_are_a_warning() -> None:
+    loose = Readerless()
+    loose.classnames = ["Turkey", "b", "turkey", "c"]
+    found = by_check(check_segmentation(loose, fast=False))["names"]
+    assert (found.result, found.examples) == ("warning", ("Turkey", "turkey"))
+    assert "2 differ by capitals alone" in found.detail
+
+
 def class_folders(root: Path, number: int) -> Path:
     for folder in ("cat", "dog"):
         (root / "cifar10" / "test" / folder).mkdir(parents=True)

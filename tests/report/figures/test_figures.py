@@ -191,8 +191,9 @@ def test_the_legend_names_methods_and_several_heads():
     ]  # fmt: skip
 
 
-def sized(images: int, miou: float, seed: int = 0, **given) -> Record:
-    made = segment(f"m{images}-{seed}", miou, head=head(pairs=f"set{images}", seed=seed), study="ablate", **given)
+def sized(images: int, miou: float, seed: int = 0, patch_scale: float = 10) -> Record:
+    trained = head(pairs=f"set{images}", seed=seed, patch_scale=patch_scale)
+    made = segment(f"m{images}-{seed}-{patch_scale}", miou, head=trained, study="ablate")
     made.config["model"]["head"]["train"] |= {"images": images, "captions": 5 * images}
     return made
 
@@ -210,6 +211,22 @@ def test_table3_is_drawn_against_the_pairs_beside_the_papers_numbers():
 
 def test_one_training_set_is_no_line():
     assert sizes_panels(runs_of([sized(100, 0.1)])) == []
+
+
+def test_lines_of_several_recipes_tell_what_they_differ_in():
+    """What was trained on one training set only, as most settings of an ablation are, has no line."""
+    made = [
+        sized(images, miou + scale / 100, patch_scale=scale)
+        for scale in (1, 10)
+        for images, miou in ((100, 0.1), (1000, 0.3))
+    ]
+    made.append(sized(100, 0.2, patch_scale=100))
+    ours, _, printed = sizes_panels(runs_of(made))
+    assert list(ours.lines) == ["vits14 × minilm, patch_scale 1", "vits14 × minilm, patch_scale 10"]
+    figure = sizes_figure([ours, printed])
+    figure.draw_without_rendering()
+    above, below = (ax.get_tightbbox() for ax in figure.axes)
+    assert above.y0 > below.y1  # names of this length leave no room for two in a row
 
 
 def test_nothing_drawn_is_cut_off():
