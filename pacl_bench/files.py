@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from typing import Any
 from pacl_bench.errors import RunError, UsageError
 
 PARTIAL = ".partial-"  # what the name of a file begins with that is being written
+UNSAFE = re.compile(r"^\.|[^\w=,+.-]")  # what a file name that we make does not hold
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -124,7 +126,4 @@ def read_text(file: Path) -> str:
 
 def safe_name(text: str) -> str:
     """A name as part of a path: what a file name may not hold becomes "-", and so does a leading dot."""
-    safe = "".join(
-        char if char.isalnum() or char in "-_=,+" or (char == "." and at) else "-" for at, char in enumerate(text)
-    )
-    return safe or "-"
+    return UNSAFE.sub("-", text) or "-"

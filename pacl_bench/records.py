@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -161,7 +162,7 @@ def tidy_rows(record: Record, file: str = "") -> list[dict[str, Any]]:
     model, provenance = record.config.get("model", {}), record.provenance
     encoder, text, head = (model.get(part) or {} for part in ("encoder", "text", "head"))
     shared = {
-        **asdict(record.key),
+        **vars(record.key),
         "seed": head.get("train", {}).get("seed", record.config.get("seed")),
         "encoder": encoder.get("name"),
         "text": text.get("name"),
@@ -169,7 +170,7 @@ def tidy_rows(record: Record, file: str = "") -> list[dict[str, Any]]:
         **{column: provenance.get(column) for column in FROM_PROVENANCE},
         "file": file,
     }
-    return [{**shared, **asdict(measurement)} for measurement in record.measurements]
+    return [{**shared, **vars(measurement)} for measurement in record.measurements]
 
 
 def files(folder: Path) -> list[Path]:
@@ -220,9 +221,10 @@ def block_name(encoder: str, block: int) -> str:
 
 def _measurement(row: dict[str, Any]) -> Measurement:
     """As it stands in JSON, where other programs write 1 for 1.0."""
-    names = ("value", "ci_low", "ci_high", "chance")
-    fractions: dict[str, Any] = {name: float(row[name]) for name in names if row.get(name) is not None}
-    return Measurement(**row | fractions)
+    for name in ("value", "ci_low", "ci_high", "chance"):
+        if type(row.get(name)) is int:
+            row[name] = float(row[name])
+    return Measurement(**row)
 
 
 def _table(files: list[Path], folder: Path) -> "pd.DataFrame":
@@ -237,12 +239,18 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _json_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*.json") if file.is_file() and not file.name.startswith("."))
+    found = [
+        Path(place, name)
+        for place, _, names in os.walk(folder)  # which asks the system for less than `rglob` does
+        for name in names
+        if name.endswith(".json") and not name.startswith(".")
+    ]
+    return sorted(filter(Path.is_file, found), key=lambda file: file.parts)
 
 
 def _is_ours(file: Path, folder: Path) -> bool:
     """Whether a file is a record, be it a damaged one: it lies below records/, or has most keys of a record."""
-    if FOLDER in (folder.name, *file.relative_to(folder).parts[:-1]):
+    if folder.name == FOLDER or FOLDER in file.relative_to(folder).parts[:-1]:
         return True
     text = file.read_text(encoding="utf-8", errors="replace")
     try:

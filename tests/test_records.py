@@ -81,6 +81,18 @@ def test_what_is_no_record_is_left_out(tmp_path: Path) -> None:
     assert len(records.load(tmp_path)) == len(records.load(tmp_path / "results")) == 2
 
 
+def test_files_come_folder_by_folder(tmp_path: Path) -> None:
+    """In the order of folders' names, in which "a" is before "a-b", as it is not where whole paths are compared."""
+    for name in ("a-b/x.json", "a/x.json", "a/.x.json", "a.json", ".git/x.json", "a/x.txt"):
+        file = tmp_path / "records" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (tmp_path / "records" / "gone.json").symlink_to("nowhere")
+    (tmp_path / "records" / "folder.json").mkdir()
+    found = [str(file.relative_to(tmp_path / "records")) for file in records.files(tmp_path)]
+    assert found == [".git/x.json", "a/x.json", "a-b/x.json", "a.json"]
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null", "[" * 100_000])
 def test_what_lies_where_records_do_is_damaged(tmp_path: Path, content: str) -> None:
     file = records.write(tmp_path / "records", record()).with_name("broken.json")

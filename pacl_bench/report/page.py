@@ -27,6 +27,7 @@ HEADLINES = 3
 PIXELS = 130  # an inch of a figure on the page
 MOST_LINES = 100  # and columns, of a table on the page and in Markdown; csv, Parquet and tidy.csv have all
 MOST_TEX = 60  # of a table that the page offers as LaTeX: no paper prints more
+PageContent = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,13 @@ class Made:
         return Markup(markdown(self.section.text))  # a section's own words
 
 
-def html_page(runs: Sequence[Run], made: Sequence[Made]) -> str:
+def html_page(content: PageContent) -> str:
     """The whole report in one file."""
-    details, made = Details(), list(map(_shortened, made))
-    for one in made:
+    details = Details()
+    for one in content["made"]:
         for table in one.tables:
             details.compare(table)
-    given = _content(runs, made) | {
+    given = content | {
         "style": Markup(_read("style.css")),
         "script": Markup(_read("page.js")),
         "how_to_read": Markup(markdown(_read("how_to_read.md"))),
@@ -118,9 +119,9 @@ def html_page(runs: Sequence[Run], made: Sequence[Made]) -> str:
     return templates("html").get_template("page.html").render(given)
 
 
-def markdown_page(runs: Sequence[Run], made: Sequence[Made]) -> str:
+def markdown_page(content: PageContent) -> str:
     """The same in Markdown; its figures are the SVG files beside it."""
-    given = _content(runs, list(map(_shortened, made))) | {
+    given = content | {
         "how_to_read": _read("how_to_read.md"),
         "table_md": to_markdown,
     }
@@ -138,7 +139,9 @@ def _shortened(one: Made) -> Made:
     return replace(one, tables=[table.shortened(MOST_LINES) for table in one.tables])
 
 
-def _content(runs: Sequence[Run], made: Sequence[Made]) -> dict[str, Any]:
+def page_content(runs: Sequence[Run], made: Sequence[Made]) -> PageContent:
+    """What the page tells in every form, by the names that its templates have for it."""
+    made = list(map(_shortened, made))
     filled = [one for one in made if not one.is_gap or one.tables]
     headlines = [one.section.headline(one.tables) for one in made]
     tables = {title: rows[:MOST_LINES] for title, make in provenance.TABLES.items() if (rows := make(runs))}

@@ -84,11 +84,11 @@ class Run:
         """The record's file, or the one it would be written to, below the folder of records."""
         return self.read_from or str(self.record.key.path)
 
-    @property
+    @cached_property
     def encoder(self) -> str:
         return self.vision.get("name", GAP)
 
-    @property
+    @cached_property
     def text(self) -> str:
         return (self._model.get("text") or {}).get("name", GAP)
 
@@ -110,7 +110,7 @@ class Run:
     def recipe(self) -> str:
         return recipe(self.head)
 
-    @property
+    @cached_property
     def seed(self) -> str:
         """Of the head's weights; the record's own seed is the bootstrap's."""
         return str(((self.head or {}).get("train") or {}).get("seed", GAP))
@@ -131,7 +131,7 @@ class Run:
         """What another run must share to be compared with this one."""
         return store.what_was_asked(self.record)
 
-    @property
+    @cached_property
     def made_of(self) -> tuple[str, ...]:
         """The same for models that differ in the seed of their training alone."""
         told, says_how = _made_of(_Held(self._model))
@@ -191,7 +191,7 @@ def numbers(runs: Iterable[Run], evaluator: str, metric: str | None = None, of_c
         for run in runs
         if run.evaluator == evaluator
         for measurement in run.record.measurements
-        if bool(measurement.class_name) == of_classes and metric in (None, measurement.metric)
+        if (metric is None or measurement.metric == metric) and bool(measurement.class_name) == of_classes
     ]
 
 

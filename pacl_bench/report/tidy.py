@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,6 +13,7 @@ from pacl_bench.records import COLUMNS, Record, tidy_rows
 
 # the columns that differ between the numbers of one record
 FIRST, LAST = COLUMNS.index("protocol"), COLUMNS.index("n")
+OWN = attrgetter(*COLUMNS[FIRST : LAST + 1])
 
 
 @contextmanager
@@ -32,8 +34,7 @@ def tidy_text(record: Record) -> str:
     before = _line([shared[0][name] for name in COLUMNS[:FIRST]]).removesuffix("\n")
     behind = _line([shared[0][name] for name in COLUMNS[LAST + 1 :]])
     held = io.StringIO()
-    own = [[getattr(row, name) for name in COLUMNS[FIRST : LAST + 1]] for row in record.measurements]
-    csv.writer(held, lineterminator="\n").writerows(own)
+    csv.writer(held, lineterminator="\n").writerows(map(OWN, record.measurements))
     return "".join(f"{before},{line},{behind}" for line in held.getvalue().splitlines())
 
 

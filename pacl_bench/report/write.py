@@ -15,7 +15,7 @@ from pacl_bench.report.compared import compared
 from pacl_bench.report.comparison import Pair
 from pacl_bench.report.figures.style import save
 from pacl_bench.report.forms import write_csv, write_parquet
-from pacl_bench.report.page import Made, html_page, latex_page, markdown_page
+from pacl_bench.report.page import Made, html_page, latex_page, markdown_page, page_content
 from pacl_bench.report.reading import read_runs, without_collector
 from pacl_bench.report.runs import Run
 from pacl_bench.report.sections import Section, all_sections
@@ -26,6 +26,7 @@ FORMS: tuple[Form, ...] = get_args(Form)
 DEFAULT_FORMS: tuple[Form, ...] = ("html", "md", "csv", "svg")
 FIGURES: tuple[Form, ...] = ("svg", "pdf", "png")
 COMPARED: dict[str, Form] = {".html": "html", ".md": "md", ".csv": "csv", ".tex": "latex"}  # the files --check reads
+PAGES = {"html": ("report.html", html_page), "md": ("report.md", markdown_page)}
 TIDY = "tidy.csv"
 # drawings differ between versions of matplotlib, and say no number that stands in no table
 DRAWN = re.compile(r"<svg.*?</svg>|data:image/[^\"]*", re.DOTALL)
@@ -53,7 +54,7 @@ def write_report(
         read = {"tell": tidy_text, "say": tidy.write} if tidy else {}
         runs = read_runs(results / "records", **read)
         made = [_make(name, section, runs, results / "report") for name, section in sections.items()]
-        files = {file: text for form in forms for file, text in _texts(form, runs, made).items()}
+        files = _texts(forms, runs, made)
     return _write_all(files, made, forms, folder)
 
 
@@ -65,7 +66,7 @@ def write_comparison(
     forms = _checked(forms)
     made = compared(pairs, names)
     runs = list({number.run.file: number.run for pair in pairs for number in (*pair.one, *pair.other)}.values())
-    files = {file: text for form in forms for file, text in _texts(form, runs, made).items()}
+    files = _texts(forms, runs, made)
     return _write_all(files, made, forms, folder)
 
 
@@ -118,16 +119,14 @@ def _make(name: str, section: Section, runs: Sequence[Run], report: Path) -> Mad
     )
 
 
-def _texts(form: str, runs: Sequence[Run], made: Sequence[Made]) -> dict[str, str]:
-    """The text files of a form, by name."""
-    shown = [one for one in made if one.section.of_paper or not one.is_gap]
-    if form == "html":
-        return {"report.html": html_page(runs, shown)}
-    if form == "md":
-        return {"report.md": markdown_page(runs, shown)}
-    if form == "latex":
-        return {f"{one.name}.tex": latex_page(one) for one in made if one.tables}
-    return {}
+def _texts(forms: Sequence[str], runs: Sequence[Run], made: Sequence[Made]) -> dict[str, str]:
+    """The text files of all forms, by name."""
+    pages = [PAGES[form] for form in forms if form in PAGES]
+    content = page_content(runs, [one for one in made if one.section.of_paper or not one.is_gap]) if pages else {}
+    files = {file: page(content) for file, page in pages}
+    if "latex" in forms:
+        files |= {f"{one.name}.tex": latex_page(one) for one in made if one.tables}
+    return files
 
 
 def _write_all(files: dict[str, str], made: Sequence[Made], forms: Sequence[str], folder: Path) -> Path:
