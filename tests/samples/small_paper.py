@@ -214,7 +214,8 @@ def files_below(out: Path) -> int:
 
 def left_behind(out: Path) -> dict[str, Any]:
     """Every record but where and when it was made. Weights of heads stand in it as their hashes."""
-    files = sorted((out / "results" / "records").rglob("*.json"))
+    # what begins with a dot is half of a file, left by a kill: nothing reads it
+    files = [file for file in sorted((out / "results" / "records").rglob("*.json")) if file.name[0] != "."]
     contents = {str(file.relative_to(out)): json.loads(file.read_text()) for file in files}
     return {name: {key: value for key, value in one.items() if key != "provenance"} for name, one in contents.items()}
 

@@ -5,8 +5,10 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -14,16 +16,17 @@ from shard_samples import write_shards
 
 from pacl_bench import cli, records
 from pacl_bench.errors import UsageError
+from pacl_bench.locks import CLAIM
 from pacl_bench.studies.experiment import Experiment, Heads, load_experiment
-from pacl_bench.studies.heads import cells, wanted_heads
-from pacl_bench.studies.launch import Errand, launcher, read_options
+from pacl_bench.studies.launch import launcher, read_options
 from pacl_bench.studies.orchestra import Outcome, run_experiment, seconds_left, summary
 from pacl_bench.studies.plan import Setting
-from pacl_bench.studies.steps import Done, TrainStep
 from pacl_bench.training.recipe import Loading
 from pacl_bench.training.state import TrainState
 
 STUDY = """
+report = false
+
 [train.small]
 encoders = ["tiny-clip"]
 pairs = ["{pairs}"]
@@ -104,9 +107,9 @@ def test_what_fails_is_told_and_tried_again(
     again = run_experiment(load_experiment(file), setting)
     assert (models(again), again.failures) == (EVERY, [])
     told = capsys.readouterr().err
-    assert "1 of 4: training heads, tiny-clip on" in told
+    assert "1 of 3: training heads, tiny-clip on" in told
     assert "table1, patches on" in told
-    assert "3 of 4: drawing" not in told  # it was drawn the first time
+    assert "3 of 3: drawing" not in told  # it was drawn the first time
 
 
 def test_of_heads_side_by_side_one_that_fails_keeps_no_other(
@@ -221,35 +224,38 @@ def test_of_many_failures_three_are_named() -> None:
 
 
 def test_what_is_sent_out_comes_back(file: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
-    """In processes of submitit's own, two at once: the records are those of a run in one process."""
-    launch = launcher("local", setting.results / "jobs", 2, {"timeout_min": 5})
-    outcome = run_experiment(load_experiment(file).only(["table3"]), setting, launch=launch)
+    """In processes of submitit's own, two at once.
+
+    One is taken away, as a cluster does it that needs the machine: it is put into the queue again, and goes on.
+    """
+    file.write_text(file.read_text().replace("steps = 2", "steps = 300"))
+    experiment, jobs = load_experiment(file).only(["table3"]), setting.results / "jobs"
+    thief = Thread(target=take_away, args=[setting.heads / "pacl-tiny-clip.pairs"], daemon=True)
+    thief.start()
+    outcome = run_experiment(experiment, setting, launch=launcher("local", jobs, 2, {"timeout_min": 5}))
     assert (models(outcome), outcome.failures) == (EVERY[:2], [])
-    assert "1 of 3: training heads, 2 steps at once" in capsys.readouterr().err
+    assert "1 of 2: training heads, 2 steps at once" in capsys.readouterr().err
     assert len(records.load(setting.results)) > 20
+    for log in setting.heads.glob("*/log.jsonl"):
+        assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(300))
+    assert sum("Requeued job" in told.read_text() for told in jobs.glob("*_log.*")) == 1
 
 
-def test_a_job_that_is_taken_away_goes_on(file: Path, tmp_path: Path) -> None:
-    """As a cluster does it that needs the machine: the job is interrupted, put into the queue again, and goes on."""
-    import submitit
-
-    heads = load_experiment(file).train["small"]
-    long = type(heads)(heads.encoders, heads.pairs, recipe="small", change={"batch_size": 24, "steps": 300})
-    (cell,) = cells(wanted_heads(long), tmp_path / "heads")
-    executor = submitit.AutoExecutor(folder=tmp_path / "jobs", cluster="local")
-    job = executor.submit(Errand(), TrainStep((cell,)))
-    log = cell.folder / "log.jsonl"
-    until = time.monotonic() + 120
+def take_away(head: Path) -> None:
+    """Sends what trains a head the signal of submitit's that asks it to end, once it has made some steps."""
+    log, until = head / "log.jsonl", time.monotonic() + 120
     while time.monotonic() < until and not (log.is_file() and log.read_text().count("\n") > 3):
-        time.sleep(0.05)
-    controller = job._process.pid
-    (worker,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
-    os.kill(int(worker), signal.SIGUSR2)
-    assert job.result() == Done()
-    assert cell.is_trained
-    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
-    assert steps == list(range(300))
-    assert "Requeued job" in Path(job.paths.stderr).read_text() + Path(job.paths.stdout).read_text()
+        time.sleep(0.02)
+    os.kill(holder(head / CLAIM), signal.SIGUSR2)
+
+
+def holder(file: Path) -> int:
+    """The process that has a file open."""
+    for opened in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # another user's, or gone
+            if opened.readlink() == file:
+                return int(opened.parts[2])
+    raise ProcessLookupError(file)
 
 
 def test_time_left_is_what_was_expected_at_the_pace_so_far() -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,20 +11,27 @@ import pytest
 from quickstart_frozen import in_short
 
 from pacl_bench import records
+from pacl_bench.data.noise import MARK
+from pacl_bench.studies.experiment import load_experiment
+from pacl_bench.studies.orchestra import run_experiment
+from pacl_bench.studies.plan import Setting
+from pacl_bench.studies.quickstart import with_noise
 
 FROZEN = Path(__file__).parents[1] / "frozen" / "quickstart.json"
 
 
-def run(out: Path, *more: str) -> str:
-    """The command as a newcomer gives it; in a process of its own, without the shape checks of the tests."""
-    command = [sys.executable, "-m", "pacl_bench.cli", "quickstart", "--smoke", "--json", "--out", str(out), *more]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+NOISE = [0.0, 0.5, 1.0]
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command as a newcomer gives it; in a process of its own, without the shape checks of the tests."""
     out = tmp_path_factory.mktemp("quickstart")
-    run(out)
+    command = [sys.executable, "-m", "pacl_bench.cli", "quickstart", "--smoke", "--json", "--out", str(out)]
+    command += ["--noise", ",".join(map(str, NOISE))]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert len(json.loads(ran.stdout)) > 100
     return out
 
 
@@ -51,8 +59,9 @@ def test_records_and_heads_are_those_of_the_first_version(smoke: Path) -> None:
     for name, head in now["heads"].items():
         assert head["step"] == then["heads"][name]["step"]
         assert head["train"].items() >= then["heads"][name]["train"].items()
-    assert now["records"].keys() == then["records"].keys()
-    for path, record in now["records"].items():
+    clear = {path: record for path, record in now["records"].items() if MARK.strip("?") not in path}
+    assert clear.keys() == then["records"].keys()
+    for path, record in clear.items():
         before = then["records"][path]
         assert record["settings"].items() >= before["settings"].items()  # a later version may know more of them
         assert record["rows"] == before["rows"]
@@ -77,7 +86,7 @@ def test_patch_tokens_are_coherent_before_any_alignment(numbers: pd.DataFrame) -
 
 def test_segmentation_follows(numbers: pd.DataFrame) -> None:
     before, after = (
-        value(numbers, model=model, metric="miou", protocol="dataset-miou, background=none")
+        value(numbers, model=model, dataset="world-things", metric="miou", protocol="dataset-miou, background=none")
         for model in ("tiny-clip", HEAD)
     )
     assert after.value > 2 * before.value
@@ -103,15 +112,17 @@ def test_the_report_is_filled(smoke: Path) -> None:
     assert HEAD in page
 
 
-def test_a_second_run_measures_nothing(smoke: Path) -> None:
+def test_a_second_run_measures_nothing(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACL_CACHE", str(smoke / "cache"))
     made = [*(smoke / "results" / "records").rglob("*.json"), *(smoke / "heads").rglob("head.json")]
     before = {file: file.stat().st_mtime_ns for file in made}
-    assert len(json.loads(run(smoke))) > 100
+    again = replace(with_noise(load_experiment(Path("quickstart-smoke")), NOISE), report=False)
+    outcome = run_experiment(again, Setting(smoke / "heads", smoke / "results"))
+    assert (len(outcome.records), outcome.failures) == (len(before) - 3, [])  # of all files, three are heads
     assert {file: file.stat().st_mtime_ns for file in made} == before
 
 
 def test_numbers_fall_to_chance_as_images_drown(smoke: Path) -> None:
-    run(smoke, "--noise", "0,0.5,1")
     table = records.load(smoke / "results" / "records")
     table = table[(table.study != "ablate") & (table.class_name == "") & (table.model == HEAD)]
     for metric, protocol, dataset in (
