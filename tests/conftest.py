@@ -23,8 +23,8 @@ from pacl_bench import progress, registry
 SHARED = Path(__file__).parents[2] / "shared"
 CONFIGS = Path(__file__).parent / "open_clip_configs"
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell has its background jobs ignore it, and their children
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as does nohup this one, and both are inherited
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

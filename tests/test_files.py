@@ -113,6 +113,9 @@ def test_two_processes_that_write_one_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+OPEN_ADDRESSES = ("data/tools/fetch.py", "encoders/hub.py")
+
+
 def _opens_text_in_the_locale(call: ast.Call) -> bool:
     """Whether a call reads or writes text in whatever encoding the machine's locale has."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
@@ -136,5 +139,4 @@ def test_every_text_file_is_opened_as_utf8() -> None:
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(call, ast.Call) and _opens_text_in_the_locale(call)
     ]
-    addresses = ("data/tools/fetch.py", "encoders/hub.py")  # what these open is none of our files
-    assert [place for place in found if not place.startswith(addresses)] == []
+    assert [place for place in found if not place.startswith(OPEN_ADDRESSES)] == []

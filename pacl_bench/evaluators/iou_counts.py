@@ -61,9 +61,12 @@ class IouCounts:
             inner: True for pixels away from boundaries. Where it is given, these are counted a second time by
                 themselves, for the boundary-blind metrics.
         """
-        self.counts.append(_tally(labels, predicted, num_classes, sweep, slice(None)))
-        if inner is not None:
-            self.blind.append(_tally(labels, predicted, num_classes, sweep, inner))
+        if inner is None:
+            self.counts.append(_tally(labels, predicted, num_classes, sweep, slice(None)))
+            return
+        away, near = (_tally(labels, predicted, num_classes, sweep, chosen) for chosen in (inner, ~inner))
+        self.blind.append(away)
+        self.counts.append(away + near)
 
     def gather(self) -> None:
         """Takes in the images that other processes have counted, in the order of the set."""

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from pacl_bench.evaluators.iou_counts import IouCounts, Sweep, mean_counts, over_data_set, over_images, set_counts
@@ -107,25 +107,34 @@ def read_pixels(
     shown[list(present)] = True
     if rules.background is not None:
         background[rules.background] = True
-    groups = {"foreground": ~background, "present_foreground": shown & ~background}
-    if rules.background is not None:
-        groups |= {"every": torch.ones_like(shown), "present": shown}
-    places = {name: group[field.class_of].nonzero()[:, 0] for name, group in groups.items()}
-    maps = {name: _best(field, among) for name, among in places.items()}
-    if rules.background is None:
-        maps |= {"every": maps["foreground"], "present": maps["present_foreground"]}
+    every, foreground = _best(field, torch.ones_like(shown), background)
+    of_image, of_image_foreground = _best(field, shown, background)
     probability = entropy = None
     if rules.thresholds or rules.entropies:
-        sure = field.certainty(places["foreground"], rules.scale, over_names, bool(rules.entropies))
+        among = (~background)[field.class_of].nonzero()[:, 0]
+        sure = field.certainty(among, rules.scale, over_names, bool(rules.entropies))
         probability, entropy = sure.probability.numpy(), None if sure.entropy is None else sure.entropy.numpy()
-    return PixelReading(**maps, probability=probability, entropy=entropy)
+    return PixelReading(foreground, every, of_image_foreground, of_image, probability, entropy)
 
 
-def _best(field: ScoreField, among: Int[Tensor, " chosen"]) -> Int[np.ndarray, "h w"]:
-    """The class of the highest score at each pixel among some candidates."""
-    if not len(among):
-        return np.full(field.shape, NO_CANDIDATE)
-    return field.best(among).numpy()
+def _best(
+    field: ScoreField, candidates: Bool[Tensor, " label"], background: Bool[Tensor, " label"]
+) -> tuple[Int[np.ndarray, "h w"], Int[np.ndarray, "h w"]]:
+    """The best class of each pixel among some candidates, and among those of them that are not background.
+
+    The two differ only where background is the best, so that the second is looked for there alone.
+    """
+    best = _best_of(field, candidates)
+    is_background = background[best]
+    foreground = _best_of(field, candidates & ~background, is_background)
+    return best.numpy(), best.where(~is_background, foreground).numpy()
+
+
+def _best_of(
+    field: ScoreField, candidates: Bool[Tensor, " label"], where: Bool[Tensor, "h w"] | None = None
+) -> Int[Tensor, "h w"]:
+    among = candidates[field.class_of].nonzero()[:, 0]
+    return field.best(among, where) if len(among) else torch.full(field.shape, NO_CANDIDATE)
 
 
 class Scorer:

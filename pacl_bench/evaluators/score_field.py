@@ -5,6 +5,7 @@ of all pixels are never held, and a pixel's best candidate is found without most
 one is not, probabilities that are averaged or a refinement, they are.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pacl_bench.evaluators.protocol_steps import axis_of, best_of_names, mean_pr
 from pacl_bench.evaluators.steps import Steps
 from pacl_bench.evaluators.upsampling import TILE_ENTRIES, Placing, Side, best_class, pixel_scores, side_of
 
+LN_2 = math.log(2)
 VANISHING = 1e-30  # a sum of odds this small has lost what its parts were
 
 
@@ -44,13 +46,21 @@ class ScoreField(ABC):
     def shape(self) -> tuple[int, int]:
         """Of the label map: height, width in pixels."""
 
-    def best(self, among: Int[Tensor, " chosen"]) -> Int[Tensor, "height width_px"]:
-        """The class of the best candidate of each pixel among some of them, given by their places."""
-        return self.class_of[among][self.best_place(among)]
+    def best(
+        self, among: Int[Tensor, " chosen"], where: Bool[Tensor, "height width_px"] | None = None
+    ) -> Int[Tensor, "height width_px"]:
+        """The class of the best candidate of each pixel among some of them, given by their places.
+
+        Args:
+            where: the pixels that are asked for, where these are not all. What is said of the others means nothing.
+        """
+        return self.class_of[among][self.best_place(among, where)]
 
     @abstractmethod
-    def best_place(self, among: Int[Tensor, " chosen"]) -> Int[Tensor, "height width_px"]:
-        """Which of the chosen candidates is best at each pixel."""
+    def best_place(
+        self, among: Int[Tensor, " chosen"], where: Bool[Tensor, "height width_px"] | None = None
+    ) -> Int[Tensor, "height width_px"]:
+        """Which of the chosen candidates is best at each pixel; `where` as in `best`."""
 
     @abstractmethod
     def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
@@ -78,7 +88,7 @@ class ScoreField(ABC):
         in_softmax = classes.unique() if merges else classes
         best_of = None if allowed is None else allowed[in_softmax].nonzero()[:, 0]
         parts = []
-        for tile in self.logits(among, scale):
+        for tile in self.logits(among, scale / LN_2):
             if merges:
                 tile = best_of_names(tile.movedim(-1, 0), classes)[0].movedim(0, -1)
             parts.append(_certainty(tile, entropy, best_of))
@@ -99,8 +109,10 @@ class LinearField(ScoreField):
     def shape(self) -> tuple[int, int]:
         return len(self.down.weights), len(self.across.weights)
 
-    def best_place(self, among: Int[Tensor, " chosen"]) -> Int[Tensor, "height width_px"]:
-        return best_class(self.scores[among], self.down, self.across)
+    def best_place(
+        self, among: Int[Tensor, " chosen"], where: Bool[Tensor, "height width_px"] | None = None
+    ) -> Int[Tensor, "height width_px"]:
+        return best_class(self.scores[among], self.down, self.across, where)
 
     def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
         chosen = self.scores[among]
@@ -119,8 +131,13 @@ class DenseField(ScoreField):
     def shape(self) -> tuple[int, int]:
         return self.scores.shape[1], self.scores.shape[2]
 
-    def best_place(self, among: Int[Tensor, " chosen"]) -> Int[Tensor, "height width_px"]:
-        return self.scores[among].argmax(0)
+    def best_place(
+        self, among: Int[Tensor, " chosen"], where: Bool[Tensor, "height width_px"] | None = None
+    ) -> Int[Tensor, "height width_px"]:
+        where = torch.ones(self.shape, dtype=torch.bool) if where is None else where
+        places = torch.zeros(self.shape, dtype=torch.long)
+        places[where] = self.scores[among][:, where].argmax(0)
+        return places
 
     def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
         chosen = self.scores[among].permute(1, 2, 0)
@@ -179,14 +196,18 @@ def _side(shown: int, label: int, view: View, patch_size: int, steps: Steps) -> 
 def _certainty(
     logits: Float[Tensor, "tile width_px candidate"], entropy: bool, best_of: Int[Tensor, " allowed"] | None
 ) -> tuple[Float[Tensor, "tile width_px"], Float[Tensor, "tile width_px"] | None]:
-    """Of the pixels of one tile."""
-    odds = logits.exp()
+    """Of the pixels of one tile.
+
+    Args:
+        logits: to the base 2, since torch's `exp2` takes a third of the time of its `exp`.
+    """
+    odds = logits.exp2()
     total = odds.sum(-1)
     if total.amin() < VANISHING:  # a large scale, between patches of different classes
         logits = logits - logits.amax(-1, keepdim=True)
-        odds = logits.exp()
+        odds = logits.exp2()
         total = odds.sum(-1)
     best = (odds if best_of is None else odds[..., best_of]).amax(-1)
     if not entropy:
         return best / total, None
-    return best / total, total.log() - odds.mul_(logits).sum(-1) / total
+    return best / total, LN_2 * (total.log2() - odds.mul_(logits).sum(-1) / total)

@@ -122,20 +122,27 @@ def pixel_scores(
         yield (rows[:, first:last] @ widened[first:last].flatten(1)).unflatten(1, widened.shape[1:])
 
 
-def best_class(scores: Float[Tensor, "label row col"], down: Side, across: Side) -> Int[Tensor, "height width_px"]:
+def best_class(
+    scores: Float[Tensor, "label row col"],
+    down: Side,
+    across: Side,
+    where: Bool[Tensor, "height width_px"] | None = None,
+) -> Int[Tensor, "height width_px"]:
     """The class of the highest score at each pixel: the argmax of `pixel_scores`, without most of its work.
 
     Pixels between the same patches form a cell, and their scores are means of those patches' scores with weights that
     are the same for all classes. So a class that another one beats at every patch of a cell is beaten at each of its
     pixels, and is left out there. On real photos 5 of 171 classes are left in a cell. Of equal scores the first wins.
+
+    Args:
+        where: the pixels that are asked for, where these are not all; cells without one are left out, and get 0.
     """
-    best = torch.empty(len(down.weights), len(across.weights), dtype=torch.long)
-    per_row = across.patches.numel() * down.patches.shape[1] * len(scores)
-    for rows in torch.arange(len(down.patches)).split(max(1, TILE_ENTRIES // per_row)):
-        # "down_cell across_cell patch patch label", then all cells in one row
-        corners = scores[:, down.patches[rows]][..., across.patches].permute(1, 3, 2, 4, 0).flatten(0, 1)
+    best = torch.zeros(len(down.weights), len(across.weights), dtype=torch.long)
+    per_cell = down.patches.shape[1] * across.patches.shape[1] * len(scores)
+    for at in _cells(down, across, where).split(max(1, TILE_ENTRIES // per_cell)):
+        of_down, of_across = down.patches[at[:, 0]], across.patches[at[:, 1]]
+        corners = scores[:, of_down[:, :, None], of_across[:, None]].movedim(0, -1).contiguous()
         left = _unbeaten(corners)
-        at = torch.cartesian_prod(rows, torch.arange(len(across.patches)))
         number = left.sum(1)
         for most in (1 << power for power in range(len(scores).bit_length() + 1)):  # 1, 2, 4 ... candidates
             cells = ((number <= most) & (2 * number > most)).nonzero()[:, 0]
@@ -144,6 +151,15 @@ def best_class(scores: Float[Tensor, "label row col"], down: Side, across: Side)
             for some in cells.split(max(1, TILE_ENTRIES // (pixels * most))):
                 _fill(best, corners[some], left[some], most, down, across, at[some])
     return best
+
+
+def _cells(down: Side, across: Side, where: Bool[Tensor, "height width_px"] | None) -> Int[Tensor, "cell 2"]:
+    """The places, down and across, of the cells that hold a pixel that is asked for."""
+    shape = len(down.pixels), len(across.pixels)
+    if where is None:
+        return torch.ones(shape).nonzero()
+    of_cells = where[down.pixels.flatten()][:, across.pixels.flatten()]
+    return of_cells.view(shape[0], -1, shape[1], across.pixels.shape[1]).any(3).any(1).nonzero()
 
 
 def _unbeaten(corners: Float[Tensor, "cell down_patch across_patch label"]) -> Bool[Tensor, "cell label"]:

@@ -18,11 +18,12 @@ from pacl_bench import processes
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.shards import ShardSet
 from pacl_bench.errors import UsageError
+from pacl_bench.files import place_of
 from pacl_bench.model.head_files import CARD, HeadCard, read_card
 from pacl_bench.training.batches import Sets
 from pacl_bench.training.encoded_stream import SharedStreams
 from pacl_bench.training.identity import changed, head_identity
-from pacl_bench.training.loop import claimed_once, refuse_a_file, run_all, train
+from pacl_bench.training.loop import claimed_once, run_all, train
 from pacl_bench.training.recipe import OFTEN, Loading, TrainConfig, Watching, checkpoint_interval
 from pacl_bench.training.run import Frozen, Head, Run
 from pacl_bench.training.state import RESUME_STATE
@@ -134,7 +135,7 @@ def _train_together(
     with ExitStack() as claims:
         heads = []
         for config, out in wanted:
-            refuse_a_file(out)
+            place_of(out, "--out")
             claims.enter_context(claimed_once(out))
             heads.append(Head(config, out, frozen, device, loading))
         runs = [_begun(head, streams, checkpoint_every) for head in heads if not _is_trained(head)]

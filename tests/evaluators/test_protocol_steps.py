@@ -116,6 +116,7 @@ def test_names_probabilities_and_entropy_of_a_pixel() -> None:
     field = DenseField(scores[..., None], classes)
     assert field.best_place(every).tolist() == [[1]]  # of equal scores the first
     assert field.best(torch.tensor([0, 2])).tolist() == [[2]]
+    assert field.best_place(every, torch.tensor([[True]])).tolist() == [[1]]
     odds = np.exp(10 * np.array([0.1, 0.4, 0.2, 0.4]))
     shares = odds / odds.sum()
     found = field.certainty(every, 10.0, over_names=True, entropy=True)

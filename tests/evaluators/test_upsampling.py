@@ -44,6 +44,18 @@ def test_the_best_class_is_that_of_all_scores(placing: Placing, upsampling: Upsa
     assert (best_class(torch.zeros_like(smooth), down, across) == 0).all()
 
 
+def test_only_cells_with_pixels_that_are_asked_for_are_looked_at() -> None:
+    torch.manual_seed(0)
+    down, across = (Placing(16, 8, (96, 128), 48, 0.3).side(axis, pixels) for axis, pixels in ((0, 75), (1, 101)))
+    scores = 1 + torch.randn(9, down.weights.shape[1], across.weights.shape[1])
+    whole, where = best_class(scores, down, across), torch.zeros(75, 101, dtype=torch.bool)
+    assert (best_class(scores, down, across, where) == 0).all()
+    where[20:23, 30] = where[74, 100] = True
+    found = best_class(scores, down, across, where)
+    assert (found[where] == whole[where]).all()
+    assert 0 < found.count_nonzero() < whole.count_nonzero() / 10
+
+
 def test_overlapping_patches_fall_where_they_were_seen() -> None:
     """Stride 4 of patch 16: centres from 8 to 56 of 64 pixels, not from 2.5 to 61.5."""
     weights = Placing(16, 4, (64, 64)).side(0, 64).weights

@@ -302,14 +302,14 @@ def test_the_quickstarts_page_is_one_small_file(tmp_path: Path):
     text = write_report(tmp_path, ["html"]).read_text()
     assert len(text.encode()) < 1_500_000
     assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', text) == []
-    assert text.count("data:image/png;base64,") == 3
+    assert text.count("data:image/webp;base64,") == 3
 
 
 def test_a_picture_stands_whole_in_the_page(tmp_path: Path):
     (tmp_path / "report").mkdir()
     Image.new("RGB", (8, 8), "red").save(tmp_path / "report" / "figure2.png")
     text = page_of(tmp_path, [segment("m", 0.3)]).read_text()
-    assert 'src="data:image/png;base64,' in text
+    assert 'src="data:image/webp;base64,' in text
     assert "Figure 4" in text.partition('id="gaps"')[2]
 
 

@@ -163,7 +163,7 @@ def test_a_dry_run_does_nothing(file: Path, setting: Setting, capsys: pytest.Cap
     run_experiment(load_experiment(file), setting)
     capsys.readouterr()
     run_experiment(load_experiment(file), setting, dry_run=True)
-    assert " ".join(capsys.readouterr().err.split()).count(": done") == 5
+    assert " ".join(capsys.readouterr().err.replace("│", " ").split()).count(": done") == 5
 
 
 def test_heads_that_are_not_needed_are_not_trained(file: Path, setting: Setting) -> None:
