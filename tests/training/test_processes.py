@@ -71,7 +71,7 @@ def together(processes: int, code: str, **names: Any) -> list[Any]:
         told.close()
         pipes.append(pipe)
         running.append(process)
-    assert all(pipe.poll(60) for pipe in pipes)
+    assert all(pipe.poll(180) for pipe in pipes)
     answers = [pipe.recv() for pipe in pipes]
     for process in running:
         process.join(60)

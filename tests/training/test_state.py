@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pacl_bench.errors import RunError
 from pacl_bench.model.compatibility import compatibility
 from pacl_bench.model.embedder import VisionEmbedder
 from pacl_bench.model.loss import info_nce
@@ -75,6 +76,17 @@ def test_the_loss_is_that_before_the_step() -> None:
     phi = compatibility(embedder(shown.patch_tokens), shown.text_embeddings, RECIPE.patch_scale)
     expected = info_nce(phi, 0.2, shown.same_text)
     assert TrainState(embedder, RECIPE, {}).update(shown, 0.1) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_step_into_infinite_weights_is_never_one_to_go_on_from() -> None:
+    torch.manual_seed(0)
+    embedder = VisionEmbedder(5, 3)
+    torch.nn.init.constant_(embedder.skip.weight, 4.0)
+    state = TrainState(embedder, replace(RECIPE, weight_decay=6.0), {})
+    with pytest.raises(RunError, match="weights became infinite at step 0"):
+        state.update(batch(1), 5e37)  # the decay alone makes -12e38 of a 4
+    assert not state.consistent
+    assert state.step == 0
 
 
 @pytest.mark.parametrize("images_at_once", [1, 3])

@@ -1,6 +1,7 @@
 """The shipped pair: what its tokenizer refuses, what the encoders can and cannot tell."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pacl_bench.errors import UsageError
+from pacl_bench.errors import RunError, UsageError
 from pacl_bench.world import STUFF, THINGS, WORLD_CLASSIFICATION, WORLD_PAIRS, vocabulary
 from pacl_bench.world.encoders import (
     CONTEXT_LENGTH,
@@ -28,6 +29,7 @@ from pacl_bench.world.pretrain import (
     pretrain_tiny_dino,
     random_crop,
     recolour,
+    take_step,
     to_pixels,
     zero_shot_top1,
 )
@@ -145,3 +147,12 @@ def test_balanced_targets_use_all_prototypes_alike():
     targets = balanced(torch.randn(64, 8) * 5 + torch.arange(8))
     assert torch.allclose(targets.sum(dim=1), torch.ones(64), atol=1e-5)
     assert targets.mean(dim=0).max() < 2 / 8
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_pre_training_stops_before_a_loss_that_is_no_number_gets_into_the_weights(loss: float) -> None:
+    model = torch.nn.Linear(2, 2)
+    before = model.weight.detach().clone()
+    with pytest.raises(RunError, match="loss of pre-training became NaN"):
+        take_step(model(torch.ones(1, 2)).sum() * loss, model, [torch.optim.SGD(model.parameters(), 0.1)])
+    assert torch.equal(model.weight, before)
