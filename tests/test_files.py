@@ -136,4 +136,5 @@ def test_every_text_file_is_opened_as_utf8() -> None:
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(call, ast.Call) and _opens_text_in_the_locale(call)
     ]
-    assert [place for place in found if not place.startswith(OPEN_ADDRESSES)] == []
+    addresses = ("data/tools/fetch.py", "encoders/hub.py")  # what these open is none of our files
+    assert [place for place in found if not place.startswith(addresses)] == []
