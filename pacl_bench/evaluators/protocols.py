@@ -126,6 +126,8 @@ def _best(
     """
     best = _best_of(field, candidates)
     is_background = background[best]
+    if not is_background.any():
+        return best.numpy(), best.numpy()
     foreground = _best_of(field, candidates & ~background, is_background)
     return best.numpy(), best.where(~is_background, foreground).numpy()
 
