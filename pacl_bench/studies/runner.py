@@ -9,7 +9,7 @@ from typing import Any
 
 from pacl_bench import processes, records
 from pacl_bench.data.catalog import is_declared
-from pacl_bench.encoders import load_encoder, load_every_block
+from pacl_bench.encoders import load_encoder, load_every_block, load_text_encoder
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.encoders.request import requested
 from pacl_bench.encoders.spec import parse_spec
@@ -188,10 +188,15 @@ def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Can
     def encoder(spec: str) -> VisionEncoder:
         return load_encoder(spec).to(device)
 
+    @cache
+    def text_encoder(spec: str) -> TextEncoder:
+        return load_text_encoder(spec).to(device)
+
     def aligned(folder: Path, card: HeadCard) -> AlignedModel:
-        asked = study.encoder or by_name.get(card.encoder.name)
-        vision = load_part(card.encoder, asked, encoder, "encoder", places_of(folder).get("encoder"))
-        return load_aligned(folder, vision, study.text).to(device)
+        asked, places = study.encoder or by_name.get(card.encoder.name), places_of(folder)
+        vision = load_part(card.encoder, asked, encoder, "encoder", places.get("encoder"))
+        text = load_part(card.text, study.text, text_encoder, "text", places.get("text"))
+        return load_aligned(folder, vision, text).to(device)
 
     names = [parse_spec(spec).name for spec in study.encoders]
     by_name = {
