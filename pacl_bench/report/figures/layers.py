@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,9 +14,9 @@ from pacl_bench.report.figures.style import (
     LINES,
     MOST_PANELS,
     PALETTE,
-    STYLE,
     TEXT_WIDTH,
     as_written,
+    draw_panels,
     label_ends,
     new_axes,
     new_figure,
@@ -82,11 +81,8 @@ def layers_figure(panels: Sequence[LayersPanel]) -> Figure:
     """The panels two in a row; a single one is a column wide."""
     cols = min(2, len(panels))
     rows = -(-len(panels) // cols)
-    figure = new_figure(COLUMN_WIDTH + 0.6 if cols == 1 else TEXT_WIDTH, rows * HEIGHT)
-    with matplotlib.rc_context(STYLE):
-        for at, panel in enumerate(panels, start=1):
-            panel.draw(figure.add_subplot(rows, cols, at))
-    return figure
+    width = COLUMN_WIDTH + 0.6 if cols == 1 else TEXT_WIDTH
+    return draw_panels(new_figure(width, rows * HEIGHT), panels, cols)
 
 
 def _lines(group: Sequence[Number], block_of: Mapping[str, tuple[str, int]]) -> list[BlockLine]:

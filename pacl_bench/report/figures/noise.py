@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -12,9 +11,9 @@ from pacl_bench.report.figures.style import (
     CHANCE,
     COLUMN_WIDTH,
     PALETTE,
-    STYLE,
     TEXT_WIDTH,
     as_written,
+    draw_panels,
     label_ends,
     new_axes,
     new_figure,
@@ -64,11 +63,7 @@ def noise_panels(runs: Sequence[Run]) -> list[NoisePanel]:
 
 def noise_figure(panels: Sequence[NoisePanel]) -> Figure:
     """The panels below one another."""
-    figure = new_figure(TEXT_WIDTH, len(panels) * HEIGHT)
-    with matplotlib.rc_context(STYLE):
-        for at, panel in enumerate(panels, start=1):
-            panel.draw(figure.add_subplot(len(panels), 1, at))
-    return figure
+    return draw_panels(new_figure(TEXT_WIDTH, len(panels) * HEIGHT), panels, cols=1)
 
 
 def _share(number: Number) -> float:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
@@ -12,9 +11,9 @@ from pacl_bench.report.figures.style import (
     COLUMN_WIDTH,
     MOST_PANELS,
     PALETTE,
-    STYLE,
     TEXT_WIDTH,
     as_written,
+    draw_panels,
     label_ends,
     new_axes,
     new_figure,
@@ -88,11 +87,8 @@ def sizes_figure(panels: Sequence[SizesPanel]) -> Figure:
     longest = max(len(name) for panel in panels for name in panel.lines)
     cols = 1 if longest > LONG else min(2, len(panels))
     rows = -(-len(panels) // cols)
-    figure = new_figure(TEXT_WIDTH if cols == 2 or longest > LONG else COLUMN_WIDTH, rows * HEIGHT)
-    with matplotlib.rc_context(STYLE):
-        for at, panel in enumerate(panels, start=1):
-            panel.draw(figure.add_subplot(rows, cols, at))
-    return figure
+    width = TEXT_WIDTH if cols == 2 or longest > LONG else COLUMN_WIDTH
+    return draw_panels(new_figure(width, rows * HEIGHT), panels, cols)
 
 
 def _panel(title: str, measured: Sequence[Number]) -> SizesPanel:

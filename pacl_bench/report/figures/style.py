@@ -5,7 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import matplotlib
 import numpy as np
@@ -164,6 +164,22 @@ def new_figure(width: float, height: float) -> Figure:
 def new_axes(width: float, height: float) -> Axes:
     with matplotlib.rc_context(STYLE):
         return new_figure(width, height).add_subplot()
+
+
+@runtime_checkable
+class Panel(Protocol):
+    """A part of a figure."""
+
+    def draw(self, ax: Axes | None = None) -> Axes: ...
+
+
+def draw_panels(figure: Figure, panels: Sequence[Panel], cols: int) -> Figure:
+    """The figure with the panels on it, so many in a row."""
+    rows = -(-len(panels) // cols)
+    with matplotlib.rc_context(STYLE):
+        for at, panel in enumerate(panels, start=1):
+            panel.draw(figure.add_subplot(rows, cols, at))
+    return figure
 
 
 def _told(number: Number, name: str) -> str:
