@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
@@ -18,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from pacl_bench import progress, registry
+from pacl_bench import cli, progress, registry
 
 SHARED = Path(__file__).parents[2] / "shared"
 CONFIGS = Path(__file__).parent / "open_clip_configs"
@@ -50,6 +51,20 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test is as a command that has just begun: it has said nothing for no time."""
     monkeypatch.setattr(progress._PlainLines, "said", time.monotonic())
+
+
+@pytest.fixture
+def pacl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["pacl-bench", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture

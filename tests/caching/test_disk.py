@@ -3,14 +3,13 @@
 import json
 import multiprocessing
 import os
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pacl_bench import cli, load_encoder, load_text_encoder
+from pacl_bench import load_encoder, load_text_encoder
 from pacl_bench.caching import disk
 from pacl_bench.caching.encoded_set import EncodedSet
 from pacl_bench.caching.texts import cached_texts
@@ -316,20 +315,6 @@ def test_what_dead_processes_left_is_swept_away(voc: Path, clip_spec: str) -> No
         os.utime(folder, (1, 1))
     kept(load_encoder(clip_spec), load_segmentation("voc20"), WHOLE)
     assert [folder.exists() for folder in (stale, fresh, foreign)] == [False, True, True]
-
-
-@pytest.fixture
-def pacl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    """Runs a command in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pacl-bench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def test_info_and_clear(pacl, voc: Path, clip_spec: str) -> None:

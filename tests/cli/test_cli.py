@@ -7,21 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pacl_bench import cli, records
-
-
-@pytest.fixture
-def pacl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    """Runs a command in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pacl-bench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return run
+from pacl_bench import records
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,19 @@
 """pacl-bench data: tables, JSON, exit codes, one line an error."""
 
 import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from pacl_bench import cli
 from pacl_bench.cli import catalog as listing
 from pacl_bench.data.tools.downloads import DOWNLOADS
 
 
 @pytest.fixture
-def pacl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    """Runs a command in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pacl-bench", "data", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return run
+def pacl(pacl):
+    """The commands of `pacl-bench data`."""
+    return partial(pacl, "data")
 
 
 def test_check_says_what_is_wrong_and_exits_with_1(pacl, voc: Path) -> None:

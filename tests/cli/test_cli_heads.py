@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 from hub_server import serving
 from PIL import Image
 
-from pacl_bench import cli
 from pacl_bench.model.head_files import read_card
 
 FROZEN = Path(__file__).parents[1] / "frozen" / "v1"
@@ -18,19 +16,11 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def pacl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Run:
-    """Runs a command in this process, in a folder with a head: (exit code, stdout, stderr)."""
+def pacl(pacl: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in a folder with a head."""
     shutil.copytree(FROZEN / "heads" / "trained", tmp_path / "heads" / "trained")
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pacl-bench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return run
+    return pacl
 
 
 def test_info_and_card(pacl: Run) -> None:

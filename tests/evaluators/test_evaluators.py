@@ -13,7 +13,7 @@ import pytest
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pacl_bench import cli, evaluators, records
+from pacl_bench import evaluators, records
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.base import Evaluator, Result
 from pacl_bench.evaluators.sets import segmentation_sets
@@ -71,30 +71,23 @@ def installed(monkeypatch: pytest.MonkeyPatch, declares: Callable[..., None]) ->
 
 
 def test_another_package_adds_one_with_a_command(
-    installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pacl: Callable[..., tuple[int, str, str]]
 ) -> None:
     assert evaluators.find_evaluator("brightness") is BRIGHTNESS
     (found,) = run_study(Study("mine", "brightness", ["pixels"], [], ["world-things"]), tmp_path / "python")
     command = ["brightness", "--encoders", "pixels", "--datasets", "world-things", "--channel", "1", "--shares", "0,1"]
 
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pacl-bench", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    code, out, _ = run(*command, "--results", str(tmp_path), "--json")
+    code, out, _ = pacl(*command, "--results", str(tmp_path), "--json")
     (row,) = json.loads(out)
     assert (code, row["variant"], row["metric"]) == (0, "channel=1,shares=0+1", "brightness")
     assert row["value"] != found.measurements[0].value
-    assert run(*command, "--channel", "2")[0] == 2
+    assert pacl(*command, "--channel", "2")[0] == 2
     monkeypatch.setenv("COLUMNS", "200")
-    code, out, _ = run("brightness", "--help")
+    code, out, _ = pacl("brightness", "--help")
     assert code == 0
     assert "How bright a channel" in out
     assert "(from 0 to 2)" in out
-    assert run("brightness", "--encoders", "pixels")[2] == "pacl-bench: Nothing to measure on: give --datasets.\n"
+    assert pacl("brightness", "--encoders", "pixels")[2] == "pacl-bench: Nothing to measure on: give --datasets.\n"
 
 
 def test_what_cannot_be_loaded_is_one_line_and_harms_no_other(installed: None) -> None:
