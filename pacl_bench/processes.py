@@ -7,6 +7,7 @@ same order, so what one process alone can know (is a file there by now?) the fir
 No torch is imported here: where it is not, there is but one process.
 """
 
+import atexit
 import os
 import socket
 import subprocess
@@ -70,6 +71,9 @@ def are_several() -> bool:
 def joined() -> Iterator[None]:
     """Within the block this process works together with those that were started beside it, if there are any.
 
+    It stays with them until it ends: one that leaves and joins again would find the meeting place of the first time,
+    which another process is still closing.
+
     Raises:
         UsageError: RANK, WORLD_SIZE and the like are not what torchrun sets.
     """
@@ -89,10 +93,8 @@ def joined() -> Iterator[None]:
         group.init_process_group("cpu:gloo,cuda:nccl" if has_gpu() else "gloo")
     except (RuntimeError, ValueError) as error:
         raise RunError(f"The processes do not find each other: {str(error).splitlines()[0]}") from None
-    try:
-        yield
-    finally:
-        group.destroy_process_group()
+    atexit.register(group.destroy_process_group)
+    yield
 
 
 def share(number: int) -> range:

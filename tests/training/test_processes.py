@@ -34,15 +34,13 @@ from pacl_bench.training.recipe import Loading
 answer = train(config, out, resume=resume, loading=Loading(workers=0, **loading)).train
 """
 MEASURE = """
-from pacl_bench import processes
 from pacl_bench.studies.runner import run_study
 from pacl_bench.studies.study import Study
-with processes.joined():  # once, as a command does
-    answer = [
-        (record.key, [m for m in record.measurements], record.curves)
-        for evaluator, datasets in measured.items()
-        for record in run_study(Study(evaluator, evaluator, [encoder], datasets=datasets), results)
-    ]
+answer = [
+    (record.key, [m for m in record.measurements], record.curves)
+    for evaluator, datasets in measured.items()
+    for record in run_study(Study(evaluator, evaluator, [encoder], datasets=datasets), results)
+]
 """
 # children of a process that has torch imported and nothing else done
 context = multiprocessing.get_context("forkserver")
