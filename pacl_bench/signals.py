@@ -44,6 +44,12 @@ def stopped_as_by_ctrl_c() -> Iterator[None]:
         _asked.clear()
 
 
+def ignore_ctrl_c() -> None:
+    """From now on Ctrl-C does nothing: the command is over, and what interrupts Python's own end prints a traceback."""
+    if _in_main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def stop_if_asked() -> None:
     """KeyboardInterrupt where the command was asked to stop and goes on all the same; called between two steps.
 

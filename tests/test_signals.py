@@ -160,3 +160,11 @@ def test_every_command_ends_with_one_line() -> None:
     ended = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr == "pacl-bench: Stopped. What was finished is kept; the same command goes on from there.\n"
+
+
+def test_ctrl_c_after_the_last_step_changes_nothing() -> None:
+    """It comes while Python ends, which would print a traceback."""
+    code = "import atexit, os, signal, sys; from pacl_bench import cli; sys.argv = ['pacl-bench', '--version']\n"
+    code += "atexit.register(os.kill, os.getpid(), signal.SIGINT)\ncli.main()"
+    ended = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

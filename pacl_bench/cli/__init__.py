@@ -15,7 +15,7 @@ from pacl_bench.cli.threads import let_threads_sleep
 from pacl_bench.errors import RunError, UsageError, out_of_memory
 from pacl_bench.evaluators import other_evaluators
 from pacl_bench.processes import LOST, ProcessLost
-from pacl_bench.signals import stopped_as_by_ctrl_c
+from pacl_bench.signals import ignore_ctrl_c, stopped_as_by_ctrl_c
 
 
 class Commands(TyperGroup):
@@ -95,6 +95,8 @@ def main() -> None:
         code = 0
     except Exception as error:
         code = _complain(*_told(error))
+    finally:
+        ignore_ctrl_c()
     if code == INTERRUPTED:
         code = _complain("Stopped. What was finished is kept; the same command goes on from there.", 1)
     _drop_what_cannot_be_printed()

@@ -189,7 +189,7 @@ def forked(words: Words, folder: Path, said: Path) -> int:
         return child
     code = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command begins: Python itself would raise
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command begins: what Python raises is no fault of its
         os.chdir(folder)
         os.environ.update(PACL_RESULTS="results", PACL_CACHE="cache", PACL_DATA="data", HF_HUB_OFFLINE="1")
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -198,11 +198,7 @@ def forked(words: Words, folder: Path, said: Path) -> int:
         sys.argv = ["pacl-bench", *words]
         from pacl_bench import cli
 
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            cli.main()
-        finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over; what follows is ours
+        cli.main()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0
     except BaseException:
