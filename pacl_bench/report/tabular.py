@@ -127,7 +127,7 @@ class Table:
     of_models: bool = True  # its lines are models, of which two can be compared
     omitted: int = 0  # places for numbers that were left out to be short
 
-    @property
+    @cached_property
     def lines(self) -> list[Line]:
         """All lines, variants behind their own."""
         return [one for group in self.groups for line in group.lines for one in line.all]
