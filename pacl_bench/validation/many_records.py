@@ -74,13 +74,7 @@ class ManyRecords:
             return self._quickly(file.read_bytes())
         except (MsgspecError, ValueError, OSError, RecursionError):
             record = records.read(file)
-            return Record(
-                record.key,
-                list(filter(self._keeps, record.measurements)),
-                record.config,
-                record.provenance,
-                record.curves,
-            )
+            return replace(record, measurements=list(filter(self._keeps, record.measurements)))
 
     def _quickly(self, content: bytes) -> Record:
         """A ValueError or MsgspecError where the content has anything unusual."""
