@@ -285,6 +285,7 @@ class Table:
         names = [*self.choices, "group", "line", "detail", "column", "kind", *PARTS, "records", "source"]
         rows = [
             (
+                *chosen,
                 group.title,
                 one.name,
                 one.detail,
