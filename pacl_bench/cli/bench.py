@@ -120,6 +120,17 @@ def bench_coverage(
     print_rows(shown, f"Coverage of 95 % intervals, {sets} sets a row", as_json)
 
 
+@app.command("report")
+def bench_report(
+    records: Annotated[int, typer.Option(min=1, help="Made-up records that the report is of.")] = 10_000,
+    as_json: AsJson = False,
+) -> None:
+    """A report of many records: reading them, the tables, and the whole command with its memory."""
+    from pacl_bench.bench.report import report_costs
+
+    print_rows([asdict(cost) for cost in report_costs(records)], f"A report of {records:,} records", as_json)
+
+
 @app.command("texts")
 def bench_texts(
     pairs: Annotated[str, typer.Option(help="Training pairs in memory, whose captions are embedded.")] = "world-4k",
