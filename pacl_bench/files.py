@@ -4,15 +4,14 @@ import errno
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pacl_bench.errors import RunError, UsageError
+from pacl_bench.partial_files import partial_file
 
-PARTIAL = ".partial-"  # what the name of a file begins with that is being written
 UNSAFE = re.compile(r"^\.|[^\w=,+.-]")  # what a file name that we make does not hold
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -57,7 +56,8 @@ def replacing(file: Path, durable: bool = True) -> Iterator[Path]:
     """A temporary file to write to, which takes the name of `file` when the block ends: readers see all of it or none.
 
     It lies beside `file` and has the same suffix, by which some libraries choose the format. Its mode is the umask's.
-    Whatever ends the block early, Ctrl-C too, leaves nothing behind, and what `file` was before.
+    Whatever ends the block early, Ctrl-C too, leaves nothing behind, and what `file` was before. What a process that
+    was killed leaves is removed when the next one writes into the folder.
 
     Args:
         durable: have the content on the disk before it takes the name, so that a machine which loses its power leaves
@@ -67,19 +67,12 @@ def replacing(file: Path, durable: bool = True) -> Iterator[Path]:
     Raises:
         WriteError: the disk is full, the folder may not be written to, and the like.
     """
-    temporary = file.with_name(f"{PARTIAL}{secrets.token_hex(6)}{file.suffix}")
-    with writing(file):
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            temporary.touch(exist_ok=False)  # not by `tempfile`, whose files nobody else may read
-            yield temporary
-            if durable:
-                with temporary.open("r+b") as handle:
-                    os.fsync(handle.fileno())
-            temporary.replace(file)
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+    with writing(file), partial_file(file) as temporary:
+        yield temporary
+        if durable:
+            with temporary.open("r+b") as handle:
+                os.fsync(handle.fileno())
+        temporary.replace(file)
 
 
 def write_bytes(file: Path, content: bytes, durable: bool = True) -> None:

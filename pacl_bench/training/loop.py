@@ -15,7 +15,6 @@ from pacl_bench.signals import interrupts_wait
 from pacl_bench.training.encoded_stream import SharedStreams
 from pacl_bench.training.recipe import OFTEN, Loading, TrainConfig, Watching, checkpoint_interval
 from pacl_bench.training.run import Frozen, Head, Run
-from pacl_bench.training.run import pairs_fingerprint as pairs_fingerprint
 from pacl_bench.training.state import RESUME_STATE
 
 

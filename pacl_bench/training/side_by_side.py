@@ -106,7 +106,7 @@ def _streams_of(config: TrainConfig, sets: Sets) -> dict[Stream, float]:
         return {}
     together = [[pairs] for pairs in sets] if recipe.sets_apart else [sets]
     shares = _shares(sets) if recipe.sets_apart else [1.0]
-    known = [tuple((pairs.fingerprint, pairs.weight) for pairs in some) for some in together]
+    known = [tuple((pairs.fingerprint, pairs.contents, pairs.weight) for pairs in some) for some in together]
     streams = [(config.encoder, config.text, one, recipe.noun_share, config.seed, recipe.bfloat16) for one in known]
     return dict(zip(streams, shares, strict=True))
 
