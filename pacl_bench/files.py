@@ -13,6 +13,7 @@ from pacl_bench.errors import RunError, UsageError
 from pacl_bench.partial_files import partial_file
 
 UNSAFE = re.compile(r"^\.|[^\w=,+.-]")  # what a file name that we make does not hold
+PROBE = 4096  # bytes: what a file takes on a disk at least
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -40,6 +41,19 @@ def place_of(folder: Path, option: str) -> Path:
             named = f"{option} {folder}" if place == folder.absolute() else f"{option} {folder}: {place}"
             raise UsageError(f"{named} {what}; a folder is wanted.")
     raise UsageError(f"{option} {folder}: there is no such disk.")
+
+
+def require_writable(folder: Path, option: str) -> None:
+    """Finds out whether files can be written below a folder, before there is something to write.
+
+    Nothing is left there: where the folder is to be made, the nearest one above it is tried.
+
+    Raises:
+        UsageError: as `place_of`. WriteError: the disk is full or read-only, or the folder another user's.
+    """
+    place = place_of(folder, option)
+    with writing(folder), partial_file(place / "probe") as probe:
+        probe.write_bytes(bytes(PROBE))
 
 
 @contextmanager

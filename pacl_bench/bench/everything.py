@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from pacl_bench.errors import RunError
-from pacl_bench.files import safe_name, write_json
+from pacl_bench.files import require_writable, safe_name, write_json
 from pacl_bench.progress import stages
 from pacl_bench.provenance import commit, packages
 
@@ -26,6 +26,7 @@ def measure_all(out: Path, device: str) -> Iterator[Path]:
     Raises:
         RunError: a benchmark failed; what it said is told.
     """
+    require_writable(out, "--out")
     commands = [f"{command} --device {device}" for command in ON_A_DEVICE] + list(ON_THE_CPU)
     for command in stages(commands, "benchmark"):
         told = subprocess.run(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pacl_bench import processes
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.files import place_of
+from pacl_bench.files import place_of, require_writable
 from pacl_bench.locks import claimed
 from pacl_bench.model.embedder import head_class
 from pacl_bench.model.head_files import CARD, HeadCard
@@ -41,11 +41,12 @@ def train(
     """
     interval, loading = checkpoint_interval(checkpoint_every), loading or Loading()
     head_class(config.head)  # before anything is loaded: is there such a kind?
-    place_of(out, "--out")
+    place_of(out, "--out")  # wrong in every process, whichever writes
     with processes.joined(), claimed_once(out):
         resume = processes.agreed(resume)
         if processes.is_first():  # the others may come later, when it has written something
             refuse_to_overwrite(out, resume)
+            require_writable(out, "--out")
         frozen = Frozen.load(config.encoder, config.text, device)
         head = Head(config, out, frozen, device, loading)
         if resume:
