@@ -281,9 +281,10 @@ class Table:
         known of it, and the records it comes from.
         """
         scale = 100.0 if self.percent else 1.0
-        names = ["group", "line", "detail", "column", "kind", *PARTS, "records", "source"]
+        names = [*self.choices, "group", "line", "detail", "column", "kind", *PARTS, "records", "source"]
         rows = [
             (
+                *self.choices.values(),
                 group.title,
                 one.name,
                 one.detail,
@@ -298,7 +299,7 @@ class Table:
             for one in line.all
             for name, cell in one.cells.items()
         ]
-        return pd.DataFrame(rows, columns=names).assign(**self.choices)[[*self.choices, *names]]
+        return pd.DataFrame(rows, columns=names)
 
     def _repr_html_(self) -> str:
         """How a notebook shows it."""
