@@ -110,7 +110,9 @@ def _file_name(name: str) -> str:
 
 
 def _told_apart(values: tuple[float, ...]) -> tuple[float, ...]:
-    if len({f"{value:g}" for value in values}) < len(set(values)):
+    if len(set(values)) < len(values):
+        raise ValueError("one of them stands there twice.")
+    if len({f"{value:g}" for value in values}) < len(values):
         raise ValueError("two of them are one in the six digits by which protocols are called.")
     return values
 
