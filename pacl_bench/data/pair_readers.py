@@ -15,7 +15,7 @@ from PIL import Image
 from pacl_bench.data.caption_tables import read_caption_table
 from pacl_bench.data.images import ABSURD, PhotoFiles, hash_of_contents, open_photo
 from pacl_bench.data.shards import Skipped
-from pacl_bench.data.text_lines import read_lines
+from pacl_bench.data.text_lines import is_no_text, read_lines
 from pacl_bench.errors import UsageError
 from pacl_bench.files import read_text
 from pacl_bench.image_sets import ImageSet, contents_of
@@ -176,7 +176,7 @@ def _grouped(name: str, lines: Iterable[Line]) -> Pairs:
             skipped.append(Skipped("broken line", f"{where}: {problem}"))
         elif "\0" in caption:
             skipped.append(Skipped("broken caption", f"{where}: it holds a zero byte"))
-        elif not caption:
+        elif is_no_text(caption):
             skipped.append(Skipped("empty caption", where))
         elif not is_file(photo):
             skipped.append(Skipped("missing image", str(photo)))

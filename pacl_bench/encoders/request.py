@@ -20,6 +20,7 @@ from pacl_bench.errors import UsageError
 from pacl_bench.registry import entry_points, lookup, unknown_name
 
 ENTRY_POINTS = "pacl_bench.encoders"
+LARGEST = 10_000  # pixels of a side: beyond it memory ends before anything is measured
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class EncoderRequest:
         """The options after "?", with the defaults of entry and library filled in."""
         spec, entry = self.spec, self.entry
         block, size = spec.option_int("block"), spec.option_int("size")
+        if size is not None and not 1 <= size <= LARGEST:
+            raise UsageError(f"{spec.name}: size={size} must be 1 to {LARGEST} pixels.")
         tap: Any = spec.option_choice("tap", self.library.default_tap, self.library.taps)
         return VisionOptions(
             entry.block if block is None else block,

@@ -67,6 +67,8 @@ def file_name(name: str) -> str:
 
 
 def numbers_told_apart(values: tuple[float, ...]) -> tuple[float, ...]:
-    if len({f"{value:g}" for value in values}) < len(set(values)):
+    if len(set(values)) < len(values):
+        raise ValueError("one of them stands there twice.")
+    if len({f"{value:g}" for value in values}) < len(values):
         raise ValueError("two of them are one in the six digits by which protocols are called.")
     return values
