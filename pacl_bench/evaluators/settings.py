@@ -22,7 +22,7 @@ from pacl_bench.data.vocabulary import (
     templates_for,
     vocabulary_label,
 )
-from pacl_bench.encoders.setup import Position, Remainder, Resize
+from pacl_bench.encoders.setup import MOST_PIXELS, Position, Remainder, Resize
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.presets import Chosen, chosen
 from pacl_bench.evaluators.setting_checks import (
@@ -54,7 +54,6 @@ from pacl_bench.validation.values import STRICT
 
 STEGO = "stego"
 FIRST_STEPS = ("templates", "vocabulary", "names", "scale", "size", "stride", "window", "overlap", "upsampling")
-MOST_PIXELS = 10_000  # of a side of what an encoder is shown: beyond it memory ends before anything is measured
 
 # Settings that several evaluators have
 Purity = Annotated[float, Field(ge=0, le=1, description="Share of a patch's pixels that must have its label.")]
