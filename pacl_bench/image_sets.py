@@ -21,6 +21,10 @@ class BrokenImage(RunError):
         super().__init__(f"{file}: {cause}")
         self.file, self.cause = str(file), cause
 
+    def __reduce__(self) -> tuple[type["BrokenImage"], tuple[str, str]]:
+        """A worker process hands it on; exceptions are otherwise made again from their message alone."""
+        return type(self), (self.file, self.cause)
+
 
 @runtime_checkable
 class ImageSet(Protocol):
@@ -74,6 +78,11 @@ def contents_sample(images: ImageSet) -> str:
     taken to be of any set with its fingerprint.
     """
     return getattr(images, "contents_sample", "")
+
+
+def contents_of(images: ImageSet) -> str:
+    """A hash over what a set's files hold, or over much of it; "" where the set has none."""
+    return getattr(images, "contents", "")
 
 
 def image_id(images: ImageSet, index: int) -> str:

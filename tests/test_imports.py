@@ -17,11 +17,13 @@ ROOMS = [
 ]  # fmt: skip
 ROOT = [
     "validation",
+    "cores",
     "errors",
     "files",
     "image_counts",
     "image_sets",
     "locks",
+    "partial_files",
     "paths",
     "processes",
     "progress",
@@ -29,6 +31,7 @@ ROOT = [
     "records",
     "registry",
     "signals",
+    "workers",
 ]  # everyone's
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 WITHOUT_TORCH = [

@@ -17,15 +17,15 @@ from PIL import Image
 from rich.filesize import decimal
 from torch import Tensor
 
-from pacl_bench import processes
+from pacl_bench import cores, processes
 from pacl_bench.caching import disk
 from pacl_bench.caching.token_file import FORMAT, CachedTokens, DamagedTokens, TokenWriter, flat, opened, rounded
 from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
-from pacl_bench.encoders.batched import BATCH, Blocks, ahead, encode_all, encode_batch, encoded_batches
+from pacl_bench.encoders.batched import BATCH, Blocks, ahead, encode_all, encode_batch, encoded_batches, loaded_ahead
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
 from pacl_bench.files import WriteError
-from pacl_bench.image_sets import BrokenImage, ImageSet, contents_sample
+from pacl_bench.image_sets import BrokenImage, ImageSet, contents_of, contents_sample
 from pacl_bench.paths import cache_root
 from pacl_bench.progress import bar, note, track
 from pacl_bench.signals import stop_if_asked
@@ -42,13 +42,14 @@ class EncodedSet:
     encoder: VisionEncoder
     images: ImageSet
     view: View
+    workers: int | None = None  # processes that decode; None leaves it to `pacl_bench.cores`
 
     @cached_property
     def key(self) -> str:
         """What the cache knows the tokens by: a hash over all that decides which tokens they are.
 
         It costs a look at every file of the set, and is computed once. Tokens that an earlier version kept, which did
-        not look into the files, keep the key they have.
+        not look into the files, or not into as much of them, keep the key they have.
         """
         identity = {
             "format": FORMAT,
@@ -57,9 +58,9 @@ class EncodedSet:
             "images": self.images.fingerprint,
             "view": self.view.identity,
         }
-        before_samples = _hash(identity)
-        sample = contents_sample(self.images)
-        return _hash({**identity, "contents": sample}) if sample and not disk.holds(before_samples) else before_samples
+        looked_into = [contents_sample(self.images), contents_of(self.images)]
+        keys = [_hash(identity), *(_hash({**identity, "contents": seen}) for seen in looked_into if seen)]
+        return next(filter(disk.holds, keys), keys[-1])
 
     @property
     def folder(self) -> Path:
@@ -119,7 +120,7 @@ class EncodedSet:
 
     def _online(self, indices: range) -> Iterator[tuple[int, PatchFeatures]]:
         """What `features` gives of these images, by the encoder."""
-        for index, features in encode_all(self.encoder, self.images, self.view, indices.start):
+        for index, features in encode_all(self.encoder, self.images, self.view, indices.start, self.workers):
             if index == indices.stop:
                 return
             if isinstance(features, BrokenImage):
@@ -209,6 +210,11 @@ class ImagePart:
         """That of the whole set."""
         return contents_sample(self.images)
 
+    @property
+    def contents(self) -> str:
+        """That of the whole set."""
+        return contents_of(self.images)
+
 
 def _hash(identity: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
@@ -241,7 +247,9 @@ class OnlineTokens:
         self.encoded = encoded
         images = encoded.images
         # decoded once beforehand, so that which images count is known before the first batch
-        checks = track(ahead(self._cause, range(len(images))), f"checking {images.name}", len(images))
+        loading = cores.loaders(encoded.encoder.device.type == "cpu", encoded.workers)
+        causes = loaded_ahead(self._cause, range(len(images)), loading, images.name)
+        checks = track(causes, f"checking {images.name}", len(images))
         self.broken = {index: cause for index, cause in enumerate(checks) if cause is not None}
 
     def batch(self, indices: list[int]) -> Tensor:
@@ -305,7 +313,7 @@ def _write(sets: list[EncodedSet]) -> None:
                 stack.enter_context(TokenWriter(folder, one.encoder.width))
                 for folder, one in zip(begun, sets, strict=True)
             ]
-            _encode(encoder, sets[0].images, sets[0].view, writers)
+            _encode(replace(sets[0], encoder=encoder), writers)
         for writer in writers:
             writer.finish()
     except WriteError as error:
@@ -317,14 +325,15 @@ def _write(sets: list[EncodedSet]) -> None:
         ) from None
 
 
-def _encode(encoder: VisionEncoder, images: ImageSet, view: View, writers: list[TokenWriter]) -> None:
+def _encode(wanted: EncodedSet, writers: list[TokenWriter]) -> None:
     """What the writers, one for each block of the encoder, do not have yet."""
+    images = wanted.images
     done = min(writer.images for writer in writers)
     if done:
         note(f"{done:,} of {len(images):,} images were encoded before; going on from there")
     with bar() as progress:
-        task = progress.add_task(f"encoding {images.name} with {encoder.name}", total=len(images), completed=done)
-        for batch in encoded_batches(encoder, images, view, done):
+        task = progress.add_task(f"encoding {wanted.title}", total=len(images), completed=done)
+        for batch in encoded_batches(wanted.encoder, images, wanted.view, done, wanted.workers):
             _add(batch, writers, done)
             done += 1 if isinstance(batch, BrokenImage) else len(batch)
             progress.update(task, completed=done)

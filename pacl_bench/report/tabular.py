@@ -281,11 +281,10 @@ class Table:
         known of it, and the records it comes from.
         """
         scale = 100.0 if self.percent else 1.0
-        chosen = tuple(self.choices.values())
         names = [*self.choices, "group", "line", "detail", "column", "kind", *PARTS, "records", "source"]
         rows = [
             (
-                *chosen,
+                *self.choices.values(),
                 group.title,
                 one.name,
                 one.detail,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.files import write_text
+from pacl_bench.files import require_writable, write_text
 from pacl_bench.registry import lookup, unknown_name
 from pacl_bench.report.compared import compared
 from pacl_bench.report.comparison import Pair
@@ -49,6 +49,7 @@ def write_report(
     """
     forms, sections = _checked(forms), _chosen(only)
     folder = out or results / "report"
+    require_writable(folder, "--results" if out is None else "--out")
     everything = "csv" in forms and not only
     records = results / "records"
     with writing_tidy(records, (out or results) / TIDY) if everything else nullcontext():
@@ -64,6 +65,7 @@ def write_comparison(
 ) -> Path:
     """Writes a report of what two sides differ in, in the same forms; returns its page, or the folder."""
     forms = _checked(forms)
+    require_writable(folder, "--out")
     made = compared(pairs, names)
     runs = list({number.run.file: number.run for pair in pairs for number in (*pair.one, *pair.other)}.values())
     files = _texts(forms, runs, made)

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-from pacl_bench import processes
+import torch
+
+from pacl_bench import cores, processes
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.files import place_of
+from pacl_bench.files import place_of, require_writable
 from pacl_bench.locks import claimed
 from pacl_bench.model.embedder import head_class
 from pacl_bench.model.head_files import CARD, HeadCard
@@ -15,7 +17,6 @@ from pacl_bench.signals import interrupts_wait
 from pacl_bench.training.encoded_stream import SharedStreams
 from pacl_bench.training.recipe import OFTEN, Loading, TrainConfig, Watching, checkpoint_interval
 from pacl_bench.training.run import Frozen, Head, Run
-from pacl_bench.training.run import pairs_fingerprint as pairs_fingerprint
 from pacl_bench.training.state import RESUME_STATE
 
 
@@ -42,11 +43,12 @@ def train(
     """
     interval, loading = checkpoint_interval(checkpoint_every), loading or Loading()
     head_class(config.head)  # before anything is loaded: is there such a kind?
-    place_of(out, "--out")
+    place_of(out, "--out")  # wrong in every process, whichever writes
     with processes.joined(), claimed_once(out):
         resume = processes.agreed(resume)
         if processes.is_first():  # the others may come later, when it has written something
             refuse_to_overwrite(out, resume)
+            require_writable(out, "--out")
         frozen = Frozen.load(config.encoder, config.text, device)
         head = Head(config, out, frozen, device, loading)
         if resume:
@@ -67,6 +69,7 @@ def run_all(runs: list[Run], way_on: str) -> None:
     total, before = sum(run.total_steps for run in runs), sum(run.state.step for run in runs)
     try:
         with interrupts_wait() as interrupted, ExitStack() as open_runs, bar("loss", "rate") as progress:
+            open_runs.enter_context(cores.divided(_loading(runs)))
             for run in runs:
                 open_runs.enter_context(run)
             task = progress.add_task("training", total=total, completed=before, loss="", rate="")
@@ -77,6 +80,13 @@ def run_all(runs: list[Run], way_on: str) -> None:
                     raise KeyboardInterrupt
     except KeyboardInterrupt:
         raise RunError(f"Stopped at step {sum(run.state.step for run in runs)} of {total}. {way_on}") from None
+
+
+def _loading(runs: list[Run]) -> int:
+    """How many processes load beside the steps."""
+    streamed = [run.head for run in runs if run.head.is_streamed]
+    of_each = [cores.loaders(torch.device(head.device).type == "cpu", head.loading.workers) for head in streamed]
+    return max((loaders.number for loaders in of_each), default=0)
 
 
 @contextmanager
