@@ -94,6 +94,7 @@ def _run_cells(
 ) -> list[Record]:
     settings = settings_of(study, evaluator)
     found: dict[Key, Record] = {}
+    measured = False
     for cell in study_cells(study, results, rerun, device, evaluator):
         record = cell.record
         if cell.model is not None and (rerun == "always" or not cell.is_current):
@@ -102,7 +103,7 @@ def _run_cells(
                     require_writable((results / records.FOLDER / cell.key.path).parent, "--results")
                 with stage(f"{cell.key.model}, {cell.key.dataset}"):
                     record, counts = _measure(cell, evaluator, settings, device)
-                record = _write(results, record, counts, cell.plain)
+                record, measured = _write(results, record, counts, cell.plain), True
             except Exception as error:
                 if failed is None or processes.world_size() > 1:  # what fails in one process alone ends all
                     raise
@@ -110,7 +111,7 @@ def _run_cells(
                 continue
         if record is not None:
             found[cell.key] = record
-    if rerun != "never" and processes.is_first():
+    if measured and processes.is_first():  # else nothing is written, as on a disk that may only be read
         for folder in study.heads:
             keep_curves(Path(folder), results)
     return list(found.values())

@@ -102,6 +102,9 @@ def test_another_head_or_other_data_is_measured_again(
     train(TrainConfig(clip_spec, clip_spec, str(pairs_csv), recipe), head)
     run_study(study, tmp_path)
     assert len(measured) == len(curves_files(tmp_path)) == 2
+    (tmp_path / "training").rename(tmp_path / "away")
+    run_study(study, tmp_path)
+    assert curves_files(tmp_path) == {}  # where nothing is measured nothing is written
     ids = (voc / "ImageSets/Segmentation/val.txt").read_text().split()
     (voc / "ImageSets/Segmentation/val.txt").write_text("\n".join(ids[:4]))
     (found,) = run_study(study, tmp_path)
