@@ -17,7 +17,7 @@ from pacl_bench.errors import NoTextSpace, RunError, UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.evaluators.settings import Settings
-from pacl_bench.files import require_writable
+from pacl_bench.files import place_of, require_writable
 from pacl_bench.image_counts import Counts
 from pacl_bench.image_sets import contents_sample
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before, load_part
@@ -80,6 +80,8 @@ def run_study(
         UsageError: before anything is measured, where a name, file or setting is wrong. WriteError: before a cell is
             measured, where its record could not be written.
     """
+    if rerun != "never":
+        place_of(results, "--results")
     if rerun == "always" or (rerun == "missing" and not (results / records.FOLDER).is_dir()):
         require_writable(results / records.FOLDER, "--results")  # something will be measured: told before models load
     with processes.joined():
@@ -256,7 +258,12 @@ def _describe(candidate: Candidate, model: Model | None) -> dict[str, Any] | Non
 
 def _read(results: Path, key: Key) -> Record | None:
     file = results / records.FOLDER / key.path
-    return records.read(file) if file.is_file() else None
+    if not file.is_file():
+        return None
+    record = records.read(file)
+    if record.key.path != key.path:
+        raise UsageError(f"{file} is the record of {record.key.path}, which was copied here. Move it away.")
+    return record
 
 
 def _write(results: Path, record: Record, counts: Counts, plain: Key) -> Record:
