@@ -21,6 +21,10 @@ class BrokenImage(RunError):
         super().__init__(f"{file}: {cause}")
         self.file, self.cause = str(file), cause
 
+    def __reduce__(self) -> tuple[type["BrokenImage"], tuple[str, str]]:
+        """A worker process hands it on; exceptions are otherwise made again from their message alone."""
+        return type(self), (self.file, self.cause)
+
 
 @runtime_checkable
 class ImageSet(Protocol):

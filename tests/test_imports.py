@@ -17,6 +17,7 @@ ROOMS = [
 ]  # fmt: skip
 ROOT = [
     "validation",
+    "cores",
     "errors",
     "files",
     "image_counts",
@@ -30,6 +31,7 @@ ROOT = [
     "records",
     "registry",
     "signals",
+    "workers",
 ]  # everyone's
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 WITHOUT_TORCH = [

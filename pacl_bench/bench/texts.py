@@ -10,7 +10,8 @@ from pacl_bench.data.captions import noun_prompts
 from pacl_bench.data.pair_readers import Pairs
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.vocabulary import load_templates, shipped_folder_names
-from pacl_bench.encoders.open_clip import OpenClipTextEncoder, untrained_clip
+from pacl_bench.encoders.open_clip_text import OpenClipTextEncoder
+from pacl_bench.encoders.open_clip_weights import untrained_clip
 from pacl_bench.errors import UsageError
 from pacl_bench.progress import track
 
@@ -30,15 +31,16 @@ class TextCost:
     share: float  # of the time at full length
 
 
-def text_costs(pairs: str, sample: int) -> list[TextCost]:
-    """For the text tower of CLIP ViT-B/16 with random weights, both ways in one run.
+def text_costs(pairs: str, sample: int, architecture: str = ARCHITECTURE) -> list[TextCost]:
+    """For the text tower of a CLIP with random weights, both ways in one run.
 
     Args:
         pairs: training pairs whose first captions, and the noun prompts made of them, are the first case. The second
             is ImageNet's classes in OpenAI's 80 templates.
         sample: texts of each case that are embedded, evenly spread over it. The times are multiplied up.
+        architecture: of the CLIP, as open_clip names it.
     """
-    encoder = OpenClipTextEncoder(ARCHITECTURE, untrained_clip(ARCHITECTURE), open_clip.get_tokenizer(ARCHITECTURE))
+    encoder = OpenClipTextEncoder(architecture, untrained_clip(architecture), open_clip.get_tokenizer(architecture))
     cases = {
         f"{CAPTIONS} captions of {pairs} and their noun prompts": _captions_and_prompts(pairs),
         "ImageNet's 1,000 classes in 80 templates": _class_prompts(),

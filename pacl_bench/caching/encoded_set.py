@@ -17,11 +17,11 @@ from PIL import Image
 from rich.filesize import decimal
 from torch import Tensor
 
-from pacl_bench import processes
+from pacl_bench import cores, processes
 from pacl_bench.caching import disk
 from pacl_bench.caching.token_file import FORMAT, CachedTokens, DamagedTokens, TokenWriter, flat, opened, rounded
 from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
-from pacl_bench.encoders.batched import BATCH, Blocks, ahead, encode_all, encode_batch, encoded_batches
+from pacl_bench.encoders.batched import BATCH, Blocks, ahead, encode_all, encode_batch, encoded_batches, loaded_ahead
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
 from pacl_bench.files import WriteError
@@ -42,6 +42,7 @@ class EncodedSet:
     encoder: VisionEncoder
     images: ImageSet
     view: View
+    workers: int | None = None  # processes that decode; None leaves it to `pacl_bench.cores`
 
     @cached_property
     def key(self) -> str:
@@ -119,7 +120,7 @@ class EncodedSet:
 
     def _online(self, indices: range) -> Iterator[tuple[int, PatchFeatures]]:
         """What `features` gives of these images, by the encoder."""
-        for index, features in encode_all(self.encoder, self.images, self.view, indices.start):
+        for index, features in encode_all(self.encoder, self.images, self.view, indices.start, self.workers):
             if index == indices.stop:
                 return
             if isinstance(features, BrokenImage):
@@ -246,7 +247,9 @@ class OnlineTokens:
         self.encoded = encoded
         images = encoded.images
         # decoded once beforehand, so that which images count is known before the first batch
-        checks = track(ahead(self._cause, range(len(images))), f"checking {images.name}", len(images))
+        loading = cores.loaders(encoded.encoder.device.type == "cpu", encoded.workers)
+        causes = loaded_ahead(self._cause, range(len(images)), loading, images.name)
+        checks = track(causes, f"checking {images.name}", len(images))
         self.broken = {index: cause for index, cause in enumerate(checks) if cause is not None}
 
     def batch(self, indices: list[int]) -> Tensor:
@@ -310,7 +313,7 @@ def _write(sets: list[EncodedSet]) -> None:
                 stack.enter_context(TokenWriter(folder, one.encoder.width))
                 for folder, one in zip(begun, sets, strict=True)
             ]
-            _encode(encoder, sets[0].images, sets[0].view, writers)
+            _encode(replace(sets[0], encoder=encoder), writers)
         for writer in writers:
             writer.finish()
     except WriteError as error:
@@ -322,14 +325,15 @@ def _write(sets: list[EncodedSet]) -> None:
         ) from None
 
 
-def _encode(encoder: VisionEncoder, images: ImageSet, view: View, writers: list[TokenWriter]) -> None:
+def _encode(wanted: EncodedSet, writers: list[TokenWriter]) -> None:
     """What the writers, one for each block of the encoder, do not have yet."""
+    images = wanted.images
     done = min(writer.images for writer in writers)
     if done:
         note(f"{done:,} of {len(images):,} images were encoded before; going on from there")
     with bar() as progress:
-        task = progress.add_task(f"encoding {images.name} with {encoder.name}", total=len(images), completed=done)
-        for batch in encoded_batches(encoder, images, view, done):
+        task = progress.add_task(f"encoding {wanted.title}", total=len(images), completed=done)
+        for batch in encoded_batches(wanted.encoder, images, wanted.view, done, wanted.workers):
             _add(batch, writers, done)
             done += 1 if isinstance(batch, BrokenImage) else len(batch)
             progress.update(task, completed=done)

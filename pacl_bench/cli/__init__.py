@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from pacl_bench import __version__
 from pacl_bench.cli import bench, cache, data, heads, listing, measuring, report, show, training, world
 from pacl_bench.cli.app import App
-from pacl_bench.cli.threads import let_threads_sleep
+from pacl_bench.cli.threads import set_up_threads
 from pacl_bench.errors import RunError, UsageError, out_of_memory
 from pacl_bench.evaluators import other_evaluators
 from pacl_bench.processes import LOST, ProcessLost
@@ -84,7 +84,7 @@ INTERRUPTED = 130  # what Typer makes of Ctrl-C
 def main() -> None:
     """Runs a command. Exit code 0: done, 1: failed, 2: wrong usage; every error is one line on stderr."""
     _speak_every_locale()
-    let_threads_sleep(os.environ)
+    set_up_threads(os.environ)
     try:
         with stopped_as_by_ctrl_c():
             code = app(standalone_mode=False)

@@ -12,6 +12,7 @@ from pacl_bench.cli.output import print_rows
 from pacl_bench.training.recipe import Loading
 
 app = App(help="Benchmarks of the program itself, on this machine.", no_args_is_help=True)
+Architecture = Annotated[str, typer.Option(help="Of a CLIP, as open_clip names it.")]
 
 
 @app.command("coherence")
@@ -36,13 +37,9 @@ def bench_coherence(
 
 
 def _shown(value: object) -> object:
-    return (
-        f"{value:,.4g}"
-        if isinstance(value, float) and value < 1000
-        else f"{value:,.0f}"
-        if isinstance(value, float)
-        else value
-    )
+    if not isinstance(value, float):
+        return value
+    return f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"
 
 
 @app.command("segment")
@@ -124,13 +121,17 @@ def bench_coverage(
 def bench_texts(
     pairs: Annotated[str, typer.Option(help="Training pairs in memory, whose captions are embedded.")] = "world-4k",
     sample: Annotated[int, typer.Option(min=1, help="Texts of each case that are embedded for it.")] = 256,
+    architecture: Architecture = "ViT-B-16",
     data_root: DataRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Texts, each batch at the length of its longest, beside all 77 tokens: the tower of clip-b16, random weights."""
+    """Texts, each batch at the length of its longest, beside all 77 tokens; random weights."""
     from pacl_bench.bench.texts import text_costs
 
-    rows = [{name: _rounded_any(value) for name, value in asdict(cost).items()} for cost in text_costs(pairs, sample)]
+    rows = [
+        {name: _rounded_any(value) for name, value in asdict(cost).items()}
+        for cost in text_costs(pairs, sample, architecture)
+    ]
     print_rows(rows, f"Texts, from {sample} of each case", as_json)
 
 
@@ -145,15 +146,16 @@ def bench_train(
     steps: Annotated[int, typer.Option(min=1, help="That are measured.")] = 2,
     loading: Loading,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Encode images under autocast to bfloat16.")] = False,
+    architecture: Architecture = "ViT-B-16",
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """A training step from JPEG shards: reading, decoding, encoders, head, waiting; clip-b16, random weights."""
+    """A training step from JPEG shards: reading, decoding, encoders, head, waiting; random weights."""
     from pacl_bench.bench.training import training_costs
 
     rows = [
         {"part": part.part, "seconds": _rounded(part.seconds), "of the step": round(part.share, 3)}
-        for part in training_costs(batch, steps, torch_device(device), loading, bfloat16)
+        for part in training_costs(batch, steps, torch_device(device), loading, bfloat16, architecture)
     ]
     print_rows(rows, f"A step of {batch} pairs, {batch / (rows[-1]['seconds'] or 1):.4g} pairs a second", as_json)
 
@@ -161,10 +163,12 @@ def bench_train(
 @app.command("all")
 def bench_all(
     out: Annotated[Path, typer.Option(help="Folder that gets a file of each.")] = Path("results/bench"),
+    again: Annotated[bool, typer.Option("--again", help="Make what is there already anew.")] = False,
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
-    """Every benchmark, one after the other, into files with command, machine and versions; most of an hour on a CPU."""
+    """Every benchmark, one after the other, into files with command, machine and versions; 15 minutes on 2 cores."""
     from pacl_bench.bench.everything import measure_all
 
-    for file in measure_all(out, torch_device(device)):
-        print(file)
+    rows = [asdict(figure) for figure in measure_all(out, torch_device(device), again)]
+    print_rows(rows, "Benchmarks", as_json)

@@ -19,7 +19,7 @@ from pacl_bench.report.page import Made, html_page, latex_page, markdown_page, p
 from pacl_bench.report.reading import read_runs, without_collector
 from pacl_bench.report.runs import Run
 from pacl_bench.report.sections import Section, all_sections
-from pacl_bench.report.tidy import tidy_text, writing_tidy
+from pacl_bench.report.tidy import writing_tidy
 
 Form = Literal["html", "md", "latex", "csv", "parquet", "svg", "pdf", "png"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -51,9 +51,9 @@ def write_report(
     folder = out or results / "report"
     require_writable(folder, "--results" if out is None else "--out")
     everything = "csv" in forms and not only
-    with writing_tidy((out or results) / TIDY) if everything else nullcontext(None) as tidy:
-        read = {"tell": tidy_text, "say": tidy.write} if tidy else {}
-        runs = read_runs(results / "records", **read)
+    records = results / "records"
+    with writing_tidy(records, (out or results) / TIDY) if everything else nullcontext():
+        runs = read_runs(records)
         made = [_make(name, section, runs, results / "report") for name, section in sections.items()]
         files = _texts(forms, runs, made)
     return _write_all(files, made, forms, folder)

@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pacl_bench import processes
+from pacl_bench import cores, processes
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
-from pacl_bench.errors import RunError, UsageError
-from pacl_bench.signals import EndsOfWorkers
+from pacl_bench.errors import UsageError
 from pacl_bench.training.batches import Drawing, Sets
 from pacl_bench.training.recipe import Loading
-from pacl_bench.training.stream import CHUNK_PAIRS, LANES, Chunk, Stream, default_workers
+from pacl_bench.training.stream import CHUNK_PAIRS, LANES, Chunk, Stream
+from pacl_bench.workers import Workers
 
 ON_A_GPU = 256  # images a pass through the encoder, where nobody says
 Place = tuple[int, int]  # epoch and turn
@@ -48,8 +48,7 @@ class EncodedStream:
         self._readers: dict[int, Place] = {}  # the places they have come to
         self._held: dict[Place, EncodedChunk] = {}
         self._next: Place | None = None  # what is loaded next
-        self._chunks: Iterator[Chunk] | None = None
-        self._ends_of_workers = EndsOfWorkers()
+        self._chunks: Workers[Chunk] | None = None
 
     def add_reader(self, place: Place) -> int:
         """A new reader, which begins at this place; its number."""
@@ -69,7 +68,8 @@ class EncodedStream:
             if place < self._next:  # the others are in the next epoch, so this one is over
                 return EncodedChunk(_nothing(self.vision), None)
             if place[0] > self._next[0]:
-                self._next, self._chunks = place, None
+                self.close()
+                self._next = place
             self._load()
         return self._held[place]
 
@@ -81,8 +81,9 @@ class EncodedStream:
 
     def close(self) -> None:
         """Ends the worker processes."""
-        self._chunks = None
-        self._ends_of_workers.close()
+        if self._chunks is not None:
+            self._chunks.close()
+            self._chunks = None
 
     def _load(self) -> None:
         """Loads the next chunks, as many as make a full pass through the encoder, and encodes them."""
@@ -112,14 +113,9 @@ class EncodedStream:
 
     def _read(self, epoch: int, turn: int) -> Chunk:
         """The next chunk that the workers give; they are started where there are none yet."""
-        try:
-            with self._ends_of_workers.heeded():
-                if self._chunks is None:
-                    self._chunks = iter(self.stream.chunks(epoch, turn, self.workers))
-                return next(self._chunks)
-        except (RuntimeError, OSError) as error:  # a worker was killed, or the disk went away
-            told = str(error).strip().splitlines() or [repr(error)]
-            raise RunError(f"Loading pairs failed: {' ... '.join(dict.fromkeys([told[0], told[-1]]))}") from error
+        if self._chunks is None:
+            self._chunks = Workers(self.stream.chunks(epoch, turn, self.workers), "pairs")
+        return next(self._chunks)
 
     def _encoded(self, loaded: list[tuple[Chunk, int]]) -> Iterator[EncodedChunk]:
         own = [chunk for chunk, process in loaded if process == processes.rank() and chunk.texts]
@@ -158,7 +154,7 @@ class SharedStreams:
         key = (known, drawing.noun_share, drawing.seed, drawing.bfloat16)
         if key not in self._streams:
             stream = Stream(sets, self.vision.preprocess, drawing.noun_share, drawing.seed)
-            workers = default_workers() if self.loading.workers is None else self.loading.workers
+            workers = cores.loaders(self.vision.device.type == "cpu", self.loading.workers).number
             loading = replace(self.loading, workers=max(1, workers // of) if workers else 0)
             self._streams[key] = EncodedStream(self.vision, stream, loading, drawing.bfloat16)
         return self._streams[key]

@@ -25,9 +25,17 @@ from pacl_bench.training.stream import repeats
 class CachedBatches:
     """Batches of image files, their texts embedded before. Which images a step is given follows from its number."""
 
-    def __init__(self, vision: VisionEncoder, text: TextEncoder, sets: list[Pairs], drawing: Drawing, skipped: SkipLog):
+    def __init__(
+        self,
+        vision: VisionEncoder,
+        text: TextEncoder,
+        sets: list[Pairs],
+        drawing: Drawing,
+        skipped: SkipLog,
+        workers: int | None = None,
+    ):
         self.drawing, self.skipped = drawing, skipped
-        self.images = TrainingImages(vision, sets)
+        self.images = TrainingImages(vision, sets, workers)
         self.num_pairs = len(self.images)
         skipped.add(self.num_pairs + len(self.images.skipped), self.images.skipped)
         if not self.num_pairs:
@@ -85,9 +93,12 @@ class TrainingImages:
 
     Their patch tokens come from the cache; of a set that does not fit there they are encoded again for each batch. Of
     several processes that train together each encodes a part of a set, and reads those of the others.
+
+    Args:
+        workers: processes that decode; None leaves it to `pacl_bench.cores`.
     """
 
-    def __init__(self, vision: VisionEncoder, sets: list[Pairs]):
+    def __init__(self, vision: VisionEncoder, sets: list[Pairs], workers: int | None = None):
         self.sources: list[CachedTokens | OnlineTokens] = []
         self.places: list[tuple[int, int]] = []  # of each image: which source, which of its images
         self.sizes: list[int] = []  # images of each set
@@ -96,7 +107,7 @@ class TrainingImages:
         for pairs in sets:
             known = len(self)
             self.skipped += pairs.skipped
-            for part, source in shared_tokens(EncodedSet(vision, pairs.photos, TRAINING_VIEW)):
+            for part, source in shared_tokens(EncodedSet(vision, pairs.photos, TRAINING_VIEW, workers)):
                 readable = [index for index in range(len(part)) if index not in source.broken]
                 self.places += [(len(self.sources), index) for index in readable]
                 self.sources.append(source)

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-from pacl_bench import processes
+import torch
+
+from pacl_bench import cores, processes
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.files import place_of, require_writable
 from pacl_bench.locks import claimed
@@ -67,6 +69,7 @@ def run_all(runs: list[Run], way_on: str) -> None:
     total, before = sum(run.total_steps for run in runs), sum(run.state.step for run in runs)
     try:
         with interrupts_wait() as interrupted, ExitStack() as open_runs, bar("loss", "rate") as progress:
+            open_runs.enter_context(cores.divided(_loading(runs)))
             for run in runs:
                 open_runs.enter_context(run)
             task = progress.add_task("training", total=total, completed=before, loss="", rate="")
@@ -77,6 +80,13 @@ def run_all(runs: list[Run], way_on: str) -> None:
                     raise KeyboardInterrupt
     except KeyboardInterrupt:
         raise RunError(f"Stopped at step {sum(run.state.step for run in runs)} of {total}. {way_on}") from None
+
+
+def _loading(runs: list[Run]) -> int:
+    """How many processes load beside the steps."""
+    streamed = [run.head for run in runs if run.head.is_streamed]
+    of_each = [cores.loaders(torch.device(head.device).type == "cpu", head.loading.workers) for head in streamed]
+    return max((loaders.number for loaders in of_each), default=0)
 
 
 @contextmanager

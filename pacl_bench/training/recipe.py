@@ -129,7 +129,10 @@ class Loading:
     workers: Annotated[
         int | None,
         Field(
-            ge=0, le=256, description="Processes that read shards, 0 for none; default one less than there are cores."
+            ge=0,
+            le=256,
+            description="Processes that read and decode images, 0 for none; default all cores but one for a GPU; "
+            "else none for files, and for shards 1 of four or more cores.",
         ),
     ] = None
     max_skipped: Annotated[

@@ -167,7 +167,7 @@ def open_batches(
             "--bfloat16 is for shards: the patch tokens of files are kept in the cache, in full precision."
         )
     files = [pairs for pairs in sets if isinstance(pairs, Pairs)]
-    return CachedBatches(streams.vision, streams.text, files, drawing, skipped)
+    return CachedBatches(streams.vision, streams.text, files, drawing, skipped, streams.loading.workers)
 
 
 def _held_out(pairs: str | None, streams: SharedStreams, drawing: Drawing, out: Path) -> Batch | None:

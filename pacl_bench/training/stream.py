@@ -16,15 +16,13 @@ turn: each lane reads again what it had read before, without decoding it, and it
 run would have been given.
 """
 
-import os
 import random
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -40,6 +38,7 @@ from pacl_bench.data.shards import ShardSet, Skipped
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import UsageError
 from pacl_bench.image_sets import BrokenImage
+from pacl_bench.workers import by_workers
 
 # 24 has many divisors: each of 1, 2, 3, 4, 6, 8, 12 or 24 workers serves as many lanes as the others. More than 24
 # workers would have nothing to do.
@@ -113,14 +112,7 @@ class Stream:
         They have no end. A lane that has come to its end gives chunks with nothing in them, so an epoch is over where
         such follow each other, one of each lane.
         """
-        return DataLoader(
-            Lanes(self, epoch, turn),
-            batch_size=None,
-            num_workers=usable_workers(workers, len(own_lanes())),
-            prefetch_factor=4 if workers else None,
-            collate_fn=_as_it_is,  # numpy goes through a pipe: shared memory is often small in containers
-            worker_init_fn=_leave_stopping_to_the_main_process,
-        )
+        return by_workers(Lanes(self, epoch, turn), usable_workers(workers, len(own_lanes())))
 
     def parts(self, epoch: int) -> list[Part]:
         """The parts of an epoch in their shuffled order; a pair is in one, or in as many as its set's weight says."""
@@ -254,18 +246,3 @@ def drawn_text(captions: list[str], noun_share: float, draw: np.random.Generator
 def usable_workers(wanted: int, lanes: int = LANES) -> int:
     """The largest number of worker processes up to `wanted` that divides the lanes; 0 loads in the main process."""
     return max(number for number in range(wanted + 1) if number == 0 or lanes % number == 0) if wanted else 0
-
-
-def default_workers() -> int:
-    """How many worker processes read shards where the user does not say: all cores but one, which the encoder has."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(1, cores - 1), LANES // 2)
-
-
-def _as_it_is(chunk: Any) -> Any:
-    return chunk
-
-
-def _leave_stopping_to_the_main_process(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # with which PyTorch ends a worker that hangs

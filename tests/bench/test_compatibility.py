@@ -1,14 +1,10 @@
 """The forms agree with one another, and the benchmark says what it should of a case one can reckon."""
 
-import json
-
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from pacl_bench.bench.compatibility import OURS, Size, _largest_batch, chunked, compatibility_costs, einsum
 from pacl_bench.bench.memory import peak_memory
-from pacl_bench.cli import app
 from pacl_bench.model.compatibility import compatibility
 
 
@@ -56,10 +52,3 @@ def test_operations_are_those_of_the_products() -> None:
 @pytest.mark.gpu
 def test_memory_of_a_gpu_is_that_of_the_call() -> None:
     assert peak_memory(lambda: torch.empty(2**20, device="cuda"), "cuda") == 4 * 2**20
-
-
-def test_the_command_prints_json() -> None:
-    asked = ["bench", "compatibility", "--batch", "8", "--patches", "4", "--dim", "8", "--device", "cpu"]
-    rows = json.loads(CliRunner().invoke(app, [*asked, "--repeats", "1", "--no-compile", "--json"]).stdout)
-    assert rows[0]["form"] == OURS
-    assert rows[1]["of the einsum's"] == 1.0

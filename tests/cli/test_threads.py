@@ -4,16 +4,16 @@ import os
 import subprocess
 import sys
 
-from pacl_bench.cli.threads import let_threads_sleep
+from pacl_bench.cli.threads import set_up_threads
 
 
 def test_what_the_user_has_set_stands() -> None:
     environment = {"PATH": "/bin"}
-    let_threads_sleep(environment)
+    set_up_threads(environment)
     assert environment == {"PATH": "/bin", "GOMP_SPINCOUNT": "1000"}
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_CPU_AFFINITY", "GOMP_SPINCOUNT"):
         environment = {name: "2"}
-        let_threads_sleep(environment)
+        set_up_threads(environment)
         assert environment == {name: "2"}
 
 

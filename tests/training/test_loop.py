@@ -14,7 +14,7 @@ from shard_samples import write_shards
 
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.shards import Skipped
-from pacl_bench.encoders import load_encoder, load_text_encoder
+from pacl_bench.encoders import batched, load_encoder, load_text_encoder
 from pacl_bench.encoders.base import Preprocess
 from pacl_bench.errors import RunError
 from pacl_bench.training import run as module
@@ -27,6 +27,7 @@ from pacl_bench.training.run import open_batches
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.state import TrainState
 from pacl_bench.training.stream import Stream
+from pacl_bench.workers import Workers
 
 QUICK = replace(RECIPES["small"], batch_size=4, steps=6, warmup_steps=0)
 
@@ -38,6 +39,19 @@ def config(clip_spec: str, pairs_csv: Path) -> TrainConfig:
 
 def log_of(head: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (head / "log.jsonl").read_text().splitlines()]
+
+
+def test_processes_decode_files_to_the_same_weights(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_processes = []
+    monkeypatch.setattr(batched, "BATCH", 4)  # a process for each batch of the twelve images
+    monkeypatch.setattr(batched, "Workers", lambda *given: by_processes.append(given) or Workers(*given))
+    alone = train(config, tmp_path / "alone", loading=Loading(workers=0))
+    monkeypatch.setenv("PACL_CACHE", str(tmp_path / "another cache"))
+    assert not by_processes
+    assert train(config, tmp_path / "by two", loading=Loading(workers=2)).sha256 == alone.sha256
+    assert by_processes
 
 
 def test_the_state_is_kept_every_so_many_steps(
