@@ -4,16 +4,16 @@ import errno
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pacl_bench.errors import RunError, UsageError
+from pacl_bench.partial_files import partial_file
 
-PARTIAL = ".partial-"  # what the name of a file begins with that is being written
 UNSAFE = re.compile(r"^\.|[^\w=,+.-]")  # what a file name that we make does not hold
+PROBE = 4096  # bytes: what a file takes on a disk at least
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -43,6 +43,19 @@ def place_of(folder: Path, option: str) -> Path:
     raise UsageError(f"{option} {folder}: there is no such disk.")
 
 
+def require_writable(folder: Path, option: str) -> None:
+    """Finds out whether files can be written below a folder, before there is something to write.
+
+    Nothing is left there: where the folder is to be made, the nearest one above it is tried.
+
+    Raises:
+        UsageError: as `place_of`. WriteError: the disk is full or read-only, or the folder another user's.
+    """
+    place = place_of(folder, option)
+    with writing(folder), partial_file(place / "probe") as probe:
+        probe.write_bytes(bytes(PROBE))
+
+
 @contextmanager
 def writing(file: Path) -> Iterator[None]:
     """Within the block, an error of the operating system becomes a WriteError that names `file`."""
@@ -57,7 +70,8 @@ def replacing(file: Path, durable: bool = True) -> Iterator[Path]:
     """A temporary file to write to, which takes the name of `file` when the block ends: readers see all of it or none.
 
     It lies beside `file` and has the same suffix, by which some libraries choose the format. Its mode is the umask's.
-    Whatever ends the block early, Ctrl-C too, leaves nothing behind, and what `file` was before.
+    Whatever ends the block early, Ctrl-C too, leaves nothing behind, and what `file` was before. What a process that
+    was killed leaves is removed when the next one writes into the folder.
 
     Args:
         durable: have the content on the disk before it takes the name, so that a machine which loses its power leaves
@@ -67,19 +81,12 @@ def replacing(file: Path, durable: bool = True) -> Iterator[Path]:
     Raises:
         WriteError: the disk is full, the folder may not be written to, and the like.
     """
-    temporary = file.with_name(f"{PARTIAL}{secrets.token_hex(6)}{file.suffix}")
-    with writing(file):
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            temporary.touch(exist_ok=False)  # not by `tempfile`, whose files nobody else may read
-            yield temporary
-            if durable:
-                with temporary.open("r+b") as handle:
-                    os.fsync(handle.fileno())
-            temporary.replace(file)
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+    with writing(file), partial_file(file) as temporary:
+        yield temporary
+        if durable:
+            with temporary.open("r+b") as handle:
+                os.fsync(handle.fileno())
+        temporary.replace(file)
 
 
 def write_bytes(file: Path, content: bytes, durable: bool = True) -> None:

@@ -80,6 +80,11 @@ def contents_sample(images: ImageSet) -> str:
     return getattr(images, "contents_sample", "")
 
 
+def contents_of(images: ImageSet) -> str:
+    """A hash over what a set's files hold, or over much of it; "" where the set has none."""
+    return getattr(images, "contents", "")
+
+
 def image_id(images: ImageSet, index: int) -> str:
     """What an image is called: the set's own id, or its number where images have none."""
     ids = getattr(images, "ids", None)

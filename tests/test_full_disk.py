@@ -89,7 +89,7 @@ def weights(folder: Path) -> None:
         (log, "log.jsonl"),
         (skipped, "skipped.jsonl"),
         (record, "coherence/clip-b16/voc20.default.json"),
-        (report, "tidy.csv"),
+        (report, "report"),
         (figure, "figure.pdf"),
         (prediction, "1.png"),
         (prepared, "1.png"),
@@ -136,7 +136,7 @@ def test_a_command_ends_with_one_line_and_exit_code_1(
     arguments = ["patches", "--encoders", clip_spec, "--datasets", "voc20", "--results", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["pacl-bench", *arguments])
     monkeypatch.setenv("PACL_CACHE_LIMIT", "0")
-    with full_disk(1500), pytest.raises(SystemExit) as ended:
+    with full_disk(5000), pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 1
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("pacl-bench:"))

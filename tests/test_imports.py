@@ -23,6 +23,7 @@ ROOT = [
     "image_counts",
     "image_sets",
     "locks",
+    "partial_files",
     "paths",
     "processes",
     "progress",

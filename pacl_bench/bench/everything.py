@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from pacl_bench.errors import RunError
-from pacl_bench.files import safe_name, write_json
+from pacl_bench.files import require_writable, safe_name, write_json
 from pacl_bench.progress import note, stages
 from pacl_bench.provenance import commit, packages
 
@@ -44,6 +44,7 @@ def measure_all(out: Path, device: str, again: bool = False) -> Iterator[Figure]
     Raises:
         RunError: a benchmark failed; what it said is told.
     """
+    require_writable(out, "--out")
     commands = [f"{command} --device {device}" for command in ON_A_DEVICE] + list(ON_THE_CPU)
     for command in stages(commands, "benchmark"):
         where = machine(device if command.endswith(device) else "cpu")

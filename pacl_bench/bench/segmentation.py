@@ -17,7 +17,8 @@ from torch.nn.functional import interpolate, normalize
 
 from pacl_bench.bench.memory import peak_mb
 from pacl_bench.encoders.base import PatchFeatures, Preprocess
-from pacl_bench.encoders.open_clip import OpenClipVisionEncoder, untrained_clip
+from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
+from pacl_bench.encoders.open_clip_weights import untrained_clip
 from pacl_bench.encoders.view import View
 from pacl_bench.evaluators.protocols import Rules, Scorer, read_pixels
 from pacl_bench.evaluators.score_field import score_field

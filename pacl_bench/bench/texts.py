@@ -10,7 +10,8 @@ from pacl_bench.data.captions import noun_prompts
 from pacl_bench.data.pair_readers import Pairs
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.vocabulary import load_templates, shipped_folder_names
-from pacl_bench.encoders.open_clip import OpenClipTextEncoder, untrained_clip
+from pacl_bench.encoders.open_clip_text import OpenClipTextEncoder
+from pacl_bench.encoders.open_clip_weights import untrained_clip
 from pacl_bench.errors import UsageError
 from pacl_bench.progress import track
 

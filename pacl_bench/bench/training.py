@@ -19,7 +19,9 @@ from pacl_bench.bench.memory import wait_for
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.shard_pairs import RawPair, read_pairs
 from pacl_bench.encoders.base import Preprocess
-from pacl_bench.encoders.open_clip import OpenClipTextEncoder, OpenClipVisionEncoder, untrained_clip
+from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
+from pacl_bench.encoders.open_clip_text import OpenClipTextEncoder
+from pacl_bench.encoders.open_clip_weights import untrained_clip
 from pacl_bench.model.embedder import make_head
 from pacl_bench.model.head_files import RESIDUAL
 from pacl_bench.progress import track

@@ -29,7 +29,8 @@ from rich.filesize import decimal
 
 from pacl_bench import locks
 from pacl_bench.errors import UsageError
-from pacl_bench.files import PARTIAL, WriteError, write_json, writing
+from pacl_bench.files import WriteError, write_json, writing
+from pacl_bench.partial_files import PARTIAL, STALE, remove_abandoned
 from pacl_bench.paths import cache_root
 from pacl_bench.progress import note
 from pacl_bench.registry import unknown_name
@@ -42,7 +43,6 @@ except ImportError:  # Windows, which itself refuses to move a file that is mapp
 DEFAULT_LIMIT = "20GB"
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 FREE_SHARE = 0.9  # of the free disk that may be filled
-STALE = 24 * 3600  # seconds after which a temporary file can be of no living process
 ABOUT, INDEX, BATCHES, TOKENS = "about.json", "index.json", "batches.jsonl", "tokens.f16"
 REMOVED, ROOM = ".removed-", "room"
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -328,8 +328,13 @@ def _free_disk() -> int:
 
 def _sweep() -> None:
     """Deletes what processes left that died while they wrote or removed something."""
-    for path in [*(cache_root() / "tokens").glob(".*"), *(cache_root() / "texts").glob(".*")]:
-        ours = path.name.startswith((PARTIAL, REMOVED)) and not _KEY.fullmatch(path.name.removeprefix(PARTIAL))
+    remove_abandoned(cache_root() / "texts")
+    for path in (cache_root() / "tokens").glob(".*"):
         with suppress(OSError):
-            if ours and time.time() - path.lstat().st_mtime > STALE:
+            if path.name.startswith(REMOVED) or (_is_of_no_key(path) and time.time() - path.lstat().st_mtime > STALE):
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+
+
+def _is_of_no_key(path: Path) -> bool:
+    """Whether a folder was begun under a name that nothing will go on with."""
+    return path.name.startswith(PARTIAL) and not _KEY.fullmatch(path.name.removeprefix(PARTIAL))

@@ -25,7 +25,7 @@ from pacl_bench.encoders.batched import BATCH, Blocks, ahead, encode_all, encode
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
 from pacl_bench.files import WriteError
-from pacl_bench.image_sets import BrokenImage, ImageSet, contents_sample
+from pacl_bench.image_sets import BrokenImage, ImageSet, contents_of, contents_sample
 from pacl_bench.paths import cache_root
 from pacl_bench.progress import bar, note, track
 from pacl_bench.signals import stop_if_asked
@@ -49,7 +49,7 @@ class EncodedSet:
         """What the cache knows the tokens by: a hash over all that decides which tokens they are.
 
         It costs a look at every file of the set, and is computed once. Tokens that an earlier version kept, which did
-        not look into the files, keep the key they have.
+        not look into the files, or not into as much of them, keep the key they have.
         """
         identity = {
             "format": FORMAT,
@@ -58,9 +58,9 @@ class EncodedSet:
             "images": self.images.fingerprint,
             "view": self.view.identity,
         }
-        before_samples = _hash(identity)
-        sample = contents_sample(self.images)
-        return _hash({**identity, "contents": sample}) if sample and not disk.holds(before_samples) else before_samples
+        looked_into = [contents_sample(self.images), contents_of(self.images)]
+        keys = [_hash(identity), *(_hash({**identity, "contents": seen}) for seen in looked_into if seen)]
+        return next(filter(disk.holds, keys), keys[-1])
 
     @property
     def folder(self) -> Path:
@@ -209,6 +209,11 @@ class ImagePart:
     def contents_sample(self) -> str:
         """That of the whole set."""
         return contents_sample(self.images)
+
+    @property
+    def contents(self) -> str:
+        """That of the whole set."""
+        return contents_of(self.images)
 
 
 def _hash(identity: dict[str, Any]) -> str:

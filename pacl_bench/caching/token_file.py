@@ -18,7 +18,8 @@ from torch import Tensor
 from pacl_bench.caching.disk import BATCHES, INDEX, TOKENS
 from pacl_bench.encoders.base import PatchFeatures
 from pacl_bench.errors import RunError
-from pacl_bench.files import PARTIAL, append_lines, write_json, write_text, writing
+from pacl_bench.files import append_lines, write_json, write_text, writing
+from pacl_bench.partial_files import PARTIAL
 
 try:
     import fcntl

@@ -1,15 +1,16 @@
 """What all commands have in common: options made from declarations, none of them given twice, empty or broken off."""
 
+import inspect
 import unicodedata
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
 from pacl_bench.cli.declared import spread
 from pacl_bench.errors import UsageError
-from pacl_bench.registry import listed
+from pacl_bench.registry import listed, unknown_name
 
 CONTROL = ("Cc", "Zl", "Zp")  # categories of Unicode: control characters, ends of lines and paragraphs
 
@@ -35,6 +36,7 @@ class Command(TyperCommand):
         values, _, order = self.make_parser(ctx).parse_args(list(args))
         for parameter in order:
             _refuse_control_characters(parameter, values.get(parameter.name or ""))
+            self._refuse_unknown_choice(parameter, values.get(parameter.name or ""))
         for option in (parameter for parameter in order if isinstance(parameter, TyperOption)):
             value = values.get(option.name or "")
             if order.count(option) > 1 and not option.multiple:
@@ -42,6 +44,21 @@ class Command(TyperCommand):
             if isinstance(value, str) and not listed(value):
                 raise UsageError(f"{option.opts[0]} {value!r} says nothing: leave it out, or give it a value.")
         return super().parse_args(ctx, args)
+
+    def _refuse_unknown_choice(self, parameter: Any, value: Any) -> None:
+        """With the nearest one, which Typer does not name."""
+        declared = inspect.signature(self.callback or Command).parameters.get(parameter.name)
+        choices = _choices(declared.annotation) if declared else []
+        if choices and isinstance(value, str) and value not in choices:
+            kind = f"value of {parameter.opts[0]}" if isinstance(parameter, TyperOption) else "name"
+            raise UsageError(unknown_name(value, choices, kind))
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The names in a Literal, which may be optional or annotated."""
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [choice for part in get_args(annotation) for choice in _choices(part)]
 
 
 def _refuse_control_characters(parameter: Any, value: Any) -> None:

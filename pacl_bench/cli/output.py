@@ -3,40 +3,67 @@
 import json
 import shlex
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 if TYPE_CHECKING:
     from pacl_bench.records import Measurement, Record
 
 WIDTH, MOST_LINES = 80, 60  # of a summary
+WIDEST = 10_000  # letters of a line that is never broken
+LONG_CELL = 40  # two of them hardly fit a line
 AREAS = ("auroc", "mean_per_class_auroc", "average_precision")  # told as fractions
 COST = {"tokens_per_image": "tokens", "ms_per_image": "ms", "tokens_from": "tokens from", "peak_memory_mb": "peak MB"}
 
 
 def print_rows(rows: Sequence[dict[str, Any]], title: str, as_json: bool) -> None:
-    """Rows as a table, or as JSON for other programs."""
+    """Rows as a table, or as JSON for other programs; row below row where a table would tear words apart."""
     if as_json:
         print(json.dumps(list(rows), indent=1, allow_nan=False))
         return
     console = Console(emoji=False)  # a name may hold :ok:, which is no emoji
     if not console.is_terminal:  # in a pipe, lines are as long as they are
-        console = Console(width=10_000, emoji=False)
+        console = Console(width=WIDEST, emoji=False)
+    table = _table(rows, title)
+    narrowest = console.measure(table, options=console.options.update_width(WIDEST)).minimum
+    if narrowest <= console.width:
+        console.print(table)
+        return
+    console.print(title, style="bold", markup=False)
+    for row in rows:
+        console.print(_block(row), highlight=False)
+
+
+def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
     for column, value in (rows[0] if rows else {}).items():
         table.add_column(column, justify="right" if isinstance(value, int | float) else "left", overflow="fold")
     for row in rows:
-        table.add_row(
-            *(
-                "" if value is None else f"{value:,}" if isinstance(value, int) else escape(str(value))
-                for value in row.values()
-            )
-        )
-    console.print(table)
+        table.add_row(*map(_cell, row.values()))
+    return table
+
+
+def _block(row: dict[str, Any]) -> Group:
+    """The first value of a row, and below it the others by name: short ones in one line, a long one in its own."""
+    (_, name), *others = row.items()
+    told = [f"{key}: {cell}" for key, value in others if (cell := _cell(value))]
+    lines = [
+        line
+        for is_long, cells in groupby(told, key=lambda cell: len(cell) > LONG_CELL)
+        for line in (cells if is_long else [" · ".join(cells)])
+    ]
+    return Group(f"\n[bold]{_cell(name)}[/bold]", *(Padding(line, (0, 0, 0, 2)) for line in lines))
+
+
+def _cell(value: object) -> str:
+    """As rich's markup takes it."""
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else escape(str(value))
 
 
 def print_records(found: "Sequence[Record]", results: Path, everything: bool = False, as_json: bool = False) -> None:

@@ -20,6 +20,7 @@ from pacl_bench.cli.options import (
 )
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators.settings import Stride, Templates
+from pacl_bench.files import require_writable
 
 app = App(help="Pictures for your own image: Figures 2, 4 and 6.", no_args_is_help=True)
 
@@ -44,6 +45,7 @@ def show_alignment(
     """Where is the word? Similarity of each patch with it, before and after alignment: Figure 2."""
     from pacl_bench.studies.pictures import alignment_rows, read_photos
 
+    require_writable(out.parent, "--out")
     models = _models(encoders, heads, torch_device(device), encoder, text)
     _save_picture(alignment_rows(models, read_photos(images), word), out)
 
@@ -63,6 +65,7 @@ def show_similarity(
 
     if encoders is None:
         raise UsageError("Nothing to show: give --encoders.")
+    require_writable(out.parent, "--out")
     at = _point(point)
     loaded = [load_encoder(name).to(torch_device(device)) for name in listed(encoders)]
     _save_picture(similarity_rows(loaded, read_photos(images), at), out)
@@ -88,13 +91,14 @@ def show_segmentation(
     from pacl_bench.studies.pictures import overlay_rows, read_photos, segmented
     from pacl_bench.studies.predictions import write_label_map
 
-    names, prompts = _classes(classes), load_templates(templates)
+    names, prompts, labels = _classes(classes), load_templates(templates), out.with_name(f"{out.name}-labels")
+    for folder in (out.parent, labels):
+        require_writable(folder, "--out")
     _refuse_twice("photos", [file.stem for file in images])
     models, photos = _models(encoders, heads, torch_device(device), encoder, text), read_photos(images, long_side=None)
     _refuse_twice("models", [model.name for model in models])
     maps = {model.name: segmented(model, photos, names, prompts, stride) for model in models}
     _save_picture(overlay_rows(photos, maps), out, names)
-    labels = out.with_name(f"{out.name}-labels")
     write_text(labels / "classes.txt", "\n".join(names) + "\n")
     print(labels / "classes.txt")
     for model, of_photos in maps.items():
@@ -118,6 +122,7 @@ def show_gallery(
     from pacl_bench.paths import results_root
     from pacl_bench.studies.gallery import gallery_rows
 
+    require_writable(out.parent, "--out")
     [images] = segmentation_sets([dataset])
     models = _models(None, heads, torch_device(device), None, None)
     _save_picture(gallery_rows(models, images, results_root()), out, list(images.classnames))

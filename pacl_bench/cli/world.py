@@ -7,6 +7,7 @@ import typer
 
 from pacl_bench.cli.app import App
 from pacl_bench.cli.output import print_rows
+from pacl_bench.files import require_writable
 from pacl_bench.training.recipe import Seed
 
 app = App(help="The built-in world and the encoders that come from it.", no_args_is_help=True)
@@ -22,6 +23,7 @@ def world_pretrain(
     """Make a built-in encoder again, as the shipped one was made: half an hour to an hour of CPU."""
     from pacl_bench.world import pretrain
 
+    require_writable(out, "--out")
     weights = out / encoder / f"{encoder}.safetensors"
     make = pretrain.pretrain_tiny_clip if encoder == "tiny-clip" else pretrain.pretrain_tiny_dino
     figures = make(out, weights, seed=seed, resume=resume)

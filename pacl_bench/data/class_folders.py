@@ -8,6 +8,7 @@ from pacl_bench.data.text_lines import is_comment, is_unicode, printable, read_l
 from pacl_bench.errors import UsageError
 
 NAMES = "names.tsv"  # in a folder of the user's own
+OF_A_MAC = "__MACOSX"  # what zip files made on a Mac hold beside their content
 
 
 class LabelledFiles(PhotoFiles):
@@ -58,8 +59,8 @@ class ClassFolders(LabelledFiles):
 
     @property
     def left_out(self) -> list[Path]:
-        """What lies in the folders of the classes and is no image by its name."""
-        return [file for folder in self.folders for file in other_files(folder)]
+        """What lies in the folders of the classes and is no image by its name, and images beside these folders."""
+        return [*image_files(self.root), *(file for folder in self.folders for file in other_files(folder))]
 
 
 def listed_files(name: str, listing: Path, images: Path, folders: dict[str, str]) -> list[tuple[Path, int]]:
@@ -112,7 +113,9 @@ def open_own_folders(path: Path) -> ClassFolders:
 
 
 def _folders_in(path: Path) -> dict[str, str]:
-    found = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    found = sorted(
+        entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith((".", OF_A_MAC))
+    )
     foreign = next((folder for folder in found if not is_unicode(folder)), None)
     if foreign is not None:
         raise UsageError(f"folder:{path}: the name of the folder {printable(foreign)} is not in UTF-8. Rename it.")

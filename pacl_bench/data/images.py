@@ -23,6 +23,7 @@ BITS_PER_SAMPLE = 258  # a tag of TIFF
 # In these formats Pillow gives grey of 16 bits as mode "I" (32 bits); in any other, "I" may hold any range of numbers.
 SIXTEEN_BITS_AS_32 = {"PNG", "PPM"}
 SAMPLED_FILES, SAMPLED_BYTES = 64, 4096  # at most so many files of a set, and so much of either end of each
+BLOCKS, BLOCK_BYTES = 512, 1 << 17  # what is read of pairs before they are trained on: 64 MB at most
 
 
 @cache
@@ -150,6 +151,36 @@ def sample_of_contents(files: Sequence[Path]) -> str:
     for file in files[:: -(-len(files) // SAMPLED_FILES) or 1]:
         digest.update(_ends(file))
     return digest.hexdigest()
+
+
+def hash_of_contents(files: Sequence[Path]) -> str:
+    """sha256 over what files hold: all of it up to 64 MB, and of more than that 512 blocks spread evenly over them all.
+
+    It asks for the size of every file and reads 64 MB at most, which takes half a second for 50,000 photos. In more
+    than 64 MB a change between two of the blocks is not seen. A file that cannot be read counts as empty.
+    """
+    digest, start = hashlib.sha256(), 0
+    sizes = [_size_on_disk(file) for file in files]
+    every = max(BLOCK_BYTES, -(-sum(sizes) // BLOCKS))
+    for file, size in zip(files, sizes, strict=True):
+        for block in range(start // every, -(-(start + size) // every)):
+            first, end = max(start, block * every), min(start + size, block * every + BLOCK_BYTES)
+            digest.update(_part(file, first - start, end - first) if first < end else b"")
+        start += size
+    return digest.hexdigest()
+
+
+def _size_on_disk(file: Path) -> int:
+    with suppress(OSError):
+        return file.stat().st_size
+    return 0
+
+
+def _part(file: Path, start: int, length: int) -> bytes:
+    with suppress(OSError), file.open("rb") as handle:
+        handle.seek(start)
+        return handle.read(length)
+    return b""
 
 
 def _ends(file: Path) -> bytes:

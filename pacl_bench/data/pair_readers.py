@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from pacl_bench.data.caption_tables import read_caption_table
-from pacl_bench.data.images import ABSURD, PhotoFiles, open_photo
+from pacl_bench.data.images import ABSURD, PhotoFiles, hash_of_contents, open_photo
 from pacl_bench.data.shards import Skipped
-from pacl_bench.data.text_lines import read_lines
+from pacl_bench.data.text_lines import is_no_text, read_lines
 from pacl_bench.errors import UsageError
 from pacl_bench.files import read_text
-from pacl_bench.image_sets import ImageSet
+from pacl_bench.image_sets import ImageSet, contents_of
 from pacl_bench.registry import text_hash
 
 MIN_PAIRS = 2
@@ -50,8 +50,13 @@ class Pairs:
 
     @property
     def fingerprint(self) -> str:
-        """Over images and captions."""
+        """Over all captions, and the names and sizes of all images."""
         return f"{self.photos.fingerprint} {self.captions_fingerprint}"
+
+    @property
+    def contents(self) -> str:
+        """A hash over what the files of the images hold; "" where they are no files."""
+        return contents_of(self.photos)
 
 
 class PairPhotos(PhotoFiles):
@@ -60,6 +65,11 @@ class PairPhotos(PhotoFiles):
     def image(self, index: int) -> Image.Image:
         """RGB; BrokenImage where the file does not decode, or has an absurd size."""
         return open_photo(self.files[index], str(self.files[index]))
+
+    @cached_property
+    def contents(self) -> str:
+        """A hash over what the files hold, or parts of it where that is much."""
+        return hash_of_contents(self.files)
 
 
 def skipped_image(message: str) -> Skipped:
@@ -166,7 +176,7 @@ def _grouped(name: str, lines: Iterable[Line]) -> Pairs:
             skipped.append(Skipped("broken line", f"{where}: {problem}"))
         elif "\0" in caption:
             skipped.append(Skipped("broken caption", f"{where}: it holds a zero byte"))
-        elif not caption:
+        elif is_no_text(caption):
             skipped.append(Skipped("empty caption", where))
         elif not is_file(photo):
             skipped.append(Skipped("missing image", str(photo)))

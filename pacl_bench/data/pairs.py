@@ -95,6 +95,11 @@ def load_pairs(names: str) -> list[Pairs | ShardSet]:
     if not names:
         raise UsageError("--pairs names no set.")
     parsed = [name_and_weight(name) for name in split_sum(names)]
+    for name, _ in parsed:
+        if not name:
+            raise UsageError(f"--pairs {names}: a set is wanted on both sides of a +.")
+        if sum(name == other for other, _ in parsed) > 1:
+            raise UsageError(f"--pairs {names}: {name} stands there twice. To show it more often, give it a weight.")
     weights = [weight for _, weight in parsed]
     if None in weights and any(weights):
         raise UsageError(f"--pairs {names}: give every set a weight, or none.")

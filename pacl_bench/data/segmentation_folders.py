@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int16, UInt8
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 
 from pacl_bench.data.images import (
     PhotoFiles,
@@ -117,7 +117,8 @@ def read_png(file: Path) -> tuple[str, np.ndarray]:
     """
     try:
         with Image.open(file, formats=photo_formats()) as image:
-            kind, mode, numbers = image.format, image.mode, np.asarray(image)
+            # as a photo is: what turns the one in a viewer turns the other
+            kind, mode, numbers = image.format, image.mode, np.asarray(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise BrokenImage(file, "no such file") from None
     except Exception as error:  # a damaged file can make Pillow raise anything

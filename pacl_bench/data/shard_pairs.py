@@ -13,7 +13,7 @@ from PIL import Image
 from pacl_bench.data.images import open_photo, photo_suffixes
 from pacl_bench.data.shards import Skipped, count_of, stats_of
 from pacl_bench.data.tar_files import TarReader, open_tar
-from pacl_bench.data.text_lines import printable
+from pacl_bench.data.text_lines import is_no_text, printable
 
 FIRST_CHOICE = ("jpg", "jpeg", "png", "webp")  # of several images of one name, the photo is likely to be the JPEG
 CAPTIONS = ("txt", "json")
@@ -142,7 +142,7 @@ def _pair(members: list[Member], file: str) -> RawPair | Skipped:
     if caption is None:
         return Skipped("missing caption", where)
     caption = " ".join(caption.split())
-    return RawPair(where, image, [caption]) if caption else Skipped("empty caption", where)
+    return Skipped("empty caption", where) if is_no_text(caption) else RawPair(where, image, [caption])
 
 
 def _caption(content: dict[str, bytes | None]) -> str | None:

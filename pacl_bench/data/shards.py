@@ -11,7 +11,7 @@ from typing import Any
 
 from braceexpand import braceexpand
 
-from pacl_bench.data.images import PhotoFiles
+from pacl_bench.data.images import PhotoFiles, hash_of_contents
 from pacl_bench.errors import UsageError
 
 BRACES = re.compile(r"\{(-?\d+)\.\.(-?\d+)")  # a range: {00000..00099}
@@ -45,6 +45,11 @@ class ShardSet:
     def fingerprint(self) -> str:
         """Over the names and sizes of the tars."""
         return PhotoFiles(self.name, self.files).fingerprint
+
+    @cached_property
+    def contents(self) -> str:
+        """A hash over what the tars hold, or parts of it where that is much."""
+        return hash_of_contents(self.files)
 
 
 def stats_of(file: Path) -> Path:

@@ -33,3 +33,11 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
     )
+
+
+NO_TEXT = {"", "nan", "NaN", "<NA>", "None", "null", "NULL"}  # what pandas and others write where there is none
+
+
+def is_no_text(text: str) -> bool:
+    """Whether a caption says nothing: it is empty, or the word that a program writes for a value that is missing."""
+    return text in NO_TEXT

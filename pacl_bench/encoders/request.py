@@ -6,6 +6,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
+from pacl_bench.encoders.setup import MOST_PIXELS
 from pacl_bench.encoders.spec import EncoderSpec, VisionOptions, parse_spec
 from pacl_bench.encoders.table import (
     ATTENTIONS,
@@ -50,6 +51,8 @@ class EncoderRequest:
         """The options after "?", with the defaults of entry and library filled in."""
         spec, entry = self.spec, self.entry
         block, size = spec.option_int("block"), spec.option_int("size")
+        if size is not None and not 1 <= size <= MOST_PIXELS:
+            raise UsageError(f"{spec.name}: size={size} must be 1 to {MOST_PIXELS} pixels.")
         tap: Any = spec.option_choice("tap", self.library.default_tap, self.library.taps)
         return VisionOptions(
             entry.block if block is None else block,

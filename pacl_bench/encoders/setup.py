@@ -6,6 +6,7 @@ What is done about each choice is in encoders.resizing, encoders.positions and e
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+MOST_PIXELS = 10_000  # of a side of what an encoder is shown: beyond it memory ends before anything is measured
 Activation = Literal["GELU", "QuickGELU"]
 
 # a name of encoders.table.POSITIONS

@@ -69,34 +69,48 @@ def parse_spec(text: str) -> EncoderSpec:
     """Takes `vits14=timm:vit_small_patch14_dinov2@weights.safetensors?block=10` apart."""
     alias, body = _split_alias(text)
     name, file, query = _split_python(body) if body.startswith(PYTHON) else _split_body(body)
+    if file == "":
+        raise UsageError(f"{text!r}: a file is wanted behind @.")
     library, colon, model = name.partition(":")
     if not colon:
         library, model = "", name
     if not model:
         raise UsageError(f"{text!r} names no encoder. See `pacl-bench list encoders`.")
+    written = text[len(alias) + 1 :] if alias else text
+    return EncoderSpec(written, alias, library, model, Path(file) if file else None, _options(text, query))
+
+
+def _options(text: str, query: str | None) -> dict[str, str]:
+    """What stands behind "?"; None where there is none."""
+    if query is None:
+        return {}
     try:
         # a plus is a plus here (pos=bicubic+0.1), not a blank as in an address
-        options = dict(parse_qsl(query.replace("+", "%2B"), strict_parsing=True)) if query else {}
+        options = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=True)
     except ValueError:
-        raise UsageError(f"{text!r}: options are written ?name=value&name=value.") from None
-    return EncoderSpec(
-        text[len(alias) + 1 :] if alias else text, alias, library, model, Path(file) if file else None, options
-    )
+        options = []
+    names = [name for name, _ in options]
+    if not options or not all(value.strip() for _, value in options):
+        raise UsageError(f"{text!r}: options are written ?name=value&name=value.")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{text!r}: {twice} is given twice.")
+    return dict(options)
 
 
-def _split_body(body: str) -> tuple[str, str, str]:
-    """NAME@FILE?QUERY apart."""
-    body, _, query = body.partition("?")
-    name, _, file = body.partition("@")
-    return name, file, query
+def _split_body(body: str) -> tuple[str, str | None, str | None]:
+    """NAME@FILE?QUERY apart; None for what is not there."""
+    body, asked, query = body.partition("?")
+    name, at, file = body.partition("@")
+    return name, file if at else None, query if asked else None
 
 
-def _split_python(body: str) -> tuple[str, str, str]:
+def _split_python(body: str) -> tuple[str, None, str | None]:
     """python:MODULE_OR_FILE:FUNCTION?QUERY apart; there is no @FILE, which would be a part of the path."""
     found = PYTHON_NAME.fullmatch(body)
     if found is None:
         raise UsageError(f"{body!r} names no function: write python:FILE.py:FUNCTION or python:MODULE:FUNCTION.")
-    return found["name"], "", found["query"] or ""
+    return found["name"], None, found["query"]
 
 
 def with_alias(name: str, spec: str) -> str:

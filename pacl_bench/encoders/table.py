@@ -33,7 +33,7 @@ _CLIP_OPTIONS = ("block", "tap", "size", "attention", "pos")
 LIBRARIES: dict[str, EncoderLibrary] = {
     "open_clip": EncoderLibrary(
         "pacl_bench.encoders.open_clip:load_open_clip_vision",
-        "pacl_bench.encoders.open_clip:load_open_clip_text",
+        "pacl_bench.encoders.open_clip_text:load_open_clip_text",
         options=_CLIP_OPTIONS,
         text_options=_CLIP_OPTIONS,  # a CLIP may be named with the options of its vision tower
         default_tap="pre-norm",

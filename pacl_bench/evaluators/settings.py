@@ -10,27 +10,32 @@ AfterValidator that raises a ValueError; it may look at the settings above it (p
 only the data set can tell is checked by `resolve`. No torch here.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, fields
 from itertools import product
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from pacl_bench.data.vocabulary import (
-    OWN,
-    VOCABULARIES,
-    load_templates,
     load_vocabulary,
     templates_for,
-    vocabulary_file,
     vocabulary_label,
 )
-from pacl_bench.encoders.setup import Position, Remainder, Resize
+from pacl_bench.encoders.setup import MOST_PIXELS, Position, Remainder, Resize
 from pacl_bench.errors import UsageError
-from pacl_bench.evaluators.presets import PRESETS, Chosen, chosen
+from pacl_bench.evaluators.presets import Chosen, chosen
+from pacl_bench.evaluators.setting_checks import (
+    all_told_apart,
+    each_passes,
+    exactly_one,
+    file_name,
+    numbers_told_apart,
+    passes,
+    require_protocol,
+    require_templates,
+    require_vocabulary,
+)
 from pacl_bench.evaluators.steps import (
     CANDIDATE,
     Fusion,
@@ -44,76 +49,11 @@ from pacl_bench.evaluators.steps import (
     parse_background,
 )
 from pacl_bench.metrics import Scope
-from pacl_bench.registry import listed, lookup, text_hash
+from pacl_bench.registry import listed, text_hash
 from pacl_bench.validation.values import STRICT
 
 STEGO = "stego"
 FIRST_STEPS = ("templates", "vocabulary", "names", "scale", "size", "stride", "window", "overlap", "upsampling")
-MOST_PIXELS = 10_000  # of a side of what an encoder is shown: beyond it memory ends before anything is measured
-
-
-def _checked(check: Callable[[str], object]) -> Callable[[str | None], str | None]:
-    """A check of a text that is given, for pydantic: what the check says of it is said of the setting."""
-
-    def checked(text: str | None) -> str | None:
-        try:
-            if text is not None:
-                check(text)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-        return text
-
-    return checked
-
-
-def _each(check: Callable[[str], object]) -> Callable[[str | None], str | None]:
-    """A check of every name in a text, likewise."""
-    return _checked(lambda text: [check(name) for name in listed(text)])
-
-
-def _require_templates(name: str) -> None:
-    if name != OWN:
-        load_templates(name)
-
-
-def _require_vocabulary(name: str) -> None:
-    if name not in VOCABULARIES:
-        vocabulary_file(name)
-
-
-def _require_protocol(name: str) -> None:
-    lookup(PRESETS, name, "protocol")
-
-
-def _one(text: str) -> str:
-    if len(listed(text)) != 1:
-        raise ValueError("one is wanted.")
-    return text
-
-
-def _several(label: Callable[[str], str]) -> Callable[[str | None], str | None]:
-    """A check, for pydantic, that each name in a text is told apart by its label."""
-
-    def checked(text: str | None) -> str | None:
-        labels = [label(name) for name in listed(text)] if text is not None else [""]
-        if not labels:
-            raise ValueError("at least one is wanted.")
-        if len(set(labels)) < len(labels):
-            raise ValueError("one of them stands there twice.")
-        return text
-
-    return checked
-
-
-def _file_name(name: str) -> str:
-    return Path(name).name
-
-
-def _told_apart(values: tuple[float, ...]) -> tuple[float, ...]:
-    if len({f"{value:g}" for value in values}) < len(set(values)):
-        raise ValueError("two of them are one in the six digits by which protocols are called.")
-    return values
-
 
 # Settings that several evaluators have
 Purity = Annotated[float, Field(ge=0, le=1, description="Share of a patch's pixels that must have its label.")]
@@ -131,8 +71,8 @@ Stride = Annotated[
 ]
 Templates = Annotated[
     str,
-    AfterValidator(_one),
-    AfterValidator(_each(_require_templates)),
+    AfterValidator(exactly_one),
+    AfterValidator(each_passes(require_templates)),
     Field(description="Prompts: paper7, simple, openai80, a file; classify also: own."),
 ]
 
@@ -216,8 +156,8 @@ class SegmentationSettings(Settings):
 
     templates: Annotated[
         str | None,
-        AfterValidator(_several(_file_name)),
-        AfterValidator(_each(_require_templates)),
+        AfterValidator(all_told_apart(file_name)),
+        AfterValidator(each_passes(require_templates)),
         Field(
             description="Prompt templates: paper7 (the default), simple, openai80, maskclip85, tcl9 or files; several "
             "are scored in one pass."
@@ -225,8 +165,8 @@ class SegmentationSettings(Settings):
     ] = None
     vocabulary: Annotated[
         str | None,
-        AfterValidator(_several(vocabulary_label)),
-        AfterValidator(_each(_require_vocabulary)),
+        AfterValidator(all_told_apart(vocabulary_label)),
+        AfterValidator(each_passes(require_vocabulary)),
         Field(
             description="Names of the classes: plain (the default), synonyms, sclip, clearclip, maskclip, tipsv2, "
             "dinotxt or files (a line a class); several likewise."
@@ -238,12 +178,12 @@ class SegmentationSettings(Settings):
     ] = None
     thresholds: Annotated[
         tuple[Annotated[float, Field(ge=0, le=1)], ...],
-        AfterValidator(_told_apart),
+        AfterValidator(numbers_told_apart),
         Field(strict=False, description="Background where the best class's probability is below: 0.1,0.2,0.3."),
     ] = ()
     entropies: Annotated[
         tuple[Annotated[float, Field(ge=0)], ...],
-        AfterValidator(_told_apart),
+        AfterValidator(numbers_told_apart),
         Field(strict=False, description="Background where the entropy over classes is above, in nats: 1.5."),
     ] = ()
     scale: Annotated[
@@ -276,8 +216,8 @@ class SegmentationSettings(Settings):
     ] = None
     protocol: Annotated[
         str | None,
-        AfterValidator(_several(str)),
-        AfterValidator(_each(_require_protocol)),
+        AfterValidator(all_told_apart(str)),
+        AfterValidator(each_passes(require_protocol)),
         Field(
             description="Somebody else's: sclip, naclip, clearclip, maskclip ... (pacl-bench list protocols), with all "
             "its steps; options beside it take the place of its own. Several: sclip,naclip."
@@ -322,7 +262,7 @@ class SegmentationSettings(Settings):
     ] = None
     background: Annotated[
         str | None,
-        AfterValidator(_checked(parse_background)),
+        AfterValidator(passes(parse_background)),
         Field(
             description="A rule beside the usual ones: candidate+threshold=0.1 (a class like the others, and where the "
             "best probability is below), candidate, threshold=0.1, entropy=1.5."

@@ -17,7 +17,7 @@ tags:
 - zero-shot-segmentation
 ---
 """
-UNTOLD = ("pairs_fingerprint", "skipped_by_cause")  # of the training: nothing that a reader can use
+UNTOLD = ("pairs_fingerprint", "pairs_contents", "skipped_by_cause")  # of the training: nothing that a reader can use
 
 
 def write_readme(folder: Path, results: Path) -> Path:

@@ -11,6 +11,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 
 from pacl_bench.encoders.hub import hub_access
 from pacl_bench.errors import RunError, UsageError
+from pacl_bench.files import require_writable
 from pacl_bench.model.head_files import CARD, WEIGHTS, load_embedder, read_card
 from pacl_bench.model.readme import README, write_readme
 
@@ -52,6 +53,7 @@ def pull(repository: str, out: Path) -> None:
     """
     if out.exists():
         raise UsageError(f"{out} is there already; give another folder: --out.")
+    require_writable(out.parent, "--out")
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         folder = Path(temporary, out.name)

@@ -245,6 +245,8 @@ def _files_of(model: str, folder: Path) -> list[Path]:
     files = sorted(folder.glob(f"*/{safe_name(model)}/*.json"))
     if not files:
         known = sorted({path.name for path in folder.glob("*/*") if path.is_dir()})
+        if not known:
+            raise UsageError(f"{model} is no folder, and {folder} holds no records of any model.")
         raise UsageError(f"{unknown_name(model, known, 'model or folder')} Models are those below {folder}.")
     return files
 

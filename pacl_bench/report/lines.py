@@ -28,7 +28,8 @@ DEFAULT = "default"  # the variant of no changed setting
 FAMILIES = [BENCHMARKS, WORLD, OWN]
 TELL_APART = (["model"], ["study"], ["study", "model"])  # tried in turn, until no seed of a model has two numbers
 # of a head, what lines do not tell: the same for all, told otherwise, or without meaning for a reader
-NOT_TOLD = {"sha256", "train", "seed", "pairs", "images", "captions", "pairs_fingerprint", "skipped", "step"}
+OF_PAIRS = {"pairs", "images", "captions", "pairs_fingerprint", "pairs_contents", "skipped"}
+NOT_TOLD = {"sha256", "train", "seed", "step", *OF_PAIRS}
 
 
 def of_dataset(number: Number) -> str:

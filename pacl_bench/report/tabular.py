@@ -15,6 +15,7 @@ from pacl_bench.report.runs import GAP, Number, grouped
 
 PART = "†"  # of the official set only
 ENOUGH_SEEDS = 5  # from here on an interval over seeds is told; below it the lowest and the highest
+PARTS = ["value", "low", "high", "chance", "n", "seeds"]  # of a cell, where a table becomes a data frame
 Kind = Literal["measured", "published", "difference"]
 
 
@@ -36,7 +37,7 @@ class Cell:
         """What was measured of one model: one number for each seed it was trained with."""
         first = numbers[0]
         low, high = spread(numbers)
-        value = fmean(number.value for number in numbers)
+        value = fmean(number.value for number in numbers) if len(numbers) > 1 else first.value
         return cls(value, low, high, first.chance, first.n, tuple(numbers))
 
     @classmethod
@@ -62,6 +63,11 @@ class Cell:
     def records(self) -> tuple[str, ...]:
         """Their paths below the folder of records."""
         return tuple(number.run.file for number in self.numbers)
+
+    @property
+    def sources(self) -> tuple[str, str]:
+        """The records it comes from, and where it was printed, as text."""
+        return " ".join(self.records), self.source
 
     @property
     def is_part(self) -> bool:
@@ -127,7 +133,7 @@ class Table:
     of_models: bool = True  # its lines are models, of which two can be compared
     omitted: int = 0  # places for numbers that were left out to be short
 
-    @property
+    @cached_property
     def lines(self) -> list[Line]:
         """All lines, variants behind their own."""
         return [one for group in self.groups for line in group.lines for one in line.all]
@@ -253,12 +259,11 @@ class Table:
         and seeds. In percent where the table is shown so; NaN is a gap.
         """
         scale = 100.0 if self.percent else 1.0
-        parts = ["value", "low", "high", "chance", "n", "seeds"]
         rows = [
             {
                 (column.name, part): value
                 for column in self.columns
-                for part, value in zip(parts, _values(line.cells.get(column.name), scale), strict=True)
+                for part, value in zip(PARTS, _values(line.cells.get(column.name), scale), strict=True)
             }
             for line in self.lines
         ]
@@ -266,7 +271,7 @@ class Table:
             (group.title, one.name, one.detail) for group in self.groups for line in group.lines for one in line.all
         ]
         columns = pd.MultiIndex.from_product(
-            [[column.name for column in self.columns], parts], names=["column", "part"]
+            [[column.name for column in self.columns], PARTS], names=["column", "part"]
         )
         names = pd.MultiIndex.from_tuples(index, names=["group", "line", "detail"])
         return pd.DataFrame(rows, index=names, columns=columns) if rows else pd.DataFrame(columns=columns)
@@ -276,24 +281,25 @@ class Table:
         known of it, and the records it comes from.
         """
         scale = 100.0 if self.percent else 1.0
+        names = [*self.choices, "group", "line", "detail", "column", "kind", *PARTS, "records", "source"]
         rows = [
-            {
-                **self.choices,
-                "group": group.title,
-                "line": one.name,
-                "detail": one.detail,
-                "column": name,
-                "kind": cell.kind,
-                **dict(zip(["value", "low", "high", "chance", "n", "seeds"], _values(cell, scale), strict=True)),
-                "records": " ".join(cell.records),
-                "source": cell.source,
-            }
+            (
+                *self.choices.values(),
+                group.title,
+                one.name,
+                one.detail,
+                name,
+                cell.kind,
+                *_values(cell, scale),
+                " ".join(cell.records),
+                cell.source,
+            )
             for group in self.groups
             for line in group.lines
             for one in line.all
             for name, cell in one.cells.items()
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=names)
 
     def _repr_html_(self) -> str:
         """How a notebook shows it."""
@@ -332,8 +338,5 @@ def _range(texts: Sequence[str]) -> str:
 def _values(cell: Cell | None, scale: float) -> tuple[Any, ...]:
     if cell is None:
         return (math.nan,) * 5 + ("",)
-    return (
-        *(scale * part for part in (cell.value, cell.low, cell.high, cell.chance)),
-        cell.n or math.nan,
-        " ".join(seed for seed in cell.seeds if seed != GAP),
-    )
+    seeds = " ".join(seed for seed in cell.seeds if seed != GAP)
+    return scale * cell.value, scale * cell.low, scale * cell.high, scale * cell.chance, cell.n or math.nan, seeds

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.files import write_text
+from pacl_bench.files import require_writable, write_text
 from pacl_bench.registry import lookup, unknown_name
 from pacl_bench.report.compared import compared
 from pacl_bench.report.comparison import Pair
@@ -19,7 +19,7 @@ from pacl_bench.report.page import Made, html_page, latex_page, markdown_page, p
 from pacl_bench.report.reading import read_runs, without_collector
 from pacl_bench.report.runs import Run
 from pacl_bench.report.sections import Section, all_sections
-from pacl_bench.report.tidy import tidy_text, writing_tidy
+from pacl_bench.report.tidy import writing_tidy
 
 Form = Literal["html", "md", "latex", "csv", "parquet", "svg", "pdf", "png"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -49,10 +49,11 @@ def write_report(
     """
     forms, sections = _checked(forms), _chosen(only)
     folder = out or results / "report"
+    require_writable(folder, "--results" if out is None else "--out")
     everything = "csv" in forms and not only
-    with writing_tidy((out or results) / TIDY) if everything else nullcontext(None) as tidy:
-        read = {"tell": tidy_text, "say": tidy.write} if tidy else {}
-        runs = read_runs(results / "records", **read)
+    records = results / "records"
+    with writing_tidy(records, (out or results) / TIDY) if everything else nullcontext():
+        runs = read_runs(records)
         made = [_make(name, section, runs, results / "report") for name, section in sections.items()]
         files = _texts(forms, runs, made)
     return _write_all(files, made, forms, folder)
@@ -64,6 +65,7 @@ def write_comparison(
 ) -> Path:
     """Writes a report of what two sides differ in, in the same forms; returns its page, or the folder."""
     forms = _checked(forms)
+    require_writable(folder, "--out")
     made = compared(pairs, names)
     runs = list({number.run.file: number.run for pair in pairs for number in (*pair.one, *pair.other)}.values())
     files = _texts(forms, runs, made)

@@ -21,9 +21,16 @@ from pacl_bench.model.head_files import CARD, RESIDUAL, default_name, read_card
 from pacl_bench.progress import note
 from pacl_bench.registry import text_hash
 from pacl_bench.studies.experiment import HEAD, OF_ENCODER, Heads, recipe_of
-from pacl_bench.training.identity import Identity, changed, encoder_identity, head_identity, run_identity
-from pacl_bench.training.loop import pairs_fingerprint
+from pacl_bench.training.identity import (
+    Identity,
+    changed,
+    encoder_identity,
+    head_identity,
+    run_identity,
+    without_contents,
+)
 from pacl_bench.training.recipe import Recipe, TrainConfig
+from pacl_bench.training.run import pairs_identity
 from pacl_bench.training.state import RESUME_STATE, saved_identity
 from pacl_bench.validation.configs import defaults_of, without_defaults
 
@@ -124,12 +131,12 @@ def cells(wanted: Iterable[WantedHead], heads: Path) -> Iterator[Cell]:
     taken: dict[Path, Identity] = {}
     vision = cache(lambda name: _looked_at(load_encoder(name)))
     text = cache(lambda name: encoder_identity(load_text_encoder(name)))
-    fingerprint = cache(lambda pairs: pairs_fingerprint(load_pairs(pairs)))
+    pairs = cache(lambda name: pairs_identity(load_pairs(name)))
     for one in wanted:
         identity_of_vision, has_text = vision(one.encoder)
         name = one.text or (one.encoder if has_text else TEXT_OF_THE_TEXTLESS)
         config = TrainConfig(one.encoder, name, one.pairs, one.recipe, one.seed, one.kind)
-        identity = run_identity(config, identity_of_vision, text(name), fingerprint(one.pairs))
+        identity = run_identity(config, identity_of_vision, text(name), pairs(one.pairs))
         folder = _folder(heads, one, identity, taken)
         taken[folder] = identity
         yield Cell(one, config, folder)
@@ -159,13 +166,15 @@ def _folder(heads: Path, wanted: WantedHead, identity: Identity, taken: dict[Pat
         taken: what is going to lie in the folders of heads of the same study.
     """
     recipe = wanted.recipe
-    told = json.dumps(without_defaults(identity, defaults_of(type(recipe))), sort_keys=True)
-    plain, own = heads / wanted.name, heads / f"{wanted.name}-{text_hash([told])[:8]}"
+    plain = heads / wanted.name
+    of_earlier_versions, own = (
+        heads / f"{wanted.name}-{_digits(told, recipe)}" for told in (without_contents(identity), identity)
+    )
 
     def held_in(folder: Path) -> Identity | None:
         return taken.get(folder) or _identity_in(folder)
 
-    for folder in (heads / wanted.earlier_name, plain, own):
+    for folder in (heads / wanted.earlier_name, plain, of_earlier_versions, own):
         held = held_in(folder)
         if held is not None and not changed(held, identity, recipe):
             return folder
@@ -176,6 +185,11 @@ def _folder(heads: Path, wanted: WantedHead, identity: Identity, taken: dict[Pat
         raise UsageError(f"{own} holds another head. Choose another --out.")
     note(f"{plain} was trained with another {', '.join(changed(held, identity, recipe))}; this head goes to {own}")
     return own
+
+
+def _digits(identity: Identity, recipe: Recipe) -> str:
+    told = json.dumps(without_defaults(identity, defaults_of(type(recipe))), sort_keys=True)
+    return text_hash([told])[:8]
 
 
 def _identity_in(folder: Path) -> Identity | None:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 
 from pacl_bench import processes, progress
 from pacl_bench.errors import RunError
-from pacl_bench.files import place_of
+from pacl_bench.files import place_of, require_writable
 from pacl_bench.progress import console
 from pacl_bench.records import Key, Record
 from pacl_bench.studies.experiment import Experiment
 from pacl_bench.studies.plan import Plan, Setting, Stage, make_plan
 from pacl_bench.studies.plan_tree import plan_tree
-from pacl_bench.studies.steps import Done, MeasureStep, Step, told
+from pacl_bench.studies.steps import Done, MeasureStep, Step, TrainStep, told
 from pacl_bench.studies.survey import Work, survey
 
 WIDE = 200  # characters of a line in a pipe or log file
@@ -50,7 +50,8 @@ def run_experiment(
         All records there are of it, and what failed. The next call tries that again, and nothing else.
 
     Raises:
-        UsageError: before anything is done, where a name, file or setting is wrong or the disk has no room.
+        UsageError: before anything is done, where a name, file or setting is wrong or the disk has no room or cannot be
+            written to.
     """
     with processes.joined():
         return _run_experiment(experiment, setting, dry_run, launch)
@@ -59,11 +60,26 @@ def run_experiment(
 def _run_experiment(experiment: Experiment, setting: Setting, dry_run: bool, launch: Launch | None) -> Outcome:
     for folder, option in ((setting.heads, "--out"), (setting.results, "--results")):
         place_of(folder, option)
+        if not (folder.exists() or dry_run) and processes.is_first():
+            require_writable(folder, option)  # nothing is done, so it will be written to: told before the plan is made
     plan = make_plan(experiment, setting)
     works = survey(plan, setting)
     console.print(plan_tree(plan, works), width=None if console.is_terminal else WIDE)
     outcome = Outcome([record for of_stage in works.values() for work in of_stage for record in work.records])
-    return outcome if dry_run else _run(_to_do(plan, works), outcome, launch)
+    if dry_run:
+        return outcome
+    left = _to_do(plan, works)
+    if processes.is_first():
+        _require_writable(left, setting)
+    return _run(left, outcome, launch)
+
+
+def _require_writable(plan: Plan, setting: Setting) -> None:
+    """Before the first step: a WriteError for a folder that a step to come could not write to."""
+    if any(isinstance(step, TrainStep) for step in plan.steps):
+        require_writable(setting.heads, "--out")
+    if any(plan.steps):
+        require_writable(setting.results, "--results")
 
 
 def _to_do(plan: Plan, works: dict[str, list[Work]]) -> Plan:

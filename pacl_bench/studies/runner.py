@@ -17,7 +17,7 @@ from pacl_bench.errors import NoTextSpace, RunError, UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.evaluators.settings import Settings
-from pacl_bench.files import place_of
+from pacl_bench.files import place_of, require_writable
 from pacl_bench.image_counts import Counts
 from pacl_bench.image_sets import contents_sample
 from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before, load_part
@@ -77,10 +77,13 @@ def run_study(
         failed: is told of a cell that cannot be measured, and the others go on; without it the first one ends the run.
 
     Raises:
-        UsageError: before anything is measured, where a name, file or setting is wrong.
+        UsageError: before anything is measured, where a name, file or setting is wrong. WriteError: before a cell is
+            measured, where its record could not be written.
     """
     if rerun != "never":
         place_of(results, "--results")
+    if rerun == "always" or (rerun == "missing" and not (results / records.FOLDER).is_dir()):
+        require_writable(results / records.FOLDER, "--results")  # something will be measured: told before models load
     with processes.joined():
         return _run_cells(study, results, rerun, device, evaluator or find_evaluator(study.evaluator), failed)
 
@@ -94,6 +97,8 @@ def _run_cells(
         record = cell.record
         if cell.model is not None and (rerun == "always" or not cell.is_current):
             try:
+                if processes.is_first():
+                    require_writable((results / records.FOLDER / cell.key.path).parent, "--results")
                 with stage(f"{cell.key.model}, {cell.key.dataset}"):
                     record, counts = _measure(cell, evaluator, settings, device)
                 record = _write(results, record, counts, cell.plain)

@@ -150,7 +150,7 @@ class SharedStreams:
 
     def _stream(self, sets: Sets, drawing: Drawing, of: int) -> EncodedStream:
         """One of so many streams that a head reads, among which the loading processes are divided."""
-        known = tuple((pairs.fingerprint, pairs.weight) for pairs in sets)
+        known = tuple((pairs.fingerprint, pairs.contents, pairs.weight) for pairs in sets)
         key = (known, drawing.noun_share, drawing.seed, drawing.bfloat16)
         if key not in self._streams:
             stream = Stream(sets, self.vision.preprocess, drawing.noun_share, drawing.seed)

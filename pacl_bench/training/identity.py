@@ -9,6 +9,7 @@ from pacl_bench.training.recipe import Recipe, TrainConfig
 from pacl_bench.validation.configs import defaults_of, differences, without_defaults
 
 OF_THE_PAIRS = ("pairs", "images", "captions", "skipped", "skipped_by_cause", "batch_size_used")  # decide nothing
+CONTENTS = "pairs_contents"  # what the pairs' files hold; heads and checkpoints of earlier versions do not say
 Identity = dict[str, Any]
 
 
@@ -17,12 +18,13 @@ def encoder_identity(encoder: VisionEncoder | TextEncoder) -> Identity:
     return {"sha256": encoder.fingerprint, **encoder.settings}
 
 
-def run_identity(config: TrainConfig, encoder: Identity, text: Identity, pairs_fingerprint: str) -> Identity:
+def run_identity(config: TrainConfig, encoder: Identity, text: Identity, pairs: Identity) -> Identity:
     """Of a run that is about to start or to go on."""
     return {
         "encoder": encoder,
         "text": text,
-        "pairs": pairs_fingerprint,
+        "pairs": pairs["pairs_fingerprint"],
+        **{name: value for name, value in pairs.items() if name == CONTENTS},
         **config.recipe.describe(),
         "seed": config.seed,
         **without_defaults({"head": config.head}, {"head": RESIDUAL}),
@@ -40,8 +42,18 @@ def _of(part: FrozenPart) -> dict[str, Any]:
     return {"sha256": part.sha256, **part.settings}
 
 
+def without_contents(identity: Identity) -> Identity:
+    """The identity as earlier versions wrote it, which did not look into the files of the pairs."""
+    return {name: value for name, value in identity.items() if name != CONTENTS}
+
+
 def changed(then: Identity, now: Identity, recipe: Recipe) -> list[str]:
-    """The names of what differs; what an earlier version did not know yet had the default of today's recipe."""
+    """The names of what differs; what an earlier version did not know yet had the default of today's recipe.
+
+    What the files of the pairs hold is compared where both sides say it.
+    """
+    if CONTENTS not in then or CONTENTS not in now:
+        then, now = without_contents(then), without_contents(now)
     defaults = {**defaults_of(type(recipe)), "head": RESIDUAL}
     encoders = {"encoder": defaults_of(VisionEncoder), "text": defaults_of(TextEncoder)}
     return list(differences(then, now, {**defaults, **encoders}))

@@ -8,7 +8,7 @@ import torch
 
 from pacl_bench import cores, processes
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.files import place_of
+from pacl_bench.files import place_of, require_writable
 from pacl_bench.locks import claimed
 from pacl_bench.model.embedder import head_class
 from pacl_bench.model.head_files import CARD, HeadCard
@@ -17,7 +17,6 @@ from pacl_bench.signals import interrupts_wait
 from pacl_bench.training.encoded_stream import SharedStreams
 from pacl_bench.training.recipe import OFTEN, Loading, TrainConfig, Watching, checkpoint_interval
 from pacl_bench.training.run import Frozen, Head, Run
-from pacl_bench.training.run import pairs_fingerprint as pairs_fingerprint
 from pacl_bench.training.state import RESUME_STATE
 
 
@@ -44,11 +43,12 @@ def train(
     """
     interval, loading = checkpoint_interval(checkpoint_every), loading or Loading()
     head_class(config.head)  # before anything is loaded: is there such a kind?
-    place_of(out, "--out")
+    place_of(out, "--out")  # wrong in every process, whichever writes
     with processes.joined(), claimed_once(out):
         resume = processes.agreed(resume)
         if processes.is_first():  # the others may come later, when it has written something
             refuse_to_overwrite(out, resume)
+            require_writable(out, "--out")
         frozen = Frozen.load(config.encoder, config.text, device)
         head = Head(config, out, frozen, device, loading)
         if resume:

@@ -22,7 +22,7 @@ from pacl_bench.provenance import Stopwatch
 from pacl_bench.registry import text_hash
 from pacl_bench.training.batches import Batch, Batches, Drawing, Sets
 from pacl_bench.training.encoded_stream import SharedStreams
-from pacl_bench.training.identity import encoder_identity, run_identity
+from pacl_bench.training.identity import CONTENTS, Identity, encoder_identity, run_identity
 from pacl_bench.training.in_memory import CachedBatches
 from pacl_bench.training.recipe import CheckpointInterval, Loading, Recipe, TrainConfig, Watching, learning_rate
 from pacl_bench.training.skip_log import SkipLog
@@ -63,10 +63,10 @@ class Head:
         vision, text = frozen.vision, frozen.text
         torch.manual_seed(config.seed)
         embedder = make_head(config.head, vision.width, text.dim).to(device)
-        fingerprint = pairs_fingerprint(self.sets)
-        identity = run_identity(config, encoder_identity(vision), encoder_identity(text), fingerprint)
+        pairs = pairs_identity(self.sets)
+        identity = run_identity(config, encoder_identity(vision), encoder_identity(text), pairs)
         self.state = TrainState(embedder, config.recipe, identity, loading.images_at_once)
-        self.trained_on: dict[str, Any] = {"pairs": name_of(self.sets), "pairs_fingerprint": fingerprint}
+        self.trained_on: dict[str, Any] = {"pairs": name_of(self.sets), **pairs}
 
     @property
     def is_streamed(self) -> bool:
@@ -203,8 +203,12 @@ def _smaller_batches(batches: Batches, recipe: Recipe) -> dict[str, int]:
     return {"batch_size_used": batches.batch_size}
 
 
-def pairs_fingerprint(sets: Sets) -> str:
-    """Over all images and captions (of shards: the names and sizes of the tars), and the weights."""
-    return text_hash(
-        [pairs.fingerprint + ("" if pairs.weight is None else f" weight {pairs.weight:g}") for pairs in sets]
-    )
+def pairs_identity(sets: Sets) -> Identity:
+    """What tells pairs from others, as a card holds it.
+
+    `pairs_fingerprint` is over all captions, the names and sizes of images (of tars, for shards), and the weights of
+    the sets. `pairs_contents` is over what these files hold; it is left out where no set has files.
+    """
+    lines = [pairs.fingerprint + ("" if pairs.weight is None else f" weight {pairs.weight:g}") for pairs in sets]
+    contents = [pairs.contents for pairs in sets]
+    return {"pairs_fingerprint": text_hash(lines)} | ({CONTENTS: text_hash(contents)} if any(contents) else {})

@@ -18,7 +18,7 @@ from pacl_bench import processes
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.shards import ShardSet
 from pacl_bench.errors import UsageError
-from pacl_bench.files import place_of
+from pacl_bench.files import place_of, require_writable
 from pacl_bench.model.head_files import CARD, HeadCard, read_card
 from pacl_bench.training.batches import Sets
 from pacl_bench.training.encoded_stream import SharedStreams
@@ -106,7 +106,7 @@ def _streams_of(config: TrainConfig, sets: Sets) -> dict[Stream, float]:
         return {}
     together = [[pairs] for pairs in sets] if recipe.sets_apart else [sets]
     shares = _shares(sets) if recipe.sets_apart else [1.0]
-    known = [tuple((pairs.fingerprint, pairs.weight) for pairs in some) for some in together]
+    known = [tuple((pairs.fingerprint, pairs.contents, pairs.weight) for pairs in some) for some in together]
     streams = [(config.encoder, config.text, one, recipe.noun_share, config.seed, recipe.bfloat16) for one in known]
     return dict(zip(streams, shares, strict=True))
 
@@ -137,6 +137,8 @@ def _train_together(
         for config, out in wanted:
             place_of(out, "--out")
             claims.enter_context(claimed_once(out))
+            if processes.is_first():
+                require_writable(out, "--out")
             heads.append(Head(config, out, frozen, device, loading))
         runs = [_begun(head, streams, checkpoint_every) for head in heads if not _is_trained(head)]
         run_all(runs, "The same call goes on.")

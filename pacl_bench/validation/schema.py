@@ -49,8 +49,7 @@ class MeasurementShape(Whole):
 
     @model_validator(mode="after")
     def _has_a_whole_interval(self) -> "MeasurementShape":
-        if (self.ci_low is None) != (self.ci_high is None):
-            raise ValueError("an interval has two ends: ci_low and ci_high")
+        require_interval(self.ci_low, self.ci_high)
         return self
 
 
@@ -138,13 +137,24 @@ class RecordShape(Whole):
 
     @model_validator(mode="after")
     def _has_whole_curves(self) -> "RecordShape":
-        for name, axes in self.curves.items():
-            if len({len(points) for points in axes.values()}) > 1:
-                raise ValueError(f"the axes of the curve {name!r} have different numbers of points")
-            _require_axes(name, axes)
-        if "confusion" in self.curves:
-            _require_classes(self.curves["confusion"], self.config.dataset.classnames or [])
+        require_curves(self.curves, self.config.dataset.classnames)
         return self
+
+
+def require_interval(low: float | None, high: float | None) -> None:
+    """A ValueError where one end of an interval is there and the other is not."""
+    if (low is None) != (high is None):
+        raise ValueError("an interval has two ends: ci_low and ci_high")
+
+
+def require_curves(curves: dict[str, Axes], classnames: list[str] | None) -> None:
+    """A ValueError for the first curve that figures could not draw."""
+    for name, axes in curves.items():
+        if len({len(points) for points in axes.values()}) > 1:
+            raise ValueError(f"the axes of the curve {name!r} have different numbers of points")
+        _require_axes(name, axes)
+    if "confusion" in curves:
+        _require_classes(curves["confusion"], classnames or [])
 
 
 def _require_axes(name: str, axes: Axes) -> None:

@@ -17,7 +17,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pacl_bench.encoders.base import Preprocess
-from pacl_bench.encoders.open_clip import OpenClipTextEncoder, OpenClipVisionEncoder, no_other_attention
+from pacl_bench.encoders.open_clip import OpenClipVisionEncoder, no_other_attention
+from pacl_bench.encoders.open_clip_text import OpenClipTextEncoder
 from pacl_bench.encoders.request import EncoderRequest, no_text_encoder
 from pacl_bench.encoders.timm import TimmVisionEncoder
 from pacl_bench.encoders.weights_files import find_weights, load_strictly, read_state_dict

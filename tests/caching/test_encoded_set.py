@@ -19,6 +19,7 @@ from pacl_bench.caching.texts import cached_texts
 from pacl_bench.caching.token_file import CachedTokens
 from pacl_bench.data import images as images_module
 from pacl_bench.data.images import PhotoFiles
+from pacl_bench.data.pair_readers import PairPhotos
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.segmentation import load_segmentation
 from pacl_bench.encoders import batched, load_every_block
@@ -232,6 +233,16 @@ def test_equal_names_and_sizes_are_not_yet_one_set(clip_spec: str, tmp_path: Pat
     kept(encoder, photos(tmp_path / "copy", 0, 80), WHOLE)
     kept(encoder, other, WHOLE)
     assert sum(forward_passes) == 4
+
+
+def test_of_pairs_more_than_a_sample_is_looked_at(clip_spec: str, tmp_path: Path) -> None:
+    """A picture in the middle, replaced at equal size: patch tokens to train on are not those of the picture before."""
+    encoder = load_encoder(clip_spec)
+    before = photos(tmp_path / "a", *range(100))
+    after = photos(tmp_path / "b", *range(51), 200, *range(52, 100))
+    assert before.contents_sample == after.contents_sample
+    keys = [EncodedSet(encoder, PairPhotos("things", images.files), WHOLE).key for images in (before, after, before)]
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_tokens_of_an_earlier_version_stay(

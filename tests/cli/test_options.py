@@ -181,3 +181,15 @@ def test_help_is_quick_and_needs_no_torch() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert float(ran.stderr.splitlines()[-1]) < 1  # seconds of work; 0.3 on a laptop
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("segment --resize mmsge", "Unknown value of --resize 'mmsge'. Did you mean 'mmseg'?"),
+        ("coherence --scope none", "Unknown value of --scope 'none'. Known: across, within, all."),
+        ("list protocls", "Unknown name 'protocls'. Did you mean 'protocols'?"),
+    ],
+)
+def test_the_nearest_of_several_choices_is_named(words: str, line: str, refused) -> None:
+    assert refused(*words.split()) == line

@@ -1,13 +1,14 @@
 """What a command prints in the end: a summary that fits 80 columns, or everything."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from report_samples import coherence, head, segment
 
-from pacl_bench.cli.output import WIDTH, print_records, summary_lines
+from pacl_bench.cli.output import WIDTH, print_records, print_rows, summary_lines
 from pacl_bench.records import Record
 
 
@@ -55,3 +56,39 @@ def test_all_numbers_on_request(found: list[Record], tmp_path: Path, capsys: pyt
 def test_of_many_lines_the_rest_is_counted(tmp_path: Path):
     lines = summary_lines([segment(f"m{at}", 0.3) for at in range(100)])
     assert "... and 42 lines more: --all" in lines
+
+
+ROWS = [
+    {"name": "sclip", "size": 1336, "scale": None, "steps": "resize=mmseg, window=224, remainder=drop, softmax=names"},
+    {"name": "naclip:ok:", "size": 448, "scale": 50, "steps": "resize=mmseg"},
+]
+
+
+def printed_in_a_terminal(columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> list[str]:
+    for variable, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": str(columns)}.items():
+        monkeypatch.setenv(variable, value)
+    print_rows(ROWS, "protocols", as_json=False)
+    return [re.sub(r"\x1b.*?m", "", line).rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_rows_are_a_table_where_no_word_is_torn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    lines = printed_in_a_terminal(72, monkeypatch, capsys)
+    assert lines[1].split() == ["name", "size", "scale", "steps"]
+    assert lines[2].split() == ["sclip", "1,336", "resize=mmseg,", "window=224,", "remainder=drop,"]
+
+
+def test_where_words_would_be_torn_rows_stand_below_each_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    assert printed_in_a_terminal(36, monkeypatch, capsys) == [
+        "protocols",
+        "",
+        "sclip",
+        "  size: 1,336",
+        "  steps: resize=mmseg, window=224,",
+        "  remainder=drop, softmax=names",
+        "",
+        "naclip:ok:",
+        "  size: 448 · scale: 50 · steps:",
+        "  resize=mmseg",
+    ]

@@ -12,6 +12,7 @@ from pacl_bench.data import images as module
 from pacl_bench.data.images import (
     SAMPLED_BYTES,
     SAMPLED_FILES,
+    hash_of_contents,
     image_files,
     open_image,
     other_files,
@@ -60,6 +61,31 @@ def test_a_sample_is_spread_over_all_files_and_opens_few(number: int, monkeypatc
     assert min(number, SAMPLED_FILES) / 2 <= len(opened) <= SAMPLED_FILES
     assert opened[0] == 0
     assert number - opened[-1] <= max(1, 2 * number / SAMPLED_FILES)
+
+
+@pytest.mark.parametrize("at", [0, 5, 11, 19, 27])
+def test_of_few_bytes_all_are_seen(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK_BYTES", 7)
+    content = bytes(range(28))
+    hashes = []
+    for folder, whole in (("a", content), ("b", content), ("c", content[:at] + b"x" + content[at + 1 :])):
+        (tmp_path / folder).mkdir()
+        files = [tmp_path / folder / name for name in ("1", "2", "empty", "3")]
+        for file, part in zip(files, (whole[:3], whole[3:20], b"", whole[20:]), strict=True):
+            file.write_bytes(part)
+        hashes.append(hash_of_contents(files))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_of_many_bytes_blocks_are_seen_that_are_spread_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(module, "BLOCKS", 10)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 2)
+    monkeypatch.setattr(module, "_size_on_disk", lambda file: 1 if file.name == "small" else 50)
+    monkeypatch.setattr(module, "_part", lambda file, *part: read.append((int(file.parent.name), *part)) or b"")
+    hash_of_contents([Path("0/large"), *(Path(f"{number}/small") for number in range(1, 51))])
+    assert read[:6] == [(0, 0, 2), (0, 10, 2), (0, 20, 2), (0, 30, 2), (0, 40, 2), (1, 0, 1)]
+    assert [file for file, _, _ in read[5:]] == [1, 2, 11, 12, 21, 22, 31, 32, 41, 42]
 
 
 def test_suffixes_are_those_of_pillows_formats_that_hold_photos() -> None:

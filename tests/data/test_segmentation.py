@@ -244,6 +244,21 @@ def test_photos_are_turned_as_their_masks(mine: Path) -> None:
     assert images.label_map(1).shape == images.image(1).size[::-1] == (HEIGHT, WIDTH)
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_mask_is_turned_by_its_own_note_as_a_photo_is(mine: Path, orientation: int) -> None:
+    """Where the tool that drew a mask has copied the note of its photo."""
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    labels[0, 0] = 1
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(labels * 255).convert("RGB").save(mine / "images" / "b.jpg", exif=exif, quality=100)
+    Image.fromarray(labels).save(mine / "masks" / "b.png", exif=exif)
+    images = load_segmentation(str(mine))
+    photo, found = np.asarray(images.image(1).convert("L")), images.label_map(1)
+    assert found.shape == photo.shape
+    assert np.argwhere(found == 1).tolist() == [list(np.unravel_index(photo.argmax(), photo.shape))]
+
+
 Breaks = Callable[[Path], object]
 
 

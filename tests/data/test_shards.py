@@ -376,7 +376,7 @@ def test_what_is_no_file_has_no_content(tmp_path: Path) -> None:
 def test_empty_files_and_captions_of_other_kinds(tmp_path: Path) -> None:
     captions = {
         "json": (b'{"caption": "from json"}', "from json"), "txt": ("\ufeffa\ncat ".encode(), "a cat"),
-        "TXT": (b"", "empty caption"), "JSON": (b"[" * 100_000, "broken caption"),
+        "TXT": (b"", "empty caption"), "Txt": (b"nan\n", "empty caption"), "JSON": (b"[" * 100_000, "broken caption"),
     }  # fmt: skip
     for suffix, (content, expected) in captions.items():
         members = [("0.jpg", b"photo"), (f"0.{suffix}", content)]

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from pacl_bench import load_encoder, load_text_encoder
-from pacl_bench.encoders.open_clip import OpenClipTextEncoder
+from pacl_bench.encoders.open_clip_text import OpenClipTextEncoder
 from pacl_bench.encoders.weights_files import read_state_dict
 from pacl_bench.errors import UsageError
 

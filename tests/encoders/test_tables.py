@@ -31,7 +31,7 @@ def without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         return open_clip.create_model(arch, load_weights=False, device=device, force_preprocess_cfg=config)
 
     monkeypatch.setattr("pacl_bench.encoders.timm._from_hub", lambda name, model: timm_library._create(model))
-    monkeypatch.setattr("pacl_bench.encoders.open_clip._from_hub", clip_of)
+    monkeypatch.setattr("pacl_bench.encoders.open_clip_weights._from_hub", clip_of)
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

@@ -194,7 +194,7 @@ def test_hugging_faces_clip(small_clip: torch.nn.Module, hugging_clip: Path) -> 
         expected = model.visual_projection(pooled.pooler_output)
     torch.testing.assert_close(features.patch_tokens, pooled.last_hidden_state[:, 1:], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(encoder.project(features.cls_token), expected, rtol=1e-4, atol=1e-5)
-    from pacl_bench.encoders.open_clip import load_clip
+    from pacl_bench.encoders.open_clip_weights import load_clip
 
     clip = load_clip("x", "small-test-vit", None, hugging_clip)
     tokens = open_clip.get_tokenizer("small-test-vit")(["a cat", "two dogs on a sofa"])

@@ -44,6 +44,8 @@ def test_every_setting_has_a_default_and_a_meaning(evaluator: str) -> None:
         (ClassificationSettings, {"templates": ""}, "--templates '': one is wanted."),
         (SegmentationSettings, {"thresholds": (1.2,)}, "--thresholds 1.2: should be less than or equal to 1."),
         (SegmentationSettings, {"thresholds": (0.1, 0.1000001)}, "two of them are one in the six digits"),
+        (SegmentationSettings, {"thresholds": (0.5, 0.1, 0.5)}, "one of them stands there twice."),
+        (SegmentationSettings, {"entropies": (1.0, 1.0)}, "one of them stands there twice."),
         (SegmentationSettings, {"thresholds": (float("nan"),)}, "--thresholds nan: should be a finite number."),
         (SegmentationSettings, {"entropies": (-1.0,)}, "--entropies -1.0: should be greater than or equal to 0."),
         (SegmentationSettings, {"overlap": 1.0}, "--overlap 1.0: should be less than 1."),

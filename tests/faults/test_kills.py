@@ -34,7 +34,8 @@ def test_what_is_killed_goes_on_to_what_one_run_leaves(outcomes: dict[str, dict]
 def test_a_difference_is_found() -> None:
     whole = {"head/head.json": b"1", "results/a.json": b"2"}
     assert list(kills.differences(whole, whole)) == []
-    assert list(kills.differences(whole, {"head/head.json": b"3"})) == [
+    assert list(kills.differences(whole, {"head/head.json": b"3", "head/.partial-1.pt": b""})) == [
         "results/a.json is missing",
+        "head/.partial-1.pt is left",
         "head/head.json differs",
     ]

@@ -12,7 +12,7 @@ from report_samples import coherence, confusion, head, of_block, patches, segmen
 from pacl_bench import records
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.records import Record
-from pacl_bench.report import SECTIONS, check_report, write_report
+from pacl_bench.report import SECTIONS, check_report, tidy, write, write_report
 from pacl_bench.report.published import published
 from pacl_bench.report.write import FORMS
 
@@ -135,6 +135,24 @@ def test_the_order_of_records_does_not_matter(tmp_path: Path):
     one = written(tmp_path / "one", made, "html") / "report.html"
     other = written(tmp_path / "other", made[::-1], "html") / "report.html"
     assert one.read_text() == other.read_text()
+
+
+def test_of_many_records_a_second_process_writes_tidy_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    written(tmp_path, typical(), "csv")
+    alone = (tmp_path / "tidy.csv").read_bytes()
+    (tmp_path / "tidy.csv").unlink()
+    monkeypatch.setattr(tidy, "MANY", 1)
+    write_report(tmp_path, ["csv"])
+    assert (tmp_path / "tidy.csv").read_bytes() == alone
+    (tmp_path / "tidy.csv").unlink()
+    records.files(tmp_path)[-1].write_text("{")
+    told = r"voc20\.default\.json is not a record"
+    with pytest.raises(UsageError, match=told):
+        write_report(tmp_path, ["csv"])
+    monkeypatch.setattr(write, "read_runs", lambda folder: [])  # then only the second process meets the damage
+    with pytest.raises(UsageError, match=told):
+        write_report(tmp_path, ["csv"])
+    assert not list(tmp_path.glob("*.csv"))
 
 
 def test_provenance_names_models_data_code_and_machine(text: str):

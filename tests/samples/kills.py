@@ -23,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a thread that torch started wou
 import numpy as np
 from PIL import Image
 
+from pacl_bench.partial_files import PARTIAL
 from pacl_bench.records import FROM_PROVENANCE
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
@@ -232,11 +233,14 @@ def left_by(folder: Path) -> dict[str, bytes]:
 
 def is_result(file: Path) -> bool:
     of_the_run = {"head", "heads", "results", "quick"} & {file.parts[0]} and "cache" not in file.parts
-    return bool(of_the_run) and not file.name.startswith(".") and file.suffix != ".pt"
+    is_shown = file.name.startswith(PARTIAL) or not file.name.startswith(".")
+    return bool(of_the_run) and is_shown and file.suffix != ".pt"
 
 
 def without_what_varies(file: Path) -> bytes:
     """The content of a file without seconds and dates; of a page that shows them in its midst, that it is whole."""
+    if file.name.startswith(PARTIAL):
+        return b""
     if file.name == "report.html":
         return file.read_bytes()[-len("</html>\n") :]
     if file.name == "tidy.csv":
@@ -253,6 +257,7 @@ def without_what_varies(file: Path) -> bytes:
 
 def differences(expected: dict[str, bytes], found: dict[str, bytes]) -> Iterator[str]:
     yield from (f"{name} is missing" for name in expected.keys() - found.keys())
+    yield from (f"{name} is left" for name in found.keys() - expected.keys())
     yield from (f"{name} differs" for name in expected.keys() & found.keys() if expected[name] != found[name])
 
 

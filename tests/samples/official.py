@@ -22,7 +22,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pacl_bench.encoders.base import VisionEncoder
-from pacl_bench.encoders.open_clip import OpenClipTextEncoder, _adapted, untrained_clip
+from pacl_bench.encoders.open_clip import _adapted
+from pacl_bench.encoders.open_clip_text import OpenClipTextEncoder
+from pacl_bench.encoders.open_clip_weights import untrained_clip
 from pacl_bench.encoders.spec import VisionOptions
 from pacl_bench.encoders.table import ENCODERS, EncoderEntry
 from pacl_bench.encoders.timm import TimmVisionEncoder, _create, _encoder

@@ -2,17 +2,21 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from shard_samples import write_shards
 
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.model.head_files import read_card
-from pacl_bench.training.identity import changed, head_identity
+from pacl_bench.training.identity import CONTENTS, changed, head_identity
 from pacl_bench.training.loop import train
-from pacl_bench.training.recipe import RECIPES, Recipe, TrainConfig
+from pacl_bench.training.recipe import RECIPES, Loading, Recipe, TrainConfig
 from pacl_bench.training.state import RESUME_STATE, TrainState, saved_identity
 
 
@@ -106,3 +110,51 @@ def test_fewer_pairs_than_a_batch_are_told(config: TrainConfig, tmp_path: Path, 
     assert (card.train["batch_size"], card.train["batch_size_used"], card.train["images"]) == (4096, 10, 10)
     assert "batches of 10 pairs, not 4,096: there are no more" in capsys.readouterr().err
     assert "batch_size_used" not in train(config, tmp_path / "enough").train
+
+
+def replace_picture(file: Path) -> None:
+    """Another picture of as many bytes: behind the end of a JPEG zeros change nothing."""
+    before, made = file.read_bytes(), BytesIO()
+    Image.new("RGB", (40, 40), "red").save(made, "JPEG")
+    file.write_bytes(made.getvalue().ljust(len(before), b"\0"))
+    assert file.stat().st_size == len(before)
+
+
+def replace_caption(file: Path) -> None:
+    file.write_text(file.read_text().replace("a dog and a cat number 11", "a cat and a dog number 11"))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda file: replace_picture(file.with_name("11.jpg")), r"another pairs_contents\. Choose another --out"),
+        (replace_caption, r"another pairs\. Choose another --out"),
+    ],
+)
+def test_a_picture_or_caption_replaced_at_equal_size_is_another_run(
+    config: TrainConfig, stopped: Path, change: Callable[[Path], None], told: str
+) -> None:
+    change(Path(config.pairs))
+    with pytest.raises(UsageError, match=told):
+        train(config, stopped, resume=True)
+
+
+def test_a_caption_in_a_shard_replaced_at_equal_length_is_another_run(config: TrainConfig, tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "shards", [12])
+    config = replace(config, pairs=str(shards))
+    train(config, tmp_path / "h", loading=Loading(workers=0))
+    tar = shards / "00000.tar"
+    tar.write_bytes(tar.read_bytes().replace(b"shards 0 7", b"shards 0 8"))
+    with pytest.raises(UsageError, match="another pairs_contents"):
+        train(config, tmp_path / "h", resume=True, loading=Loading(workers=0))
+
+
+def test_a_checkpoint_of_a_version_that_did_not_look_into_files_goes_on(config: TrainConfig, stopped: Path) -> None:
+    state = torch.load(stopped / RESUME_STATE, weights_only=True)
+    identity = json.loads(state["identity"])
+    assert identity.pop(CONTENTS)
+    torch.save({**state, "identity": json.dumps(identity)}, stopped / RESUME_STATE)
+    card = train(config, stopped, resume=True)
+    assert card.step == 3
+    earlier = replace(card, train={name: value for name, value in card.train.items() if name != CONTENTS})
+    assert changed(head_identity(earlier), saved_identity(stopped / RESUME_STATE), config.recipe) == []

@@ -15,6 +15,7 @@ from pacl_bench import records
 from pacl_bench.errors import UsageError
 from pacl_bench.model.head_files import CARD, read_card
 from pacl_bench.report import all_tables, write_report
+from pacl_bench.validation.many_records import ManyRecords
 
 FROZEN = Path(__file__).parents[1] / "frozen" / "v1"
 RECORDS = sorted((FROZEN / "records").rglob("*.json"))
@@ -105,6 +106,13 @@ def test_a_damaged_record_is_read_or_named(tmp_path: Path, content: bytes) -> No
     assert len(records.load(tmp_path)) == len(rows)
     json.dumps(rows, allow_nan=False)
     read_or_told(lambda _: all_tables("table2", [record]), file)
+
+
+@settings(FUZZ, max_examples=MORE or 60)
+@given(content=damaged(RECORDS))
+def test_a_damaged_record_is_read_alike_alone_and_by_the_thousand(tmp_path: Path, content: bytes) -> None:
+    file = written(tmp_path, content)
+    assert read_or_told(ManyRecords().read, file) == read_or_told(records.read, file)
 
 
 @settings(FUZZ, max_examples=MORE // 10 or 6)

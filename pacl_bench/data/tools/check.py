@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -137,7 +137,7 @@ def check_classification(images: LabelledImages, fast: bool) -> list[Finding]:
         _count(images.name, len(images), images.official_images),
         _opened("images", broken, looked, len(images)),
         *_other_files(images),
-        _occurring("image", images.classnames, per_class),
+        _with_images(images, per_class),
         _names(images.classnames),
     ]
 
@@ -232,7 +232,9 @@ def _other_files(images: Any) -> list[Finding]:
     counts = Counter(file.suffix or "without an ending" for file in others).most_common(NAMED)
     detail = f"{len(others):,} are left out: {', '.join(f'{number:,} {ending}' for ending, number in counts)}"
     examples = tuple(printable(str(file)) for file in others[:EXAMPLES])
-    return [Finding("other files", "warning", detail, examples, "By their names they are no images.")]
+    return [
+        Finding("other files", "warning", detail, examples, "By their names or places they are no images of the set.")
+    ]
 
 
 def _labelled(counts: np.ndarray) -> Finding:
@@ -258,6 +260,14 @@ def _occurring(what: str, classnames: list[str], counts: np.ndarray) -> Finding:
         f"{len(classnames) - len(absent)} of {len(classnames)} occur; no {what} of: {', '.join(absent[:NAMED])}{more}"
     )
     return Finding("classes", "ok", detail)
+
+
+def _with_images(images: LabelledImages, per_class: np.ndarray) -> Finding:
+    """A class without an image is a warning where no image is known to be missing."""
+    found = _occurring("image", images.classnames, per_class)
+    if per_class.all() or len(images) != images.official_images:
+        return found
+    return replace(found, result="warning", way_out="What has no image is a candidate all the same.")
 
 
 def _names(classnames: list[str]) -> Finding:

@@ -65,10 +65,7 @@ UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"So
 
 def save(figure: Figure, file: Path) -> None:
     """PDF, SVG or PNG (200 dpi) by the file's ending, whole or not at all, the same bytes each time."""
-    form, in_memory = file.suffix[1:], io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        as_written(figure).savefig(in_memory, format=form, dpi=200, metadata=UNDATED[form])
-    write_bytes(file, in_memory.getvalue())
+    write_bytes(file, _drawn(as_written(figure), file.suffix[1:], dpi=200))
 
 
 def inline_svg(figure: Figure) -> str:
@@ -76,10 +73,7 @@ def inline_svg(figure: Figure) -> str:
 
     What carries a `gid` shows it when it is pointed at.
     """
-    held = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(held, format="svg", transparent=True, metadata=UNDATED["svg"])
-    svg = held.getvalue()
+    svg = _drawn(figure, "svg", transparent=True).decode()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     for at, colour in enumerate(PALETTE):
         svg = svg.replace(colour.lower(), f"var(--series-{at})")
@@ -87,6 +81,15 @@ def inline_svg(figure: Figure) -> str:
         gid = str(artist.get_gid())
         svg = svg.replace(f'<g id="{html.escape(gid)}">', f'<g class="named"><title>{html.escape(gid)}</title>')
     return svg
+
+
+def _drawn(figure: Figure, form: str, **given: Any) -> bytes:
+    """The content of a file. To lay a figure out takes longer than to draw it, so that is done once for all forms."""
+    held = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(held, format=form, metadata=UNDATED[form], **given)
+    figure.set_layout_engine("none")
+    return held.getvalue()
 
 
 def as_written(drawn: Drawn) -> Drawn:

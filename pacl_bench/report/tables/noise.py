@@ -20,15 +20,23 @@ def noise(runs: Sequence[Run]) -> list[Table]:
 
 def drowned_numbers(runs: Sequence[Run]) -> list[Number]:
     """The headline numbers of models on sets that were drowned, the least noise first: without any, too."""
+    drowned = _of_drowned_sets(runs)
     found = [
         one
         for evaluator, metric in METRICS.items()
-        for one in numbers(runs, evaluator, metric)
+        for one in numbers(drowned, evaluator, metric)
         if one.protocol in PROTOCOLS
     ]
     by_set = grouped(found, lambda one: (one.run.study, one.run.variant, one.run.model, noise_of(one.run.dataset)[0]))
     kept = [one for of_set in by_set.values() if any(map(_share, of_set)) for one in of_set]
     return sorted(kept, key=_share)
+
+
+def _of_drowned_sets(runs: Sequence[Run]) -> list[Run]:
+    """Those of sets that were drowned in any share of noise, without any, too."""
+    marked = {name: noise_of(name) for name in {run.dataset for run in runs}}
+    drowned = {plain for plain, share in marked.values() if share}
+    return [run for run in runs if marked[run.dataset][0] in drowned]
 
 
 def _share(number: Number) -> float:

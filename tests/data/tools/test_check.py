@@ -255,6 +255,16 @@ def test_files_that_are_no_images_are_told(tmp_path: Path) -> None:
     assert (others.result, others.detail) == ("warning", "2 are left out: 1 .heic, 1 without an ending")
 
 
+def test_what_lies_beside_the_classes_is_told(tmp_path: Path) -> None:
+    mine = class_folders(tmp_path, 2)
+    (mine / "bird").mkdir()
+    (mine / "__MACOSX" / "cat").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(mine / "0004.png")
+    found = by_check(check(f"folder:{mine}"))
+    assert (found["other files"].result, found["other files"].detail) == ("warning", "1 are left out: 1 .png")
+    assert (found["classes"].result, found["classes"].detail) == ("warning", "2 of 3 occur; no image of: bird")
+
+
 def test_masks_of_0_and_255_are_a_warning(tmp_path: Path) -> None:
     for folder in ("images", "masks"):
         (tmp_path / "mine" / folder).mkdir(parents=True)
