@@ -26,7 +26,7 @@ def unknown_name(name: str, known: Iterable[str], kind: str) -> str:
     nearest = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
     if nearest:
         return f"Unknown {kind} {name!r}. Did you mean {lowered[nearest[0]]!r}?"
-    return f"Unknown {kind} {name!r}. Known: {', '.join(known)}."
+    return f"Unknown {kind} {name!r}. " + (f"Known: {', '.join(known)}." if known else "There is none yet.")
 
 
 def listed(text: str) -> list[str]:

@@ -43,6 +43,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     root = tmp_path_factory.mktemp("home")
     for variable in ("PACL_DATA", "PACL_WEIGHTS", "PACL_RESULTS", "PACL_CACHE"):
         monkeypatch.setenv(variable, str(root / variable.lower()))
+    monkeypatch.setenv("PACL_OWN_CODE", "")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 

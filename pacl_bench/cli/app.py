@@ -36,13 +36,11 @@ class Command(TyperCommand):
         values, _, order = self.make_parser(ctx).parse_args(list(args))
         for parameter in order:
             _refuse_control_characters(parameter, values.get(parameter.name or ""))
+            _refuse_nothing(parameter, values.get(parameter.name or ""))
             self._refuse_unknown_choice(parameter, values.get(parameter.name or ""))
         for option in (parameter for parameter in order if isinstance(parameter, TyperOption)):
-            value = values.get(option.name or "")
             if order.count(option) > 1 and not option.multiple:
                 raise UsageError(f"{option.opts[0]} is given twice.")
-            if isinstance(value, str) and not listed(value):
-                raise UsageError(f"{option.opts[0]} {value!r} says nothing: leave it out, or give it a value.")
         return super().parse_args(ctx, args)
 
     def _refuse_unknown_choice(self, parameter: Any, value: Any) -> None:
@@ -59,6 +57,13 @@ def _choices(annotation: Any) -> list[str]:
     if get_origin(annotation) is Literal:
         return [str(choice) for choice in get_args(annotation)]
     return [choice for part in get_args(annotation) for choice in _choices(part)]
+
+
+def _refuse_nothing(parameter: Any, value: Any) -> None:
+    """Of an option no empty list either; an argument may be the name of a file, which may hold commas."""
+    for text in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(text, str) and not (listed(text) if isinstance(parameter, TyperOption) else text.strip()):
+            raise UsageError(f"{parameter.opts[0]} {text!r} says nothing: leave it out, or give it a value.")
 
 
 def _refuse_control_characters(parameter: Any, value: Any) -> None:

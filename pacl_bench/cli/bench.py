@@ -171,6 +171,23 @@ def bench_train(
     print_rows(rows, f"A step of {batch} pairs, {batch / (rows[-1]['seconds'] or 1):.4g} pairs a second", as_json)
 
 
+@app.command("plan")
+def bench_plan(
+    *,
+    pairs: Annotated[str, typer.Option(help="Training pairs in memory.")] = "world-4k",
+    steps: Annotated[int, typer.Option(min=1, help="Of each of two heads that are trained on them.")] = 300,
+    shown: Annotated[int, typer.Option(min=32, help="Pairs of shards that a third head is shown.")] = 3200,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """What --dry-run says that three small studies will take, beside what they then take: seconds, and the ratio."""
+    from pacl_bench.bench.plan import predictions
+
+    found = predictions(torch_device(device), pairs, steps, shown)
+    rows = [{name: _rounded_any(value) for name, value in asdict(one).items()} for one in found]
+    print_rows(rows, "Studies, predicted and measured", as_json)
+
+
 @app.command("all")
 def bench_all(
     out: Annotated[Path, typer.Option(help="Folder that gets a file of each.")] = Path("results/bench"),

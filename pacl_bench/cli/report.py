@@ -5,12 +5,19 @@ from typing import Annotated
 
 import typer
 
+from pacl_bench.cli.declared import Given
 from pacl_bench.cli.options import AsJson, ResultsRoot, listed
 from pacl_bench.cli.output import print_rows
 from pacl_bench.errors import UsageError
 
+OF_CHECK = ("--check", "--results")
+OF_COMPARE = ("--compare", "--format", "--out", "--results", "--json")
+OF_WRITING = ("--format", "--only", "--out", "--results")
+
 
 def report(
+    *,
+    given: Given,
     forms: Annotated[
         str, typer.Option("--format", help="html, md, latex, csv, parquet, svg, pdf, png; several, comma-separated.")
     ] = "html,md,csv,svg",
@@ -30,6 +37,7 @@ def report(
     from pacl_bench.paths import results_root
     from pacl_bench.report import check_report, write_report
 
+    _refuse_others(given, OF_COMPARE if compare is not None else OF_CHECK if check else OF_WRITING)
     if compare is not None:
         _compare(compare, listed(forms), out or results_root() / "comparison", as_json)
         return
@@ -61,6 +69,14 @@ def explain(
         print_rows(explanation_rows(found), "", as_json)
     else:
         print("\n".join(explanation_lines(found)))
+
+
+def _refuse_others(given: list[str], heeded: tuple[str, ...]) -> None:
+    """An option that would be ignored is told."""
+    needless = [option for option in given if option not in heeded]
+    if needless:
+        beside = f" beside {heeded[0]}" if heeded[0] in given else ", or give --compare"
+        raise UsageError(f"{', '.join(needless)}: not heeded{beside}. Leave it out.")
 
 
 def _compare(names: tuple[str, str], forms: list[str], out: Path, as_json: bool) -> None:

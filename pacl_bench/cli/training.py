@@ -38,6 +38,7 @@ PAIRS = (
     "Training pairs, comma-separated: names, csv files (filepath, caption), shards (/data/{00..99}.tar, a folder); "
     "each may have a weight: cc3m:0.2,cc12m:0.8."
 )
+JOBS = 2  # at once
 HeadsFolder = Annotated[Path, typer.Option(help="Folder that holds a folder for each head.")]
 Seeds = Annotated[int, typer.Option(min=1, max=1000, help="How many heads of each kind are trained, each of its seed.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its cost, and do nothing.")]
@@ -51,7 +52,9 @@ class Launching:
         Literal["local", "slurm"] | None,
         typer.Option(help="Do independent steps at once: in processes here, or as jobs of a cluster (submitit)."),
     ] = None
-    jobs: Annotated[int, typer.Option(min=1, max=1000, help="How many of them at once, with --launcher.")] = 2
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="How many of them at once, with --launcher; default 2.")
+    ] = None
     job_option: Annotated[
         list[str] | None, typer.Option(help="Of the jobs, KEY=VALUE, as submitit has it: slurm_partition=gpu.")
     ] = None
@@ -59,12 +62,13 @@ class Launching:
     def launch(self, logs: Path) -> "Launch | None":
         """What does steps elsewhere; None where they are done here."""
         if self.launcher is None:
-            if self.job_option:
-                raise UsageError("--job-option is of the jobs of --launcher.")
+            for option, given in (("--jobs", self.jobs), ("--job-option", self.job_option)):
+                if given:
+                    raise UsageError(f"{option} is of the jobs of --launcher.")
             return None
         from pacl_bench.studies.launch import launcher, read_options
 
-        return launcher(self.launcher, logs, self.jobs, read_options(self.job_option or []))
+        return launcher(self.launcher, logs, self.jobs or JOBS, read_options(self.job_option or []))
 
 
 HeadKind = Annotated[str, typer.Option("--head", help="Kind of head: residual (the paper's) or linear.")]

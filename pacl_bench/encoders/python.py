@@ -26,6 +26,7 @@ from PIL import Image
 from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from pacl_bench.encoders import own_code
 from pacl_bench.encoders.base import Preprocess, TextEncoder, Tokens, VisionEncoder, frozen
 from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.source import import_function
@@ -134,6 +135,7 @@ class _Made:
     """
 
     def __init__(self, request: EncoderRequest):
+        own_code.remember(request.spec.text)
         place, _, name = request.entry.model.rpartition(":")
         self.name = request.spec.name
         self.asked = f"python:{place}:{name}"

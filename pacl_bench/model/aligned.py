@@ -17,6 +17,7 @@ from pacl_bench.data.images import open_image
 from pacl_bench.data.vocabulary import load_templates
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import PatchFeatures, TextEncoder, VisionEncoder, frozen, state_sha256
+from pacl_bench.encoders.own_code import require_named
 from pacl_bench.encoders.spec import with_alias
 from pacl_bench.errors import UsageError
 from pacl_bench.model.compatibility import compatibility, patch_similarity
@@ -182,9 +183,13 @@ def load_part(
     """An encoder of a card, under the name it has there: records are the same wherever its weights lie.
 
     Args:
-        given: the encoder, or the name it has here. load: what loads it by a name. option: `encoder` or `text`, as the
-            command line has it. place: where it lay in training.
+        given: the encoder, or the name it has here; code that the card names must be named so.
+        load: what loads it by a name.
+        option: `encoder` or `text`, as the command line has it.
+        place: where it lay in training.
     """
+    if given is None:
+        require_named(part.spec, option)
     if given is None or isinstance(given, str):
         try:
             given = load(given or located(part, place))

@@ -22,7 +22,7 @@ from pacl_bench.evaluators.patches import background_class
 from pacl_bench.evaluators.protocols import DATASET
 from pacl_bench.evaluators.segmentation import Keep, evaluate_segmentation
 from pacl_bench.evaluators.settings import SegmentationSettings
-from pacl_bench.files import replacing, require_writable
+from pacl_bench.files import place_of, replacing, require_writable
 from pacl_bench.image_counts import Counts
 from pacl_bench.image_sets import IGNORE_LABEL, BrokenImage, SegmentationImages, contents_sample, image_id
 from pacl_bench.metrics.segmentation import near_boundary
@@ -106,6 +106,7 @@ def score_predictions(
         name: of the method, as tables show it.
         allow_partial: score the images there are predictions of, where some are missing.
     """
+    place_of(results, "--results")
     require_writable((results / records.FOLDER / Key(study, name, images.name).path).parent, "--results")
     stopwatch = Stopwatch()
     files = _files(folder, images, allow_partial)

@@ -263,7 +263,12 @@ def _describe(candidate: Candidate, model: Model | None) -> dict[str, Any] | Non
 
 def _read(results: Path, key: Key) -> Record | None:
     file = results / records.FOLDER / key.path
-    return records.read(file) if file.is_file() else None
+    if not file.is_file():
+        return None
+    record = records.read(file)
+    if record.key.path != key.path:
+        raise UsageError(f"{file} is the record of {record.key.path}, which was copied here. Move it away.")
+    return record
 
 
 def _write(results: Path, record: Record, counts: Counts, plain: Key) -> Record:

@@ -1,6 +1,8 @@
 """Encoders of a user's own code: what may be returned, what is said where it may not, and that its source counts."""
 
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -323,6 +325,33 @@ def test_of_a_weights_file_the_content_counts(folder: Path) -> None:
     (folder / "b.pt").write_text("others")
     assert load_encoder("python:others.py:typed?scale=1&weights=b.pt").settings != settings[0]
     assert load_encoder("python:others.py:typed?scale=2&weights=a.pt").settings != settings[0]
+
+
+@pytest.mark.parametrize("alias", ["", "mine="])
+def test_code_that_a_card_names_runs_only_where_the_user_names_it(
+    folder: Path, pairs_csv: Path, alias: str, pacl: Callable[..., tuple[int, str, str]], monkeypatch
+) -> None:
+    """A card is data of anybody's: `python:os:system?command=...` in it must not be obeyed."""
+    monkeypatch.setenv("PACL_OWN_CODE", "")
+    recipe = make_recipe("small", {"steps": 0})
+    train(TrainConfig("m=python:means.py:Means", "python:others.py:words", str(pairs_csv), recipe, 0), folder / "head")
+    monkeypatch.setenv("PACL_OWN_CODE", "")  # another process
+    given = ["--encoder", "m=python:means.py:Means", "--text", "python:others.py:words"]
+    for named, line in ((given[2:], "--encoder python:means.py:Means."), (given[:2], "--text python:others.py:words.")):
+        code, _, said = pacl("segment", "--heads", str(folder / "head"), "--datasets", "world-things", *named)
+        assert code == 2
+        assert said.strip().endswith(line)
+        monkeypatch.setenv("PACL_OWN_CODE", "")
+    with pytest.raises(UsageError, match=r"names code to run, 'python:means\.py:Means'"):
+        load_aligned(folder / "head")
+    load_aligned(folder / "head", encoder=given[1], text=given[3])
+    load_aligned(folder / "head")  # named by now
+    card = json.loads((folder / "head" / "head.json").read_text())
+    card["encoder"]["spec"] = f"{alias}python:os:system?command=touch {folder}/obeyed"
+    (folder / "head" / "head.json").write_text(json.dumps(card))
+    with pytest.raises(UsageError, match=r"names code to run, '.*python:os:system\?command=touch"):
+        load_aligned(folder / "head")
+    assert not (folder / "obeyed").exists()
 
 
 def test_a_head_is_trained_on_own_code_and_refused_on_changed(folder: Path, pairs_csv: Path) -> None:

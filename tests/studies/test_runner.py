@@ -432,3 +432,15 @@ def test_bounds_are_the_same_through_python(voc: Path, clip_spec: str, tmp_path:
         with pytest.raises(UsageError, match=line):
             run_study(Study("x", "patches", [clip_spec], datasets=["voc20"], settings=settings), tmp_path)
     assert measured == []
+
+
+def test_a_record_that_was_copied_to_the_place_of_another_is_not_taken_for_it(
+    voc: Path, clip_spec: str, tmp_path: Path
+) -> None:
+    study = Study("patches", "patches", [clip_spec], datasets=["voc20"])
+    (measured,) = run_study(study, tmp_path)
+    file = tmp_path / "records" / measured.key.path
+    records.write(tmp_path / "records", replace(measured, key=replace(measured.key, model="other")))
+    (tmp_path / "records" / "patches" / "other" / file.name).rename(file)
+    with pytest.raises(UsageError, match=r"voc20\.default\.json is the record of patches/other/voc20"):
+        run_study(study, tmp_path)
