@@ -3,11 +3,11 @@
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from quick_training import QUICK, log_of
 from shard_samples import write_shards
 
 from pacl_bench.data.pairs import load_pairs
@@ -19,20 +19,9 @@ from pacl_bench.model.loss import info_nce
 from pacl_bench.training.batches import Drawing
 from pacl_bench.training.encoded_stream import SharedStreams
 from pacl_bench.training.loop import train
-from pacl_bench.training.recipe import RECIPES, Loading, TrainConfig, Watching
+from pacl_bench.training.recipe import Loading, TrainConfig, Watching
 from pacl_bench.training.run import open_batches
 from pacl_bench.training.skip_log import SkipLog
-
-QUICK = replace(RECIPES["small"], batch_size=4, steps=6, warmup_steps=0)
-
-
-@pytest.fixture
-def config(clip_spec: str, pairs_csv: Path) -> TrainConfig:
-    return TrainConfig(clip_spec, clip_spec, str(pairs_csv), QUICK)
-
-
-def log_of(head: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (head / "log.jsonl").read_text().splitlines()]
 
 
 def test_the_loss_of_pairs_held_out(config: TrainConfig, clip_spec: str, tmp_path: Path) -> None:
