@@ -163,6 +163,10 @@ class Watching:
     tensorboard: Annotated[bool, Field(description="Write the curves for TensorBoard too, into --out/tensorboard.")] = (
         False
     )
+    wandb: Annotated[
+        str | None,
+        Field(description="Project of Weights & Biases that gets the curves; WANDB_MODE=offline keeps them."),
+    ] = None
     keep_checkpoints: Annotated[
         int, Field(ge=0, description="Earlier checkpoints that stay beside the last one, by their steps.")
     ] = 0

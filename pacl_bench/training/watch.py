@@ -1,4 +1,4 @@
-"""What is told of a training run while it lasts: its log, a loss on pairs held out, TensorBoard."""
+"""What is told of a training run while it lasts: its log, a loss on pairs held out, TensorBoard, W&B."""
 
 import json
 import math
@@ -29,6 +29,7 @@ class Watch:
         self.watching, self.held_out = watching, held_out
         self.log = Log(out / LOG, first_step) if processes.is_first() else None
         self.board = _board(out / BOARD, first_step) if watching.tensorboard and processes.is_first() else None
+        self.wandb = _wandb(out, watching.wandb) if watching.wandb and processes.is_first() else None
 
     def step(self, state: TrainState, step: int, loss: float, rate: float) -> None:
         """Told after each step."""
@@ -40,10 +41,14 @@ class Watch:
         if self.board is not None:
             for name, value in values.items():
                 self.board.add_scalar(name, value, step)
+        if self.wandb is not None:
+            self.wandb.log(values, step)
 
     def close(self) -> None:
         if self.board is not None:
             self.board.close()
+        if self.wandb is not None:
+            self.wandb.finish()
 
 
 def _board(folder: Path, first_step: int) -> Any:
@@ -52,6 +57,19 @@ def _board(folder: Path, first_step: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=first_step)
+
+
+def _wandb(out: Path, project: str) -> Any:
+    """A run of Weights & Biases of the head's name, with its files in the head's folder."""
+    if find_spec("wandb") is None:
+        raise UsageError("--wandb needs the package wandb: pip install 'pacl-bench[wandb]'.")
+    import wandb
+
+    try:
+        return wandb.init(project=project, name=out.resolve().name, dir=out, settings=wandb.Settings(silent=True))
+    except wandb.Error as error:  # no key, no network
+        told = " ".join(str(error).split())
+        raise UsageError(f"--wandb {project}: {told} WANDB_MODE=offline keeps the run for `wandb sync`.") from None
 
 
 class Log:

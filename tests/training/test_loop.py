@@ -1,15 +1,14 @@
 """What the loop keeps, logs and checks beside the steps themselves; what a batch from memory or a stream holds."""
 
-import json
 import time
 from copy import deepcopy
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from quick_training import QUICK, log_of
 from shard_samples import write_shards
 
 from pacl_bench.data.pairs import load_pairs
@@ -22,23 +21,12 @@ from pacl_bench.training import state as state_module
 from pacl_bench.training.batches import Batches, Drawing
 from pacl_bench.training.encoded_stream import SharedStreams
 from pacl_bench.training.loop import train
-from pacl_bench.training.recipe import RECIPES, Loading, TrainConfig
+from pacl_bench.training.recipe import Loading, TrainConfig
 from pacl_bench.training.run import open_batches
 from pacl_bench.training.skip_log import SkipLog
 from pacl_bench.training.state import TrainState
 from pacl_bench.training.stream import Stream
 from pacl_bench.workers import Workers
-
-QUICK = replace(RECIPES["small"], batch_size=4, steps=6, warmup_steps=0)
-
-
-@pytest.fixture
-def config(clip_spec: str, pairs_csv: Path) -> TrainConfig:
-    return TrainConfig(clip_spec, clip_spec, str(pairs_csv), QUICK)
-
-
-def log_of(head: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (head / "log.jsonl").read_text().splitlines()]
 
 
 def test_processes_decode_files_to_the_same_weights(
