@@ -29,7 +29,7 @@ STEPS = ("resize", "long_side", "remainder", "pos", "fusion", "upsampled", "refi
 FROM_PROVENANCE = COLUMNS[COLUMNS.index("device") : COLUMNS.index("file")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """One number. A fraction in [0, 1] for every metric that is a share or an area."""
 
@@ -43,7 +43,7 @@ class Measurement:
     chance: float | None = None  # what guessing scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Key:
     """Which measurement a record is of. It is also the record's path."""
 
@@ -163,7 +163,7 @@ def tidy_rows(record: Record, file: str = "") -> list[dict[str, Any]]:
     model, provenance = record.config.get("model", {}), record.provenance
     encoder, text, head = (model.get(part) or {} for part in ("encoder", "text", "head"))
     shared = {
-        **vars(record.key),
+        **asdict(record.key),
         "seed": head.get("train", {}).get("seed", record.config.get("seed")),
         "encoder": encoder.get("name"),
         "text": text.get("name"),
@@ -171,7 +171,8 @@ def tidy_rows(record: Record, file: str = "") -> list[dict[str, Any]]:
         **{column: provenance.get(column) for column in FROM_PROVENANCE},
         "file": file,
     }
-    return [{**shared, **vars(measurement)} for measurement in record.measurements]
+    names = [entry.name for entry in fields(Measurement)]
+    return [shared | {name: getattr(row, name) for name in names} for row in record.measurements]
 
 
 def files(folder: Path) -> list[Path]:

@@ -4,11 +4,11 @@ import time
 from dataclasses import dataclass, replace
 
 import torch
-from sklearn.metrics import roc_auc_score
 from torch.nn.functional import normalize
 
 from pacl_bench.bench.memory import peak_memory, wait_for
 from pacl_bench.metrics.coherence import pairwise_coherence
+from pacl_bench.provenance import peak_memory_mb
 
 RANKED = "scikit-learn"
 CLASSES = 20
@@ -27,6 +27,7 @@ class CoherenceRate:
     pairs_per_second: float
     auroc: float | None
     megabytes: int | None = None  # held at once beyond the features; None where the system does not tell
+    process_megabytes: int | None = None  # of main memory held at once in all: libraries, features, and what is beyond
 
 
 def coherence_rates(patches: int, width: int, subset: int, device: str) -> tuple[list[CoherenceRate], float]:
@@ -46,10 +47,11 @@ def coherence_rates(patches: int, width: int, subset: int, device: str) -> tuple
     image_ids = torch.arange(patches) // PATCHES_AN_IMAGE
     features = features.to(device)
     pairwise_coherence(features[:1000], labels[:1000], "all", image_ids[:1000])  # warms up
+    found: list[CoherenceRate] = []
+    memory = peak_memory(lambda: found.append(_counted(features, labels, image_ids)), device)
+    megabytes = None if memory is None else memory // 10**6
+    counted = replace(found[0], megabytes=megabytes, process_megabytes=peak_memory_mb())
     ranked = _ranked(features[:subset], labels[:subset])
-    counted = _counted(features, labels, image_ids)
-    memory = peak_memory(lambda: pairwise_coherence(features, labels, "all", image_ids), device)
-    counted = replace(counted, megabytes=None if memory is None else memory // 10**6)
     check = _counted(features[:subset], labels[:subset], image_ids[:subset])
     assert check.auroc is not None
     assert ranked.auroc is not None
@@ -78,6 +80,8 @@ def _counted(features: torch.Tensor, labels: torch.Tensor, image_ids: torch.Tens
 
 
 def _ranked(features: torch.Tensor, labels: torch.Tensor) -> CoherenceRate:
+    from sklearn.metrics import roc_auc_score  # not before the memory of counting was measured
+
     start = time.perf_counter()
     unit = normalize(features, dim=-1)
     first, second = torch.triu_indices(len(labels), len(labels), offset=1, device=features.device)

@@ -35,6 +35,9 @@ from pacl_bench.training.stream import LANES
 
 ARCHITECTURE = "ViT-B-16"
 PHOTO = (340, 256)  # width and height, as img2dataset leaves photos whose short side is 256
+# words of captions, which the built-in text encoder knows too
+COLOURS = ("blue", "green", "orange", "pink", "purple", "red", "white", "yellow")
+THINGS = ("balloon", "basket", "cactus", "donut", "hedgehog", "kite", "ladybug", "leopard", "snake", "waffle", "zebra")
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def training_costs(
     state = TrainState(make_head(RESIDUAL, vision.width, text.dim).to(device), RECIPES["small"], {})
     with TemporaryDirectory() as folder:
         shards = Path(folder) / "photos"
-        _write_shards(shards, batch_size * (steps + 1))
+        write_shards(shards, batch_size * (steps + 1))
         seconds = _loaded(shards, preprocess, batch_size)
         drawing = Drawing(batch_size, 0.0, 0, bfloat16=bfloat16)
         skipped = SkipLog(Path(folder) / "skipped.jsonl", 1.0, {})
@@ -127,7 +130,14 @@ def _trained(vision: nn.Module, text: nn.Module, state: TrainState, batches: Bat
     return {name: seconds / steps for name, seconds in parts.items()}
 
 
-def _write_shards(folder: Path, pairs: int) -> None:
+def caption(number: int) -> str:
+    """One of 968: "a blue balloon beside a basket"."""
+    rest, colour = divmod(number, len(COLOURS))
+    first, second = (THINGS[at % len(THINGS)] for at in (rest, rest // len(THINGS)))
+    return f"a {COLOURS[colour]} {first} beside a {second}"
+
+
+def write_shards(folder: Path, pairs: int) -> None:
     """Photos of coarse noise with captions, in as many tars as there are lanes."""
     folder.mkdir()
     random = np.random.default_rng(0)
@@ -137,4 +147,4 @@ def _write_shards(folder: Path, pairs: int) -> None:
                 coarse = random.integers(0, 256, size=(16, 16, 3), dtype=np.uint8)
                 content = io.BytesIO()
                 Image.fromarray(coarse).resize(PHOTO).save(content, "JPEG", quality=90)
-                tar.write({"__key__": f"{number:09}", "jpg": content.getvalue(), "txt": f"a photo of thing {number}"})
+                tar.write({"__key__": f"{number:09}", "jpg": content.getvalue(), "txt": caption(number)})

@@ -117,6 +117,17 @@ def bench_coverage(
     print_rows(shown, f"Coverage of 95 % intervals, {sets} sets a row", as_json)
 
 
+@app.command("report")
+def bench_report(
+    records: Annotated[int, typer.Option(min=1, help="Made-up records that the report is of.")] = 10_000,
+    as_json: AsJson = False,
+) -> None:
+    """A report of many records: reading them, the tables, and the whole command with its memory."""
+    from pacl_bench.bench.report import report_costs
+
+    print_rows([asdict(cost) for cost in report_costs(records)], f"A report of {records:,} records", as_json)
+
+
 @app.command("texts")
 def bench_texts(
     pairs: Annotated[str, typer.Option(help="Training pairs in memory, whose captions are embedded.")] = "world-4k",
@@ -158,6 +169,23 @@ def bench_train(
         for part in training_costs(batch, steps, torch_device(device), loading, bfloat16, architecture)
     ]
     print_rows(rows, f"A step of {batch} pairs, {batch / (rows[-1]['seconds'] or 1):.4g} pairs a second", as_json)
+
+
+@app.command("plan")
+def bench_plan(
+    *,
+    pairs: Annotated[str, typer.Option(help="Training pairs in memory.")] = "world-4k",
+    steps: Annotated[int, typer.Option(min=1, help="Of each of two heads that are trained on them.")] = 300,
+    shown: Annotated[int, typer.Option(min=32, help="Pairs of shards that a third head is shown.")] = 3200,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """What --dry-run says that three small studies will take, beside what they then take: seconds, and the ratio."""
+    from pacl_bench.bench.plan import predictions
+
+    found = predictions(torch_device(device), pairs, steps, shown)
+    rows = [{name: _rounded_any(value) for name, value in asdict(one).items()} for one in found]
+    print_rows(rows, "Studies, predicted and measured", as_json)
 
 
 @app.command("all")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Num
-from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -190,6 +189,8 @@ def _counted(features: Tensor, labels: Tensor, scope: Scope, image_ids: Tensor) 
 
 
 def _ranked(features: Tensor, labels: Tensor, scope: Scope, image_ids: Tensor) -> Roc:
+    from sklearn.metrics import roc_auc_score, roc_curve  # 140 MB, which large sets have no use for
+
     features = normalize(features.float(), dim=-1)
     first, second = torch.triu_indices(len(labels), len(labels), offset=1, device=labels.device)
     if scope != "all":

@@ -5,9 +5,11 @@ one class or of two as a whole, so no pair is asked for its labels: a tile is tu
 each pair) and its blocks are counted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +24,8 @@ CLASS_BIN_BITS = 4
 BINS = CLASS_BINS << CLASS_BIN_BITS  # 31,744; with one more for pairs out of scope they fit 16 bits
 OUT_OF_SCOPE = BINS
 TILE = 2048  # patches a side of the similarity tiles: 16 MB of float32
+ALIGNED = 16  # floats: a matrix product whose rows begin at odd places of memory takes 1.5 times as long
+BAND = 256  # rows of a tile that one thread counts at a time
 GROUPS = 20  # of images, for the jackknife
 ROUNDING = 1e-5  # room for cosines that rounding leaves beyond their bounds
 
@@ -50,10 +54,13 @@ class _Slice(NamedTuple):
     classes: dict[int, slice]
 
 
+Map = Callable[..., Any]  # `map`, or that of a pool of threads
+
+
 class _Accumulators:
     """PairCounts in the making, on the device; pairs of all kinds in the place of those of two classes."""
 
-    def __init__(self, num_groups: int, num_classes: int, device: torch.device):
+    def __init__(self, num_groups: int, num_classes: int, device: torch.device, by: Map):
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.int64, device=device)
 
@@ -62,38 +69,44 @@ class _Accumulators:
         self.by_class = zeros(num_classes, 2, CLASS_BINS)
         self.by_class_and_group = zeros(num_classes, num_groups, 2, CLASS_BINS)
 
+        self._map = by
+
     def add_tile(self, codes: Tensor, rows: _Slice, cols: _Slice) -> None:
         """Counts a tile by blocks: each of its pairs is of a class of the rows and a class of the columns."""
         groups = sorted({rows.group, cols.group})
-        shared = [label for label in rows.classes if label in cols.classes]
-        pairs = [_histogram(codes, BINS)]
-        if shared:
-            one_class = [codes[rows.classes[label], cols.classes[label]].reshape(-1) for label in shared]
-            pairs.append(_histogram(torch.cat(one_class), BINS))
+        blocks = {label: (at, cols.classes[label]) for label, at in rows.classes.items() if label in cols.classes}
+        one_class = [codes[block].reshape(-1) for block in blocks.values()]
+        pairs = [self._histograms(codes.split(BAND), BINS).sum(0)]
+        pairs += [_histogram(torch.cat(one_class), BINS)] if blocks else []
         for kind, counted in enumerate(pairs):
             self.total[kind] += counted
             for group in groups:
                 self.by_group[group, kind] += counted
-        self._add_classes(codes >> CLASS_BIN_BITS, rows, cols, groups)
+        self._add_classes(codes >> CLASS_BIN_BITS, rows, cols, blocks, groups)
 
-    def _add_classes(self, codes: Tensor, rows: _Slice, cols: _Slice, groups: list[int]) -> None:
+    def _add_classes(
+        self, codes: Tensor, rows: _Slice, cols: _Slice, blocks: dict[int, tuple[slice, slice]], groups: list[int]
+    ) -> None:
         labels = sorted(rows.classes | cols.classes)
         place = {label: at for at, label in enumerate(labels)}
         pairs = self.by_class.new_zeros(len(labels), 2, CLASS_BINS)
-        for label, at in rows.classes.items():
-            pairs[place[label], 0] = _histogram(codes[at], CLASS_BINS)
-        for label, at in cols.classes.items():
-            pairs[place[label], 0] += _histogram(codes[:, at], CLASS_BINS)
-            if label in rows.classes:
-                pairs[place[label], 1] = _histogram(codes[rows.classes[label], at], CLASS_BINS)
+        kinds = ((0, rows.classes), (0, {label: (slice(None), at) for label, at in cols.classes.items()}), (1, blocks))
+        for kind, pieces in kinds:
+            if pieces:
+                pairs[[place[label] for label in pieces], kind] += self._histograms(
+                    [codes[piece] for piece in pieces.values()], CLASS_BINS
+                )
         pairs[:, 0] -= pairs[:, 1]  # they were counted with the rows and with the columns
         self.by_class[labels] += pairs
         for group in groups:
             self.by_class_and_group[labels, group] += pairs
 
+    def _histograms(self, pieces: Sequence[Tensor], bins: int) -> Int[Tensor, "piece bin"]:
+        return torch.stack(list(self._map(lambda codes: _histogram(codes, bins), pieces)))
+
     def counted(self) -> dict[str, np.ndarray]:
         """The fields of PairCounts, pairs of two classes in their place."""
-        counts = {name: tensor.cpu().numpy() for name, tensor in vars(self).items()}
+        counts = {name: tensor.cpu().numpy() for name, tensor in vars(self).items() if name != "_map"}
         for pairs in counts.values():
             pairs[..., 0, :] -= pairs[..., 1, :]
         return counts
@@ -119,16 +132,21 @@ def count_pairs(
     low = lowest_cosine(features_at) - ROUNDING
     scale = BINS / (1 + ROUNDING - low)
     slices = list(_slices(groups[order].cpu(), class_index[order].cpu(), _tile_side(features.device)))
-    found = _Accumulators(len(there), len(classes), features.device)
     tile = _Tile(max(part.at.stop - part.at.start for part in slices), features.device)
-    for rows, cols in _pairs_of(slices, scope):
-        codes = tile.codes(features_at[rows.at], features_at[cols.at], low, scale)
-        if rows.group == cols.group and scope != "all":
-            one_image = images[rows.at, None] == images[None, cols.at]
-            codes.masked_fill_(one_image if scope == "across" else ~one_image, OUT_OF_SCOPE)
-        if rows is cols:
-            codes.masked_fill_(torch.ones_like(codes, dtype=torch.bool).tril_(), OUT_OF_SCOPE)
-        found.add_tile(codes, rows, cols)
+    with _threads(features.device) as by:
+        found = _Accumulators(len(there), len(classes), features.device, by)
+        for number, rows in enumerate(slices):
+            of_rows = features_at[rows.at]
+            for cols in slices[number:]:
+                if scope == "within" and rows.group != cols.group:  # an image lies within one group
+                    continue
+                codes = tile.codes(of_rows, of_rows if rows is cols else features_at[cols.at], low, scale)
+                if rows.group == cols.group and scope != "all":
+                    one_image = images[rows.at, None] == images[None, cols.at]
+                    codes.masked_fill_(one_image if scope == "across" else ~one_image, OUT_OF_SCOPE)
+                if rows is cols:
+                    codes.masked_fill_(torch.ones_like(codes, dtype=torch.bool).tril_(), OUT_OF_SCOPE)
+                found.add_tile(codes, rows, cols)
     return PairCounts(**found.counted(), classes=classes.cpu().numpy(), groups=there.cpu().numpy())
 
 
@@ -137,6 +155,7 @@ class _UnitNorm:
 
     def __init__(self, features: Float[Tensor, "patch width"], order: Int[Tensor, " patch"]):
         self._features, self._order = features, order.to(features.device)
+        self.width, self.device = features.shape[1], features.device
 
     def __getitem__(self, at: slice) -> Float[Tensor, "some width"]:
         return normalize(self._features[self._order[at]].float(), dim=-1)
@@ -152,9 +171,14 @@ def lowest_cosine(features: _UnitNorm) -> float:
     Two vectors at an angle of at most a to their mean are at most 2 a apart. Tokens of many encoders lie in a narrow
     cone, and the bins are then spent on what is in it.
     """
-    total = torch.stack([some.double().sum(0) for some in features.slices()]).sum(0)
+    # nothing that is kept is made between two slices: it would lie behind them, and keep their memory from being freed
+    total = torch.zeros(features.width, dtype=torch.float64, device=features.device)
+    for some in features.slices():
+        total += some.sum(0, dtype=torch.float64)
     centre = normalize(total, dim=0).float()
-    lowest = torch.stack([(some @ centre).min() for some in features.slices()]).min()
+    lowest = torch.ones((), device=features.device)
+    for some in features.slices():
+        lowest.clamp_(max=(some @ centre).min())
     angle = torch.arccos(lowest.clamp(-1, 1))
     bound = float(torch.cos(2 * angle)) if float(angle) < torch.pi / 2 else -1.0
     return min(bound, 1 - 1e-3)  # all alike: still a range
@@ -164,16 +188,31 @@ class _Tile:
     """Room for one tile, used again and again."""
 
     def __init__(self, side: int, device: torch.device):
-        self._products = torch.empty(side * side, device=device)
+        side = -(-side // ALIGNED) * ALIGNED
+        self._products = torch.empty(side, side, device=device)
         self._codes = torch.empty(side * side, dtype=torch.int16, device=device)
 
     def codes(self, rows: Tensor, cols: Tensor, low: float, scale: float) -> Tensor:
         """The bin of each pair, "row col": how many widths of a bin, 1 / scale, its cosine lies above `low`."""
         shape = len(rows), len(cols)
-        products = self._products[: shape[0] * shape[1]].view(shape)
+        products = self._products[: shape[0], : shape[1]]
         offset = torch.full((1, 1), -low * scale, device=rows.device)
         torch.addmm(offset, rows, cols.T, alpha=scale, out=products)
         return self._codes[: shape[0] * shape[1]].view(shape).copy_(products)
+
+
+@contextmanager
+def _threads(device: torch.device) -> Iterator[Map]:
+    """`map` by as many threads as torch has on a CPU: its own histogram takes one, and would wait for the others."""
+    number = torch.get_num_threads()
+    if device.type != "cpu" or number == 1:
+        yield map
+        return
+    try:
+        with ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(number)  # threads that are new to torch have as many as were set last
 
 
 def _histogram(codes: Tensor, bins: int) -> Tensor:
@@ -189,18 +228,11 @@ def _slices(groups: Tensor, classes: Tensor, side: int) -> Iterator[_Slice]:
     """The sorted patches cut into slices of at most `side`, none of two groups."""
     start = 0
     for group, size in enumerate(torch.bincount(groups).tolist()):
-        for at in range(start, start + size, side):
-            part = slice(at, min(at + side, start + size))
+        even = -(-size // -(-size // side))
+        for at in range(start, start + size, even):
+            part = slice(at, min(at + even, start + size))
             labels, runs = torch.unique_consecutive(classes[part], return_counts=True)
             ends = runs.cumsum(0)
             bounds = zip(labels.tolist(), (ends - runs).tolist(), ends.tolist(), strict=True)
             yield _Slice(part, group, {label: slice(first, last) for label, first, last in bounds})
         start += size
-
-
-def _pairs_of(slices: list[_Slice], scope: Scope) -> Iterator[tuple[_Slice, _Slice]]:
-    """Pairs of slices that hold each unordered pair of patches once; an image lies within one group."""
-    for index, rows in enumerate(slices):
-        for cols in slices[index:]:
-            if scope != "within" or rows.group == cols.group:
-                yield rows, cols

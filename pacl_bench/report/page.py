@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from pacl_bench.report.details import Details
 from pacl_bench.report.figures.style import inline_svg
 from pacl_bench.report.forms import slug, templates, to_html, to_latex, to_markdown
 from pacl_bench.report.headlines import default_table, disagreement
-from pacl_bench.report.runs import Run, grouped
+from pacl_bench.report.runs import Run
 from pacl_bench.report.sections import Section
 from pacl_bench.report.tabular import Table
 
@@ -160,8 +161,13 @@ def _lead(runs: Sequence[Run]) -> str:
     if not runs:
         return "No record yet."
     models, sets = {run.model for run in runs}, {run.dataset for run in runs}
-    kinds = ", ".join(f"{len(of_kind):,} {kind}" for kind, of_kind in grouped(runs, lambda run: run.evaluator).items())
-    return f"{len(runs):,} records of {len(models):,} models on {len(sets):,} data sets ({kinds})."
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in Counter(run.evaluator for run in runs).items())
+    counted = _counted(len(runs), "record"), _counted(len(models), "model"), _counted(len(sets), "data set")
+    return "{} of {} on {} ({}).".format(*counted, kinds)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _tex(table: Table, one: Made) -> Markup:

@@ -1,7 +1,7 @@
 """Records from disk as runs, a hundred thousand of them in seconds and little memory. No torch here."""
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from pacl_bench import records as store
 from pacl_bench.image_counts import DIGEST, counts_file
 from pacl_bench.records import Measurement, Record
 from pacl_bench.report.runs import Run, in_place
+from pacl_bench.training.curves import curves_files, of_head
 from pacl_bench.validation.many_records import ManyRecords, WrittenRow
 
 
@@ -35,7 +36,8 @@ def without_collector() -> Iterator[None]:
 def read_runs(folder: Path) -> list[Run]:
     """The runs of every record below a folder, in the order of the paper's tables."""
     many, above = ManyRecords(keeps=_is_shown), len(str(folder)) + 1
-    return in_place(_run(many.read(file), file, str(file)[above:]) for file in store.files(folder))
+    trained = curves_files(folder.parent if folder.name == store.FOLDER else folder)
+    return in_place(_run(many.read(file), file, str(file)[above:], trained) for file in store.files(folder))
 
 
 def _is_shown(row: Measurement | WrittenRow) -> bool:
@@ -43,10 +45,12 @@ def _is_shown(row: Measurement | WrittenRow) -> bool:
     return not row.class_name or row.metric == "patch_recall"
 
 
-def _run(record: Record, file: Path, below: str) -> Run:
+def _run(record: Record, file: Path, below: str, trained: Mapping[str, Path]) -> Run:
+    head = record.config.get("model", {}).get("head") if trained else None
     counts = counts_file(file) if DIGEST in record.provenance else None
     curves = {  # in a tenth of the memory
         name: {axis: np.asarray(points, np.float32) for axis, points in axes.items()}
         for name, axes in record.curves.items()
     }
-    return Run(replace(record, curves={}), counts if counts and counts.is_file() else None, curves, below)
+    there = counts if counts and counts.is_file() else None
+    return Run(replace(record, curves={}), there, curves, below, trained.get(of_head(head["sha256"])) if head else None)

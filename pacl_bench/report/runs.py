@@ -39,6 +39,7 @@ class Run:
     counts: Path | None = None  # the file of its counts by image, where there is one
     arrays: Curves | None = None  # the record's curves, where it was read without
     read_from: str = ""  # the record's file below the folder of records, where it was read from one
+    training: Path | None = None  # the curves of its head's training, where the folder of results has them
 
     @property
     def curves(self) -> Curves:

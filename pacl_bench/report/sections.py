@@ -14,6 +14,7 @@ from pacl_bench.report.figures.layers import layers_figure, layers_panels
 from pacl_bench.report.figures.noise import noise_figure, noise_panels
 from pacl_bench.report.figures.roc import roc_figure, roc_panels
 from pacl_bench.report.figures.sizes import sizes_figure, sizes_panels
+from pacl_bench.report.figures.training import training_figure, training_panels
 from pacl_bench.report.headlines import best_sentence, gain_sentence
 from pacl_bench.report.runs import Run
 from pacl_bench.report.tables.ablation import table3
@@ -122,6 +123,15 @@ SECTIONS: dict[str, Section] = {
         "pacl-bench quickstart --noise 0,0.25,0.5,1",
         noise,
         Plot(noise_panels, noise_figure),
+        of_paper=False,
+    ),
+    "training": Section(
+        "Training: loss by step",
+        "InfoNCE in nats of the batches that heads were trained on, each point the mean of the steps since the one "
+        "before, and of pairs held out (`--held-out`). From the logs of the heads that were measured, as far as "
+        "`training/` in the folder of results holds them. No part of the paper.",
+        "pacl-bench train --encoder clip-b16 --text clip-b16 --pairs flickr8k",
+        plot=Plot(training_panels, training_figure),
         of_paper=False,
     ),
     "figure2": Section(

@@ -22,7 +22,7 @@ def quickstart(out: Path, seed: int = 0, smoke: bool = False, noise: Sequence[fl
     """
     experiment = load_experiment(Path("quickstart-smoke" if smoke else "quickstart")).with_seeds([seed])
     experiment = with_noise(experiment, noise) if noise else experiment
-    with _own_cache(out / "cache"):
+    with own_cache(out / "cache"):
         return run_experiment(experiment, Setting(out / "heads", out / "results"))
 
 
@@ -35,7 +35,7 @@ def with_noise(experiment: Experiment, shares: Sequence[float]) -> Experiment:
 
 
 @contextmanager
-def _own_cache(folder: Path) -> Iterator[None]:
+def own_cache(folder: Path) -> Iterator[None]:
     """Patch tokens go below the quickstart's own folder: deleting it leaves nothing behind."""
     own = os.environ.get("PACL_CACHE")
     os.environ["PACL_CACHE"] = str(folder)

@@ -29,6 +29,7 @@ from pacl_bench.records import Key, Record
 from pacl_bench.registry import text_hash
 from pacl_bench.studies.keys import SAMPLE, own_key
 from pacl_bench.studies.study import Rerun, Study
+from pacl_bench.training.curves import keep_curves
 from pacl_bench.training.recipe import Recipe
 from pacl_bench.validation.configs import defaults_of, differences
 from pacl_bench.validation.values import made
@@ -109,6 +110,9 @@ def _run_cells(
                 continue
         if record is not None:
             found[cell.key] = record
+    if rerun != "never" and processes.is_first():
+        for folder in study.heads:
+            keep_curves(Path(folder), results)
     return list(found.values())
 
 

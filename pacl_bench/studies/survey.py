@@ -1,7 +1,8 @@
 """What the steps of a plan will take: images to encode, pairs, hours, gigabytes. Estimated from a probe of a minute.
 
-An estimate counts what is most of the work: encoding images and texts, and the steps of training. What is in the cache
-or recorded costs nothing.
+An estimate counts what is most of the work: loading encoders, encoding images and texts, the steps of training, scoring
+images, counting pairs of patches, drawing and writing. What is in the cache or recorded costs nothing.
+`pacl-bench bench plan` sets estimates beside what then passes.
 """
 
 import shutil
@@ -11,40 +12,43 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
-
-import torch
-from PIL import Image
+from typing import Any, TypeVar
 
 from pacl_bench.caching.encoded_set import EncodedSet
+from pacl_bench.data.captions import noun_prompts
 from pacl_bench.data.pair_readers import Pairs
 from pacl_bench.data.pairs import load_pairs
+from pacl_bench.data.vocabulary import load_templates, templates_for
 from pacl_bench.encoders import load_encoder, load_text_encoder
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.segmentation import encoded_sets
-from pacl_bench.evaluators.settings import ClassificationSettings, SegmentationSettings
+from pacl_bench.evaluators.settings import ClassificationSettings, CoherenceSettings, SegmentationSettings
 from pacl_bench.files import place_of
-from pacl_bench.image_sets import BrokenImage, ImageSet
+from pacl_bench.image_sets import ImageSet
 from pacl_bench.model.aligned import AlignedModel
-from pacl_bench.model.compatibility import compatibility
 from pacl_bench.model.embedder import make_head
-from pacl_bench.model.loss import info_nce
 from pacl_bench.records import Record
+from pacl_bench.studies import probes
 from pacl_bench.studies.plan import Plan, Setting
 from pacl_bench.studies.runner import datasets_of, settings_of, study_cells
-from pacl_bench.studies.steps import MeasureStep, Step, TrainStep
+from pacl_bench.studies.steps import DrawStep, MeasureStep, ReportStep, Step, TrainStep
 from pacl_bench.training.batches import TRAINING_VIEW, Sets
 from pacl_bench.training.recipe import TrainConfig
 from pacl_bench.training.side_by_side import images_shown
 
 PROBE = 60.0  # seconds that all probes together may take
-PROBED_IMAGES, PROBED_TEXTS, PROBED_PAIRS = 4, 16, 32
+PROBED_PAIRS = 64
 COPIES = 6  # of a head's weights on disk and on their way there: weights, checkpoint (with two moments) and its next
-SCORING = 0.003  # seconds that an encoded image takes at least
+SCORING = 0.001  # seconds that an encoded image takes at least
+DRAWN, BYTES_READ = 5e-5, 2e9  # seconds to draw a pair that is in memory; bytes of tokens read and checked a second
+FINISHING = 0.3  # seconds to keep the state of a head, and to write it
+PICTURE, REPORT = 3.0, 15.0  # seconds to draw one, and to write a report: measured on two cores
+TAGGED = 2000  # captions, of which the noun prompts are counted
 RECORD = 2_000_000  # bytes, at most
+Measured = TypeVar("Measured")
 
 
 @dataclass
@@ -74,15 +78,29 @@ class Survey:
     def __init__(self, device: str = "cpu", seconds: float = PROBE):
         self.device, self.until = device, time.monotonic() + seconds
         self.encoded: set[str] = set()  # keys of what is or will be in the cache
-        self.rates: dict[Any, float] = {}  # seconds, of what was probed
-        self.vision = lru_cache(maxsize=2)(lambda name: load_encoder(name).to(device))
-        self.text = lru_cache(maxsize=2)(lambda name: load_text_encoder(name).to(device))
+        self.rates: dict[Any, Any] = {}  # of what was probed
+        self.load_seconds: dict[str, float] = {}  # of encoders
+        self.vision = lru_cache(maxsize=2)(lambda name: self._loaded(name, load_encoder))
+        self.text = lru_cache(maxsize=2)(lambda name: self._loaded(name, load_text_encoder))
+
+    def _loaded(self, name: str, load: Callable[[str], Any]) -> Any:
+        started = time.monotonic()
+        found = load(name).to(self.device)
+        self.load_seconds[name] = self.load_seconds.get(name, 0.0) + time.monotonic() - started
+        return found
 
     def of(self, step: Step) -> Work:
         """What a step will take; a UsageError where weights are not there."""
+        if step.is_done():
+            return Work()
         if isinstance(step, TrainStep):
-            return Work() if step.is_done() else self._of_training(step)
-        return self._of_measuring(step) if isinstance(step, MeasureStep) else Work()
+            return self._of_training(step)
+        if isinstance(step, MeasureStep):
+            return self._of_measuring(step)
+        if isinstance(step, DrawStep):
+            return Work(seconds=PICTURE * step.picture.images * len(step.picture.datasets))
+        assert isinstance(step, ReportStep)
+        return Work(seconds=REPORT)
 
     def _of_measuring(self, step: MeasureStep) -> Work:
         work, study = Work(), step.ready_study
@@ -95,19 +113,54 @@ class Survey:
                 elif cell.model is not None:
                     vision = cell.model.vision if isinstance(cell.model, AlignedModel) else cell.model
                     bare = not isinstance(cell.model, AlignedModel) or cell.model.head is None
-                    self._count(work, passes(vision, cell.dataset, settings, bare))
+                    self._count(work, vision, cell.dataset, settings, bare)
+                    if isinstance(cell.model, AlignedModel):
+                        self._count_prompts(work, cell.model.text, cell.dataset, settings)
         for encoder in step.encoders_to_come:
             for dataset in datasets_of(study, evaluator):
-                self._count(work, passes(self.vision(encoder), dataset, settings, bare=False))
+                self._count(work, self.vision(encoder), dataset, settings, bare=False)
         return work
 
-    def _count(self, work: Work, sets: list[EncodedSet]) -> None:
-        """A measurement of these tokens, which are encoded for the first that needs them."""
+    def _count(self, work: Work, vision: VisionEncoder, images: Any, settings: Any, bare: bool) -> None:
+        """A measurement, whose tokens are encoded for the first that needs them."""
         work.measurements += 1
         work.kept_bytes += RECORD
+        sets = passes(vision, images, settings, bare)
         for encoded in sets:
             self._encode(work, encoded)
-            work.add(len(encoded.images), SCORING)
+            work.add(len(images), SCORING)
+        if isinstance(settings, SegmentationSettings):
+            known = (images.name, str(sets[0].view.identity), vision.patch_size)
+            each = self._probed(("segment", *known), lambda: probes.segmenting_seconds(images, sets[0]))
+            work.add(len(images) * len(settings.chosen(images)), each)
+        if isinstance(settings, CoherenceSettings):
+            self._count_pairs(work, sets[0], images, settings)
+
+    def _count_pairs(self, work: Work, encoded: EncodedSet, images: Any, settings: CoherenceSettings) -> None:
+        """Of the patches of all images that count, as many of each as of the first ones."""
+        width = encoded.encoder.width
+        labelled = self._probed(
+            ("label", images.name, str(encoded.view.identity), width),
+            lambda: probes.labelling(images, encoded, settings),
+        )
+        pairs = self._probed(("pairs", width), lambda: probes.pairs_seconds(width, self.device))
+        if labelled is None or pairs is None:
+            work.seconds = None
+            return
+        patches = len(images) * labelled[1]
+        work.add(len(images), labelled[0])
+        work.add(1, pairs[0] + pairs[1] * patches**2 / 2)
+
+    def _count_prompts(self, work: Work, text: TextEncoder, images: Any, settings: Any) -> None:
+        """The prompts of a data set's classes, which are embedded once."""
+        if isinstance(settings, ClassificationSettings):
+            templates = templates_for(images, settings.templates)
+        else:
+            templates = load_templates("paper7")  # another choice changes little
+        known = f"{text.name} {images.name} {len(templates)}"
+        if known not in self.encoded:
+            self.encoded.add(known)
+            work.add(len(images.classnames) * len(templates), self._text_seconds(text))
 
     def _encode(self, work: Work, encoded: EncodedSet) -> None:
         if encoded.key in self.encoded or encoded.is_cached:
@@ -125,7 +178,9 @@ class Survey:
         alone, together = images_shown(configs, shown)  # a stream of shards is encoded anew in each pass
         work.images, work.images_saved = work.images + together, alone - together
         if together:
-            work.add(together, self._image_seconds(self.vision(configs[0].encoder), None, TRAINING_VIEW))
+            work.add(together, self._image_seconds(self.vision(configs[0].encoder), probes.Photos(), TRAINING_VIEW))
+        names = {name for config in configs for name in (config.encoder, config.text)}
+        work.add(1, sum(self.load_seconds[name] for name in names))
         return work
 
     def _head(self, work: Work, config: TrainConfig) -> int:
@@ -141,42 +196,46 @@ class Survey:
         head = make_head(config.head, vision.width, text.dim)
         work.kept_bytes += COPIES * 4 * sum(weight.numel() for weight in head.parameters())
         if pairs:
-            texts = min(pairs, self._encode_files(work, vision, sets) or pairs)
-            work.add(texts, self._probed(("text", text.name), lambda: _text_seconds(text)))
-            linear, quadratic = self._step_seconds(vision, text, config.head)
-            work.add(pairs, linear)
-            work.add(pairs, None if quadratic is None else quadratic * batch)
+            work.add(min(pairs, self._encode_files(work, vision, sets) or pairs), self._text_seconds(text))
+            work.add(steps, self._step_seconds(vision, text, config, batch))
+            tokens = EncodedSet(vision, probes.Photos(1), TRAINING_VIEW).estimated_bytes
+            work.add(pairs, DRAWN + tokens / BYTES_READ)
+            work.add(1, FINISHING)
         return pairs
 
     def _encode_files(self, work: Work, vision: VisionEncoder, sets: Sets) -> int:
-        """Counts the images of pairs in files, which are encoded once; how many captions these have, 0 of a stream."""
+        """Counts the images of pairs in files, which are encoded once; how many texts these have, 0 of a stream."""
         numbered = [pairs for pairs in sets if isinstance(pairs, Pairs)]
         if len(numbered) < len(sets):
             return 0
         for pairs in numbered:
             self._encode(work, EncodedSet(vision, pairs.photos, TRAINING_VIEW))
-        return sum(len(captions) for pairs in numbered for captions in pairs.captions)
+        return sum(map(number_of_texts, numbered))
 
-    def _image_seconds(self, vision: VisionEncoder, images: ImageSet | None, view: View) -> float | None:
-        kind = "photo" if images is None else images.name
-        return self._probed((vision.name, str(view.identity), kind), lambda: _image_seconds(vision, images, view))
+    def _image_seconds(self, vision: VisionEncoder, images: ImageSet, view: View) -> float | None:
+        known = vision.name, str(view.identity), images.name
+        return self._probed(known, lambda: probes.image_seconds(vision, images, view))
 
-    def _step_seconds(self, vision: VisionEncoder, text: TextEncoder, head: str) -> tuple[float | None, float | None]:
-        """Of a pair in a step: a part of its own, and one for each other pair of the batch."""
+    def _text_seconds(self, text: TextEncoder) -> float | None:
+        return self._probed(("text", text.name), lambda: probes.text_seconds(text))
 
-        def seconds(batch: int) -> float | None:
-            return self._probed(
-                ("step", vision.name, text.dim, head, batch), lambda: _step_seconds(vision, text, head, batch)
-            )
+    def _step_seconds(self, vision: VisionEncoder, text: TextEncoder, config: TrainConfig, batch: int) -> float | None:
+        """Of a step; of a large batch from two smaller ones: a part for each pair, and one for each two of them."""
 
+        def seconds(pairs: int) -> float | None:
+            known = "step", vision.name, text.dim, config.head, pairs
+            return self._probed(known, lambda: probes.step_seconds(vision, text, config, pairs))
+
+        if batch <= 2 * PROBED_PAIRS:
+            return seconds(batch)
         small, large = seconds(PROBED_PAIRS), seconds(2 * PROBED_PAIRS)
         if small is None or large is None:
-            return None, None
+            return None
         quadratic = max(0.0, (large - 2 * small) / (2 * PROBED_PAIRS**2))
-        return max(0.0, small / PROBED_PAIRS - quadratic * PROBED_PAIRS), quadratic
+        return batch * (max(0.0, small / PROBED_PAIRS - quadratic * PROBED_PAIRS) + quadratic * batch)
 
-    def _probed(self, what: Any, probe: Callable[[], float]) -> float | None:
-        """Seconds, measured once; None where the time for probes is over."""
+    def _probed(self, what: Any, probe: Callable[[], Measured]) -> Measured | None:
+        """What a probe measures, once; None where the time for probes is over."""
         if what not in self.rates:
             if time.monotonic() > self.until:
                 return None
@@ -194,6 +253,14 @@ def passes(vision: VisionEncoder, images: Any, settings: Any, bare: bool) -> lis
         return encoded_sets(vision, images, settings, bare)
     whole = not isinstance(settings, ClassificationSettings)
     return [EncodedSet(vision, images, View(whole, getattr(settings, "size", None)))]
+
+
+def number_of_texts(pairs: Pairs) -> int:
+    """The captions of a set, and the noun prompts made of them; of a large set from those of its first captions."""
+    captions = list(dict.fromkeys(caption for of_image in pairs.captions for caption in of_image))
+    tagged = captions[:TAGGED]
+    prompts = {prompt for caption in tagged for prompt in noun_prompts(caption)}
+    return len(captions) + round(len(prompts) * len(captions) / max(1, len(tagged)))
 
 
 def require_space(heads: int, records: int, setting: Setting) -> None:
@@ -232,44 +299,3 @@ def survey(plan: Plan, setting: Setting) -> dict[str, list[Work]]:
         kept[isinstance(step, TrainStep)] += work.kept_bytes
     require_space(kept[True], kept[False], setting)
     return works
-
-
-def _image_seconds(vision: VisionEncoder, images: ImageSet | None, view: View) -> float:
-    """Of one image among several, with its decoding."""
-    number = PROBED_IMAGES if images is None else min(PROBED_IMAGES, len(images))
-    photo = Image.new("RGB", (256, 256))
-
-    def tensor(index: int) -> torch.Tensor | None:
-        try:
-            return view.shown(vision, photo) if images is None else view.tensor(vision, images, index)
-        except BrokenImage:
-            return None
-
-    def encode(index: int) -> float:
-        started, shown = time.monotonic(), tensor(index)
-        if shown is not None:
-            vision(shown[None].to(vision.device), view.stride).patch_tokens.sum().item()
-        return time.monotonic() - started
-
-    first = encode(0)  # which warms up
-    return min([first] + [encode(index) for index in range(1, number) if first < PROBE / 6])
-
-
-def _text_seconds(text: TextEncoder) -> float:
-    started = time.monotonic()
-    text(["a photo of the large."] * PROBED_TEXTS)
-    return (time.monotonic() - started) / PROBED_TEXTS
-
-
-def _step_seconds(vision: VisionEncoder, text: TextEncoder, kind: str, batch: int) -> float:
-    """Of a step of training without its encoding, on random tokens."""
-    side = vision.image_size // vision.patch_size
-    head = make_head(kind, vision.width, text.dim).to(vision.device)
-    tokens = torch.randn(batch, side * side, vision.width, device=vision.device)
-    texts = torch.randn(batch, text.dim, device=vision.device)
-    seconds = []
-    for _ in range(2):
-        started = time.monotonic()
-        info_nce(compatibility(head(tokens), texts), torch.tensor(0.07, device=vision.device)).backward()
-        seconds.append(time.monotonic() - started)
-    return min(seconds)

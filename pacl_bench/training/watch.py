@@ -10,10 +10,11 @@ from pacl_bench import processes
 from pacl_bench.errors import UsageError
 from pacl_bench.files import append_lines, write_text
 from pacl_bench.training.batches import Batch
+from pacl_bench.training.curves import LOG
 from pacl_bench.training.recipe import Watching
 from pacl_bench.training.state import TrainState
 
-LOG, BOARD = "log.jsonl", "tensorboard"
+BOARD = "tensorboard"
 
 
 class Watch:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from sys import intern
 from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta, MsgspecError, Raw, Struct, convert
@@ -86,7 +87,7 @@ class ManyRecords:
         require_curves(found.curves, config["dataset"].value.get("classnames") if "dataset" in config else None)
         return Record(
             convert(found.key, Key, from_attributes=True),
-            convert(list(filter(self._keeps, found.measurements)), list[Measurement], from_attributes=True),
+            list(map(_measurement, filter(self._keeps, found.measurements))),
             {name: part.value for name, part in config.items()},
             {name: part.value for name, part in provenance.items()},
             found.curves,
@@ -94,6 +95,13 @@ class ManyRecords:
 
     def _parts(self, shape: type[BaseModel], parts: dict[str, Raw]) -> dict[str, "Part"]:
         return {name: self._part(shape, name, bytes(part)) for name, part in parts.items()}
+
+
+def _measurement(row: WrittenRow) -> Measurement:
+    """Metric and protocol are the same text for many rows, and one object."""
+    return Measurement(
+        intern(row.metric), row.value, intern(row.protocol), row.n, row.class_name, row.ci_low, row.ci_high, row.chance
+    )
 
 
 class Part(NamedTuple):

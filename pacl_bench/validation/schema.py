@@ -174,6 +174,27 @@ def _require_classes(cells: Axes, classnames: list[str]) -> None:
         raise ValueError(f"the curve 'confusion' has a class {unknown[0]:g}, the set has {len(classnames)} names")
 
 
+class LossCurveShape(Whole):
+    steps: list[Count]
+    losses: list[Number]
+
+    @model_validator(mode="after")
+    def _has_a_loss_a_step(self) -> "LossCurveShape":
+        if len(self.steps) != len(self.losses):
+            raise ValueError("steps and losses differ in number")
+        return self
+
+
+class TrainingCurvesShape(Whole):
+    """Schema 1 of the curves of a head's training."""
+
+    head: str
+    sha256: str
+    pairs_per_second: Number
+    loss: LossCurveShape
+    held_out: LossCurveShape
+
+
 class FrozenPartShape(Whole):
     name: str
     spec: str

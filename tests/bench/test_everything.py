@@ -12,12 +12,14 @@ from pacl_bench.cli import app
 from pacl_bench.cli.bench import app as benchmarks
 from pacl_bench.errors import RunError
 
+FROZEN = Path(__file__).parents[1] / "frozen" / "v1"
 SMALL = {
     "coherence": "--patches 1000 --width 8 --subset 1000 --device cpu",
     "segment": "--classes 4 --height 32 --width 48 --size 32 --repeats 1",
     "compatibility": "--batch 8 --patches 4 --dim 8 --repeats 1 --no-compile --device cpu",
     "coverage": "--sets 20",
     "texts": "--pairs world-1k --sample 2 --architecture small-test-vit",
+    "plan": f"--pairs {FROZEN}/pairs/pairs.csv --steps 2 --shown 32 --device cpu",
     "train": "--batch 2 --steps 1 --workers 0 --architecture small-test-vit --device cpu",
 }
 
@@ -31,6 +33,7 @@ def test_each_command_has_a_small_case() -> None:
 @pytest.mark.parametrize("command", SMALL)
 def test_a_small_case_gives_rows(command: str, small_clip: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pacl_bench.bench.texts.CAPTIONS", 10)
+    monkeypatch.setattr("pacl_bench.bench.plan.DATASET", f"folder:{FROZEN}/scenes")
     monkeypatch.setattr(coverage, "POPULATION", 500)
     monkeypatch.setattr(coverage, "PATCH_IMAGES", 100)
     monkeypatch.setattr(coverage, "SETS", ((3, 1.0, 40),))

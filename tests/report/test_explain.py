@@ -10,8 +10,11 @@ from report_samples import SWEPT, head, protocols, segment
 
 from pacl_bench import records
 from pacl_bench.errors import UsageError
+from pacl_bench.evaluators.presets import PRESETS, chosen
+from pacl_bench.evaluators.steps import Steps, changed_steps
 from pacl_bench.records import Measurement, Record
-from pacl_bench.report.explain import Explanation, explain, find_record
+from pacl_bench.report.choices import ATTENTION
+from pacl_bench.report.explain import UNKNOWN, Explanation, explain, find_record
 from pacl_bench.report.terminal import WIDTH, explanation_lines
 
 DATASET = "dataset-miou, background=none"
@@ -67,6 +70,48 @@ def test_the_protocols_of_one_pass_tell_what_background_does(results: Path):
     assert ("class", "class+threshold=0.1") in {(one.first, one.second) for one in guess.choices}
     by_class = explain("protocols/pacl/voc21", "maskclip", results)
     assert moves(by_class)["background"] == -5.0  # from none to a class like the others
+
+
+@pytest.fixture
+def under_protocols(tmp_path: Path) -> Path:
+    """A record of `--protocol sclip,naclip` on voc21, and one of the usual steps."""
+    given = {"encoder": "clip-b16", "text": "clip-b16", "head": head(), "dataset": "voc21"}
+    made = segment("pacl", 0.3, variant="protocol=sclip+naclip", **given)
+    made.measurements[:] = [
+        Measurement("miou", value, f"dataset-miou, protocol={name}", 392)
+        for name, value in (("sclip", 0.3), ("naclip", 0.34))
+    ]
+    steps = {name: chosen(name, "voc21", {}).describe() for name in ("sclip", "naclip")}
+    made.config["settings"] = {"protocol": "sclip,naclip", "steps": steps}
+    records.write(tmp_path / "records", made)
+    records.write(tmp_path / "records", segment("pacl", 0.2, **given))
+    return tmp_path
+
+
+def differing(found: Explanation) -> dict[str, tuple[str, str]]:
+    """The steps in which the two differ, as both tell them."""
+    return {one.name: (one.first, one.second) for one in found.choices}
+
+
+def test_a_record_under_a_protocol_is_what_that_protocol_says(under_protocols: Path):
+    record = "pacl/voc21.protocol=sclip+naclip"
+    alike = explain(record, "sclip", under_protocols)
+    # the sample's encoder has its own attention, as where the protocol is for another encoder
+    assert set(differing(alike)) - set(alike.unknown) == {ATTENTION}
+    assert alike.first.protocol == "dataset-miou, protocol=sclip"
+
+
+@pytest.mark.parametrize("second", ["naclip", "pacl/voc21"])
+def test_every_step_is_named_that_another_protocol_takes_otherwise(under_protocols: Path, second: str):
+    """Of the protocol by its name, and of a record of the usual steps."""
+    sclip = PRESETS["sclip"].steps_on("voc21")
+    other = PRESETS[second].steps_on("voc21") if second in PRESETS else Steps()
+    found = differing(explain("pacl/voc21.protocol=sclip+naclip", second, under_protocols))
+    assert set(changed_steps(sclip, other)) <= set(found)
+    assert found["window"] == ("224", "the whole image")
+    assert found["scale"] == ("65.0", "40.0" if second in PRESETS else UNKNOWN)
+    by_naclip = explain("pacl/voc21.protocol=sclip+naclip", "sclip", under_protocols, "dataset-miou, protocol=naclip")
+    assert differing(by_naclip)["scale"] == ("40.0", "65.0")
 
 
 def test_a_printed_number_with_what_is_known_of_it(results: Path):

@@ -43,7 +43,7 @@ def test_the_default_report_is_a_page_markdown_csv_and_figures(tmp_path: Path):
         records.write(tmp_path / "records", record)
     assert write_report(tmp_path) == tmp_path / "report" / "report.html"
     drawn = {"figure3.svg", "figure8.svg", "table3.svg"}
-    tables = {f"{name}.csv" for name in WITH_TABLES} - {"layers.csv", "noise.csv"}
+    tables = {f"{name}.csv" for name in WITH_TABLES} - {"layers.csv", "noise.csv", "training.csv"}
     assert set(names(tmp_path / "report")) == drawn | tables | {"report.html", "report.md"}
     rows = list(csv.DictReader((tmp_path / "tidy.csv").read_text().splitlines()))
     tidy = records.load(tmp_path / "records")
@@ -83,6 +83,15 @@ def test_the_report_shows_measured_beside_published(text: str):
         for row in published(table):
             assert f"*{row.value:g}" in section(text, f"Table {table}").replace(".0*", "*")
     assert "Measured on voc20 (392 of 1,449 official images)." in section(text, "Table 1")
+
+
+def test_what_was_measured_is_counted_in_a_line(tmp_path: Path):
+    assert (
+        "\n1 record of 1 model on 1 data set (1 segment)."
+        in (written(tmp_path, [segment("m", 0.3)]) / "report.md").read_text()
+    )
+    more = written(tmp_path, [segment("n", 0.3), segment("n", 0.3, dataset="voc21")]) / "report.md"
+    assert "3 records of 2 models on 2 data sets (3 segment)." in more.read_text()
 
 
 def test_headlines_are_made_from_records(text: str):

@@ -18,11 +18,13 @@ from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
 from pacl_bench.errors import NoTextSpace, RunError, UsageError
 from pacl_bench.evaluators.base import Result
 from pacl_bench.evaluators.settings import PatchSettings
+from pacl_bench.model.head_files import read_card
 from pacl_bench.records import Measurement
 from pacl_bench.studies import runner
 from pacl_bench.studies.experiment import load_study
 from pacl_bench.studies.runner import run_study, variant
 from pacl_bench.studies.study import Study
+from pacl_bench.training.curves import curves_files, read_curves
 from pacl_bench.training.loop import train
 from pacl_bench.training.recipe import RECIPES, TrainConfig
 from pacl_bench.validation.values import as_option, made
@@ -92,12 +94,14 @@ def test_another_head_or_other_data_is_measured_again(
 ) -> None:
     study = Study("patches", "patches", heads=[str(head)], datasets=["voc20"])
     run_study(study, tmp_path)
+    [curves] = curves_files(tmp_path).values()
+    assert read_curves(curves).loss.steps == list(range(1, read_card(head).step + 1))
     for file in head.iterdir():
         file.unlink()
     recipe = replace(RECIPES["small"], batch_size=4, steps=3)
     train(TrainConfig(clip_spec, clip_spec, str(pairs_csv), recipe), head)
     run_study(study, tmp_path)
-    assert len(measured) == 2
+    assert len(measured) == len(curves_files(tmp_path)) == 2
     ids = (voc / "ImageSets/Segmentation/val.txt").read_text().split()
     (voc / "ImageSets/Segmentation/val.txt").write_text("\n".join(ids[:4]))
     (found,) = run_study(study, tmp_path)

@@ -76,7 +76,8 @@ def confusion_figure(panels: Sequence[ConfusionPanel]) -> Figure:
                 panel.draw(ax)
             for ax in places[len(of_row) :]:
                 ax.set_axis_off()
-        scale = figure.colorbar(ScalarMappable(Normalize(0, 1), COLOURS), ax=axes, shrink=0.6 / len(rows), aspect=25)
+        colours = ScalarMappable(Normalize(0, 1), COLOURS)
+        scale = figure.colorbar(colours, ax=axes, location="top", shrink=0.6 / cols, aspect=25, anchor=(0, 0), pad=0.01)
         scale.set_label("share of the class's patches")
         scale.outline.set_visible(False)  # type: ignore[operator]
     return figure

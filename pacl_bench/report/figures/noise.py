@@ -13,6 +13,7 @@ from pacl_bench.report.figures.style import (
     PALETTE,
     TEXT_WIDTH,
     as_written,
+    draw_line,
     draw_panels,
     label_ends,
     new_axes,
@@ -37,10 +38,7 @@ class NoisePanel:
         ax = new_axes(COLUMN_WIDTH, HEIGHT) if ax is None else ax
         colours = {model: PALETTE[at % len(PALETTE)] for at, model in enumerate(self.lines)}
         for model, points in self.lines.items():
-            shares, values = [_share(one) for one in points], [100 * one.value for one in points]
-            ax.plot(shares, values, "o-", ms=3, lw=1.1, color=colours[model])
-            lows, highs = [100 * one.low for one in points], [100 * one.high for one in points]
-            ax.vlines(shares, lows, highs, colours[model], lw=0.9)
+            draw_line(ax, [_share(one) for one in points], points, colours[model])
         ax.axhline(100 * next(iter(self.lines.values()))[-1].chance, **CHANCE)
         ax.set(xlabel="Share of noise in each pixel (%)", ylabel=f"{self.metric} (%)", title=self.title)
         ax.margins(x=0.12, y=0.1)

@@ -13,6 +13,7 @@ from pacl_bench.report.figures.style import (
     PALETTE,
     TEXT_WIDTH,
     as_written,
+    draw_line,
     draw_panels,
     label_ends,
     new_axes,
@@ -42,20 +43,13 @@ class SizesPanel:
         """Lines with the interval or range of each point, named at their end."""
         ax = new_axes(COLUMN_WIDTH, HEIGHT) if ax is None else ax
         for towers, points in self.lines.items():
-            self._draw_line(ax, towers, points)
+            draw_line(ax, [size for size, _ in points], [cell for _, cell in points], self.colours[towers])
         self._draw_scale(ax)
         last = {towers: points[-1] for towers, points in self.lines.items()}
         ends = {towers: (size, 100 * cell.value, self.colours[towers]) for towers, (size, cell) in last.items()}
         low, high = ax.get_ylim()
         label_ends(ax, ends, 0.075 * (high - low))
         return as_written(ax)
-
-    def _draw_line(self, ax: Axes, towers: str, points: Sequence[tuple[float, Cell]]) -> None:
-        pairs, colour = [size for size, _ in points], self.colours[towers]
-        ax.plot(pairs, [100 * cell.value for _, cell in points], "o-", ms=3, lw=1.1, color=colour)
-        ax.vlines(
-            pairs, [100 * cell.low for _, cell in points], [100 * cell.high for _, cell in points], colour, lw=0.9
-        )
 
     def _draw_scale(self, ax: Axes) -> None:
         pairs = sorted({size for points in self.lines.values() for size, _ in points})

@@ -2,6 +2,7 @@
 
 import html
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from matplotlib.text import Text
 
 from pacl_bench.files import write_bytes
 from pacl_bench.report.runs import Number, grouped
+from pacl_bench.report.tabular import Cell
 
 Drawn = TypeVar("Drawn", Axes, Figure)
 
@@ -60,6 +62,7 @@ LEGEND: dict[str, Any] = {
     "labelspacing": 0.3,
     "columnspacing": 1.2,
 }
+GROUP = re.compile(r'<g id="([^"]*)">')  # of an SVG
 UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}, "svg": {"Date": None}}
 
 
@@ -77,10 +80,13 @@ def inline_svg(figure: Figure) -> str:
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     for at, colour in enumerate(PALETTE):
         svg = svg.replace(colour.lower(), f"var(--series-{at})")
-    for artist in figure.findobj(lambda one: one.get_gid() is not None):
-        gid = str(artist.get_gid())
-        svg = svg.replace(f'<g id="{html.escape(gid)}">', f'<g class="named"><title>{html.escape(gid)}</title>')
-    return svg
+    names = {str(artist.get_gid()) for artist in figure.findobj(lambda one: one.get_gid() is not None)}
+
+    def titled(group: re.Match[str]) -> str:
+        name = html.unescape(group[1])  # matplotlib writes quotation marks in other ways than `html.escape`
+        return f'<g class="named"><title>{html.escape(name)}</title>' if name in names else group[0]
+
+    return GROUP.sub(titled, svg)
 
 
 def _drawn(figure: Figure, form: str, **given: Any) -> bytes:
@@ -97,6 +103,12 @@ def as_written(drawn: Drawn) -> Drawn:
     for text in drawn.findobj(Text):
         text.set_parse_math(False)  # type: ignore[attr-defined]
     return drawn
+
+
+def draw_line(ax: Axes, x: Sequence[float], values: Sequence[Number | Cell], colour: str) -> None:
+    """A line through values, in percent, with the interval or range of each."""
+    ax.plot(x, [100 * one.value for one in values], "o-", ms=3, lw=1.1, color=colour)
+    ax.vlines(x, [100 * one.low for one in values], [100 * one.high for one in values], colour, lw=0.9)
 
 
 def thinned(number: int, most: int = MOST_POINTS) -> np.ndarray:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -7,13 +8,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from report_samples import classify, coherence, head, of_block, segment, typical, with_pr
 
+from pacl_bench import records
 from pacl_bench.errors import UsageError
+from pacl_bench.files import write_json
 from pacl_bench.records import Record
 from pacl_bench.report.figures.dots import DotsPanel, dots_figure, dots_panels
 from pacl_bench.report.figures.layers import layers_figure, layers_panels
 from pacl_bench.report.figures.roc import NAMED_CURVES, RocPanel, roc_figure, roc_panels
 from pacl_bench.report.figures.sizes import sizes_figure, sizes_panels
 from pacl_bench.report.figures.style import MOST_POINTS, PALETTE, RANDOM, apart, inline_svg, save, thinned
+from pacl_bench.report.figures.training import training_figure, training_panels
 from pacl_bench.report.reading import runs_of
 from pacl_bench.report.runs import BEFORE, UNTRAINED
 
@@ -38,6 +42,14 @@ def test_roc_draws_the_recorded_points_the_best_curve_on_top():
     expected = [(x, x ** (1 / 0.75 - 1)) for x in np.linspace(0, 1, 41)]
     np.testing.assert_allclose(points(named(ax)["clip-b16"]), expected)
     np.testing.assert_array_equal(points(ax.get_lines()[-1]), [(0, 0), (1, 1)])
+
+
+def test_a_name_with_quotation_marks_is_shown_when_it_is_pointed_at():
+    name = """it's a "<b>" & co"""
+    [panel] = rocs([coherence("dino-b16", 0.70), coherence(name, 0.75)])
+    svg = inline_svg(roc_figure([panel]))
+    root = ElementTree.fromstring(svg)
+    assert {title.text for title in root.iter("{http://www.w3.org/2000/svg}title")} == {"dino-b16", name}
 
 
 def test_every_curve_carries_its_name_and_the_list_its_area():
@@ -276,3 +288,26 @@ def test_a_figure_is_saved_with_the_same_bytes_each_time(tmp_path: Path, ending:
         save(roc_figure(rocs([coherence("a", 0.7)])), tmp_path / f"{name}.{ending}")
     assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
     assert sorted(file.name for file in tmp_path.iterdir()) == [f"one.{ending}", f"two.{ending}"]
+
+
+def test_loss_by_step_of_every_seed_and_of_pairs_held_out(tmp_path: Path):
+    for seed, images in ((0, 1080), (1, 1080), (0, 500)):
+        trained = head(seed=seed)
+        trained["train"]["images"], trained["sha256"] = images, f"{seed}{images:04}" + 59 * "0"
+        made = segment(f"pacl{images}-{seed}", 0.3, head=trained)
+        records.write(tmp_path / "records", made)
+        held_out = {"steps": [2], "losses": [3.5]} if seed == 0 else {"steps": [], "losses": []}
+        curves = {"loss": {"steps": [1, 2], "losses": [4.0, 3.0 + seed]}, "held_out": held_out}
+        told = {"schema": 1, "head": "m", "sha256": trained["sha256"], "pairs_per_second": 9.0, **curves}
+        write_json(tmp_path / "training" / f"m.{trained['sha256'][:12]}.json", told)
+    records.write(tmp_path / "records", segment("other", 0.1, head=head(seed=7)))
+    [panel] = training_panels(runs_of(tmp_path / "records"))
+    assert {name: len(seeds) for name, seeds in panel.heads.items()} == {"500 images": 1, "1,080 images": 2}
+    ax = panel.draw()
+    drawn = [points(line).tolist() for line in ax.get_lines()]
+    assert [[1, 4], [2, 4]] in drawn
+    assert drawn.count([[2, 3.5]]) == 2
+    assert {text.get_text() for text in ax.texts} == {"500 images", "1,080 images"}
+    [legend] = training_figure([panel]).legends
+    assert [text.get_text() for text in legend.texts] == ["pairs trained on", "pairs held out"]
+    assert training_panels(runs_of([segment("m", 0.3, head=head())])) == []
