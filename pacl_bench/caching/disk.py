@@ -58,7 +58,10 @@ def cache_limit() -> int:
     text = os.environ.get("PACL_CACHE_LIMIT", DEFAULT_LIMIT).strip().upper()
     unit = next((unit for unit in sorted(UNITS, key=len, reverse=True) if text.endswith(unit)), "")
     try:
-        return int(float(text.removesuffix(unit)) * UNITS.get(unit, 1))
+        limit = int(float(text.removesuffix(unit)) * UNITS.get(unit, 1))
+        if limit < 0:
+            raise ValueError
+        return limit
     except (ValueError, OverflowError):
         raise UsageError(f"PACL_CACHE_LIMIT={text} is no size; write it like 20GB.") from None
 

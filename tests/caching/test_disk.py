@@ -17,6 +17,7 @@ from pacl_bench.caching.token_file import CachedTokens
 from pacl_bench.data.segmentation import load_segmentation
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.view import View
+from pacl_bench.errors import UsageError
 from pacl_bench.image_sets import ImageSet
 from pacl_bench.paths import cache_root
 
@@ -380,3 +381,10 @@ def test_sets_of_another_version_have_no_names(pacl, voc: Path, clip_spec: str, 
     assert only_folder().name in out
     assert pacl("cache", "clear", "--encoder", "unknown")[0] == 0
     assert disk.entries() == []
+
+
+@pytest.mark.parametrize("text", ["", "-5", "-1GB", "nan", "1e400", "20 bytes and more", "GB"])
+def test_a_limit_that_is_no_size_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACL_CACHE_LIMIT", text)
+    with pytest.raises(UsageError, match="is no size; write it like 20GB"):
+        disk.cache_limit()

@@ -53,7 +53,7 @@ MEASURED = ["--encoders", "tiny-clip,tiny-dino", "--datasets", "folder:a,folder:
 PATCHES = ["patches", "--encoders", "tiny-clip", "--datasets", "folder:a,folder:b"]
 KINDS = {
     "train": Kind(
-        ["train", "--encoder", "tiny-clip", "--pairs", "pairs/p.csv", "--steps", "60", *TINY], resumed=_resume
+        ["train", "--encoder", "tiny-clip", "--pairs", "pairs/p.csv", "--steps", "30", *TINY], resumed=_resume
     ),
     "train-shards": Kind(
         ["train", "--encoder", "tiny-dino", "--pairs", "shards", "--steps", "30", "--workers", "0", *TINY],
@@ -147,17 +147,25 @@ def undisturbed(kind: Kind, folder: Path) -> tuple[dict[str, bytes], float]:
 
 
 def one_cycle(kind: Kind, folder: Path, draw: random.Random, whole: float, wanted: int, outcome: Outcome) -> None:
-    """Kills the command up to so many times at moments of a whole run, then lets it through."""
+    """Kills the command up to so many times at moments of a whole run, then lets it through.
+
+    What is gone on with has less to do, so the moments are drawn from what is left of a whole run.
+    """
+    left, was_killed = whole, True
     for _ in range(wanted):
-        number = draw.choice(SIGNALS)
-        told, was_killed = run_and_kill(kind, folder, number, draw.uniform(0.02, whole))
-        if not was_killed:
-            break  # it was faster
+        number, moment = draw.choice(SIGNALS), draw.uniform(0.02, max(0.1, left))
+        told, code = run_and_kill(kind, folder, number, moment)
+        was_killed = code is None
+        if not was_killed:  # it was faster
+            outcome.faults += [f"exit code {code}: {told[-2000:]}"] if code else []
+            break
+        left -= moment / 2  # a part of what it did is done again
         outcome.kills[number.name] = outcome.kills.get(number.name, 0) + 1
         if "Traceback" in told:
             outcome.faults.append(f"{number.name}: {told[max(0, told.index('Traceback') - 200) :][:2000]}")
     try:
-        run([*kind.command, *within(folder, kind.resumed)], folder)
+        if was_killed:
+            run([*kind.command, *within(folder, kind.resumed)], folder)
         for words in kind.after:
             run(words, folder)
     except RuntimeError as error:
@@ -172,15 +180,15 @@ def run(words: Words, folder: Path) -> None:
         raise RuntimeError(f"{' '.join(words)}: {(said.read_text().strip().splitlines() or [''])[-1]}")
 
 
-def run_and_kill(kind: Kind, folder: Path, number: signal.Signals, seconds: float) -> tuple[str, bool]:
-    """Runs a command and sends a signal after so many seconds; what it said, and whether it was still running."""
+def run_and_kill(kind: Kind, folder: Path, number: signal.Signals, seconds: float) -> tuple[str, int | None]:
+    """Runs a command and sends a signal after so many seconds; what it said, and its exit code if it ended before."""
     child = forked([*kind.command, *within(folder, kind.resumed)], folder, folder / ".said")
     time.sleep(seconds)
-    running = os.waitpid(child, os.WNOHANG)[0] == 0
-    if running:
+    ended, status = os.waitpid(child, os.WNOHANG)
+    if ended == 0:
         os.kill(child, number)
         os.waitpid(child, 0)
-    return (folder / ".said").read_text(), running
+    return (folder / ".said").read_text(), os.waitstatus_to_exitcode(status) if ended else None
 
 
 def forked(words: Words, folder: Path, said: Path) -> int:
