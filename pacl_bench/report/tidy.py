@@ -2,10 +2,7 @@
 
 import csv
 import io
-import multiprocessing
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from operator import attrgetter
@@ -18,9 +15,9 @@ from msgspec.json import Decoder
 from pacl_bench import records as store
 from pacl_bench.files import replacing
 from pacl_bench.records import COLUMNS, MEASURED, Key, Record, shared_columns
+from pacl_bench.report.beside import beside
 from pacl_bench.validation.many_records import WrittenRow
 
-MANY = 5000  # records, from which on a second process pays
 NEWLINE = "\n"
 BUFFER = 1 << 20  # bytes that are written at once
 BEFORE, BEHIND = COLUMNS[: COLUMNS.index(MEASURED[0])], COLUMNS[COLUMNS.index(MEASURED[-1]) + 1 :]
@@ -52,15 +49,9 @@ def writing_tidy(folder: Path, file: Path) -> Iterator[None]:
     The file is there, whole, when the block has ended well.
     """
     files = store.files(folder)
-    with replacing(file) as temporary:
-        write = partial(_write, folder, files, temporary)
-        # a forked process needs no main module that guards itself; macOS and Windows have none that is safe
-        if sys.platform == "linux" and (os.cpu_count() or 1) > 1 and len(files) >= MANY:
-            with _meanwhile(write):
-                yield
-        else:
-            write()
-            yield
+    with replacing(file) as temporary, beside(partial(_write, folder, files, temporary), len(files)) as written:
+        yield
+        written()
 
 
 def tidy_text(record: Record | ToldRecord, file: str) -> str:
@@ -70,29 +61,6 @@ def tidy_text(record: Record | ToldRecord, file: str) -> str:
     behind = f",{_text([[shared[name] for name in BEHIND]])}"
     lines = before + _text(map(measured, record.measurements)).replace(NEWLINE, behind + before)
     return lines.removesuffix(before)
-
-
-@contextmanager
-def _meanwhile(work: Callable[[], None]) -> Iterator[None]:
-    """Does the work in a second process. Where that fails, it is done again here, which tells what is wrong."""
-    process = multiprocessing.get_context("fork").Process(target=_ends, args=(work,), daemon=True)
-    process.start()
-    try:
-        yield
-        process.join()
-    finally:
-        process.kill()
-    if process.exitcode != 0:
-        work()
-
-
-def _ends(work: Callable[[], None]) -> None:
-    """Ends the process without a word: with 0 where the work was done."""
-    try:
-        work()
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
 
 
 def _write(folder: Path, files: Iterable[Path], file: Path) -> None:
