@@ -3,7 +3,6 @@
 import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,4 +52,5 @@ def _run(record: Record, file: Path, below: str, trained: Mapping[str, Path]) ->
         for name, axes in record.curves.items()
     }
     there = counts if counts and counts.is_file() else None
-    return Run(replace(record, curves={}), there, curves, below, trained.get(of_head(head["sha256"])) if head else None)
+    bare = Record(record.key, record.measurements, record.config, record.provenance)
+    return Run(bare, there, curves, below, trained.get(of_head(head["sha256"])) if head else None)
