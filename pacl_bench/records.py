@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from operator import attrgetter
 from pathlib import Path
@@ -27,6 +27,7 @@ COLUMNS = [
 # of segmentation, that records hold where they are given; somebody else's protocol tells its own by its name
 STEPS = ("resize", "long_side", "remainder", "pos", "fusion", "upsampled", "refinement", "merged", "softmax")
 FROM_PROVENANCE = COLUMNS[COLUMNS.index("device") : COLUMNS.index("file")]
+MEASURED = COLUMNS[COLUMNS.index("protocol") : COLUMNS.index("seed")]  # differ between the numbers of a record
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,19 +161,28 @@ def load_table(folder: Path) -> "pd.DataFrame":
 
 def tidy_rows(record: Record, file: str = "") -> list[dict[str, Any]]:
     """One dict a number, with the columns COLUMNS."""
-    model, provenance = record.config.get("model", {}), record.provenance
+    shared = shared_columns(record.key, record.config, record.provenance, file)
+    return [shared | {name: getattr(row, name) for name in MEASURED} for row in record.measurements]
+
+
+def shared_columns(
+    key: Key, config: Mapping[str, Any], provenance: Mapping[str, Any], file: str = ""
+) -> dict[str, Any]:
+    """Those of COLUMNS that are the same for all numbers of a record."""
+    model = config.get("model", {})
     encoder, text, head = (model.get(part) or {} for part in ("encoder", "text", "head"))
-    shared = {
-        **asdict(record.key),
-        "seed": head.get("train", {}).get("seed", record.config.get("seed")),
+    return {
+        "study": key.study,
+        "model": key.model,
+        "dataset": key.dataset,
+        "variant": key.variant,
+        "seed": head.get("train", {}).get("seed", config.get("seed")),
         "encoder": encoder.get("name"),
         "text": text.get("name"),
         "head": head.get("sha256"),
         **{column: provenance.get(column) for column in FROM_PROVENANCE},
         "file": file,
     }
-    names = [entry.name for entry in fields(Measurement)]
-    return [shared | {name: getattr(row, name) for name in names} for row in record.measurements]
 
 
 def files(folder: Path) -> list[Path]:

@@ -4,14 +4,12 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pacl_bench.errors import UsageError
-from pacl_bench.files import write_bytes
 from pacl_bench.report.runs import GAP
 from pacl_bench.report.tabular import Cell, Table
 
@@ -38,19 +36,18 @@ def to_latex(table: Table, caption: str = "", label: str = "") -> str:
     return templates("tex").get_template("table.tex").render(table=table, caption=caption, label=label)
 
 
-def write_csv(tables: Sequence[Table], file: Path) -> None:
+def to_csv(tables: Sequence[Table]) -> bytes:
     """Every number of the tables, one a line."""
-    text = tidy(tables).round(DECIMALS).to_csv(index=False)
-    write_bytes(file, text.encode())
+    return tidy(tables).round(DECIMALS).to_csv(index=False).encode()
 
 
-def write_parquet(tables: Sequence[Table], file: Path) -> None:
+def to_parquet(tables: Sequence[Table]) -> bytes:
     """The same as Parquet; a UsageError where pyarrow is not installed."""
     try:
         import pyarrow  # noqa: F401  # pandas asks for it with a long message of its own
     except ImportError:
         raise UsageError("--format parquet needs pyarrow: pip install 'pacl-bench[parquet]'.") from None
-    write_bytes(file, tidy(tables).to_parquet(index=False))
+    return tidy(tables).to_parquet(index=False)
 
 
 def tidy(tables: Sequence[Table]) -> pd.DataFrame:

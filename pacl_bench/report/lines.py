@@ -68,13 +68,13 @@ def by_encoder(numbers: Sequence[Number], most: int | None = None) -> list[Group
         most: groups that are made, where not all are wanted.
     """
     # the encoder as it comes, by its weights
-    plain = {one.run.vision.get("sha256"): one.run.encoder for one in numbers if not _attention(one.run)}
+    plain = {one.run.vision.get("sha256"): one.run.encoder for one in numbers if not one.run.attention}
 
     def encoder(number: Number) -> str:
         run = number.run
         if run.method == ELSEWHERE:
             return ELSEWHERE
-        return plain.get(run.vision.get("sha256"), run.encoder) if _attention(run) else run.encoder
+        return plain.get(run.vision.get("sha256"), run.encoder) if run.attention else run.encoder
 
     groups = list(grouped(numbers, encoder).items())[:most]
     return [Group(title, model_lines(of_encoder)) for title, of_encoder in groups]
@@ -195,16 +195,10 @@ def _place(of_model: Sequence[Number]) -> tuple[str, int, int]:
 def _name(run: Run) -> str:
     if run.method == ELSEWHERE:
         return run.model
-    if _attention(run):
+    if run.attention:
         return run.encoder
     kind = (run.head or {}).get("kind", "residual")
     return run.method if kind == "residual" else f"{run.method} ({kind})"
-
-
-def _attention(run: Run) -> str:
-    """What stands in the last block in place of the model's own attention; empty where nothing does."""
-    attention = run.vision.get("attention") or ""
-    return "" if attention == "clip" else attention
 
 
 def _size(run: Run) -> str:

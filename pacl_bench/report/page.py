@@ -12,12 +12,11 @@ from typing import Any
 
 from markdown import markdown
 from markupsafe import Markup
-from matplotlib.figure import Figure
 from PIL import Image
 
 from pacl_bench.report import provenance
 from pacl_bench.report.details import Details
-from pacl_bench.report.figures.style import inline_svg
+from pacl_bench.report.figures.style import Drawing
 from pacl_bench.report.forms import slug, templates, to_html, to_latex, to_markdown
 from pacl_bench.report.headlines import default_table, disagreement
 from pacl_bench.report.runs import Run
@@ -38,13 +37,13 @@ class Made:
     name: str
     section: Section
     tables: list[Table] = field(default_factory=list)
-    figure: Figure | None = None
+    drawing: Drawing | None = None
     picture: Path | None = None  # the PNG that `pacl-bench show` drew
 
     @property
     def is_gap(self) -> bool:
         """Nothing was measured or drawn for it."""
-        return self.picture is self.figure is None and not any(table.is_measured for table in self.tables)
+        return self.picture is self.drawing is None and not any(table.is_measured for table in self.tables)
 
     @cached_property
     def default(self) -> Table | None:
@@ -83,12 +82,12 @@ class Made:
 
     @property
     def svg(self) -> Markup:
-        return Markup(inline_svg(self.figure)) if self.figure else Markup("")  # matplotlib escapes names
+        return Markup(self.drawing.inline if self.drawing else "")  # matplotlib escapes names
 
     @property
     def width(self) -> int:
         """Of the figure on the page, in pixels: larger than on paper."""
-        return round(PIXELS * self.figure.get_figwidth()) if self.figure else 0
+        return round(PIXELS * self.drawing.inches) if self.drawing else 0
 
     @property
     def image(self) -> str:

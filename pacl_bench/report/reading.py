@@ -3,7 +3,6 @@
 import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,12 @@ import numpy as np
 from pacl_bench import records as store
 from pacl_bench.image_counts import DIGEST, counts_file
 from pacl_bench.records import Measurement, Record
-from pacl_bench.report.runs import Run, in_place
+from pacl_bench.report.runs import Run, Runs, in_place
 from pacl_bench.training.curves import curves_files, of_head
 from pacl_bench.validation.many_records import ManyRecords, WrittenRow
 
 
-def runs_of(records: Iterable[Record] | Path | str) -> list[Run]:
+def runs_of(records: Iterable[Record] | Path | str) -> Runs:
     """The records, or those below a folder, in the order of the paper's tables."""
     return read_runs(Path(records)) if isinstance(records, Path | str) else in_place(map(Run, records))
 
@@ -33,7 +32,7 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def read_runs(folder: Path) -> list[Run]:
+def read_runs(folder: Path) -> Runs:
     """The runs of every record below a folder, in the order of the paper's tables."""
     many, above = ManyRecords(keeps=_is_shown), len(str(folder)) + 1
     trained = curves_files(folder.parent if folder.name == store.FOLDER else folder)
@@ -53,4 +52,5 @@ def _run(record: Record, file: Path, below: str, trained: Mapping[str, Path]) ->
         for name, axes in record.curves.items()
     }
     there = counts if counts and counts.is_file() else None
-    return Run(replace(record, curves={}), there, curves, below, trained.get(of_head(head["sha256"])) if head else None)
+    bare = Record(record.key, record.measurements, record.config, record.provenance)
+    return Run(bare, there, curves, below, trained.get(of_head(head["sha256"])) if head else None)

@@ -90,6 +90,12 @@ class Run:
         return self.vision.get("name", GAP)
 
     @cached_property
+    def attention(self) -> str:
+        """What stands in the encoder's last block in place of its own attention; empty where nothing does."""
+        attention = self.vision.get("attention") or ""
+        return "" if attention == "clip" else attention
+
+    @cached_property
     def text(self) -> str:
         return (self._model.get("text") or {}).get("name", GAP)
 
@@ -180,19 +186,35 @@ class Number:
         return self.measurement.class_name
 
 
-def in_place(runs: Iterable[Run]) -> list[Run]:
+class Runs(list[Run]):
+    """Runs whose numbers are looked through once, however many tables are made of them."""
+
+    @cached_property
+    def numbers(self) -> dict[tuple[str, str, bool], list[Number]]:
+        """By evaluator, metric, and whether they are of a class."""
+        found: defaultdict[tuple[str, str, bool], list[Number]] = defaultdict(list)
+        for run in self:
+            for measurement in run.record.measurements:
+                kind = run.evaluator, measurement.metric, bool(measurement.class_name)
+                found[kind].append(Number(run, measurement))
+        return dict(found)
+
+
+def in_place(runs: Iterable[Run]) -> Runs:
     """Sorted as the paper's tables are: by study, variant, data set, encoder, method and training set."""
-    return sorted(runs, key=_place)
+    return Runs(sorted(runs, key=_place))
 
 
 def numbers(runs: Iterable[Run], evaluator: str, metric: str | None = None, of_classes: bool = False) -> list[Number]:
-    """Every number of an evaluator's runs, over all classes or of each, in the order of the runs."""
+    """Every number of an evaluator's runs, over all classes or of each, in the order of the runs; of one metric, or of
+    one metric after another.
+    """
+    runs = runs if isinstance(runs, Runs) else Runs(runs)
     return [
-        Number(run, measurement)
-        for run in runs
-        if run.evaluator == evaluator
-        for measurement in run.record.measurements
-        if (metric is None or measurement.metric == metric) and bool(measurement.class_name) == of_classes
+        number
+        for (its_evaluator, its_metric, is_of_class), found in runs.numbers.items()
+        if its_evaluator == evaluator and metric in (None, its_metric) and is_of_class == of_classes
+        for number in found
     ]
 
 

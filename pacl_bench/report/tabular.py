@@ -150,7 +150,7 @@ class Table:
     @property
     def is_part(self) -> bool:
         """Whether any number is of a part of the official set only."""
-        return any(cell.is_part for cell in self.cells)
+        return any(number.run.is_part for cell in self.cells for number in cell.numbers)
 
     @property
     def name(self) -> str:

@@ -2,25 +2,44 @@
 
 import csv
 import io
-import multiprocessing
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
+
+from msgspec import MsgspecError, Struct
+from msgspec.json import Decoder
 
 from pacl_bench import records as store
 from pacl_bench.files import replacing
-from pacl_bench.records import COLUMNS, Record, tidy_rows
-from pacl_bench.validation.many_records import ManyRecords
+from pacl_bench.records import COLUMNS, MEASURED, Key, Record, shared_columns
+from pacl_bench.report.beside import beside
+from pacl_bench.validation.many_records import WrittenRow
 
-MANY = 5000  # records, from which on a second process pays
-# the columns that differ between the numbers of one record
-FIRST, LAST = COLUMNS.index("protocol"), COLUMNS.index("n")
-OWN = attrgetter(*COLUMNS[FIRST : LAST + 1])
+NEWLINE = "\n"
+BUFFER = 1 << 20  # bytes that are written at once
+BEFORE, BEHIND = COLUMNS[: COLUMNS.index(MEASURED[0])], COLUMNS[COLUMNS.index(MEASURED[-1]) + 1 :]
+measured = attrgetter(*MEASURED)
+
+
+class ToldConfig(TypedDict, total=False):
+    """What tidy.csv tells of a configuration."""
+
+    model: dict[str, Any]
+    seed: Any
+
+
+class ToldRecord(Struct):
+    """What tidy.csv tells of a record. The rest of its text is passed over: whether that is right, the tables' own
+    reader says, and without tables there is no tidy.csv.
+    """
+
+    key: Key
+    measurements: list[WrittenRow]
+    config: ToldConfig
+    provenance: dict[str, Any]
 
 
 @contextmanager
@@ -29,60 +48,40 @@ def writing_tidy(folder: Path, file: Path) -> Iterator[None]:
 
     The file is there, whole, when the block has ended well.
     """
-    with replacing(file) as temporary:
-        write = partial(_write, folder, temporary)
-        # a forked process needs no main module that guards itself; macOS and Windows have none that is safe
-        if sys.platform == "linux" and (os.cpu_count() or 1) > 1 and len(store.files(folder)) >= MANY:
-            with _meanwhile(write):
-                yield
-        else:
-            write()
-            yield
-
-
-def tidy_text(record: Record, file: str) -> str:
-    """The lines of one record. What its numbers share is made into text once: a record has up to thousands of them."""
-    if not record.measurements:
-        return ""
-    [shared] = tidy_rows(Record(record.key, record.measurements[:1], record.config, record.provenance), file)
-    before = _line([shared[name] for name in COLUMNS[:FIRST]]).removesuffix("\n")
-    behind = _line([shared[name] for name in COLUMNS[LAST + 1 :]])
-    held = io.StringIO()
-    csv.writer(held, lineterminator="\n").writerows(map(OWN, record.measurements))
-    return "".join(f"{before},{line},{behind}" for line in held.getvalue().splitlines())
-
-
-@contextmanager
-def _meanwhile(work: Callable[[], None]) -> Iterator[None]:
-    """Does the work in a second process. Where that fails, it is done again here, which tells what is wrong."""
-    process = multiprocessing.get_context("fork").Process(target=_ends, args=(work,), daemon=True)
-    process.start()
-    try:
+    files = store.files(folder)
+    with replacing(file) as temporary, beside(partial(_write, folder, files, temporary), len(files)) as written:
         yield
-        process.join()
-    finally:
-        process.kill()
-    if process.exitcode != 0:
-        work()
+        written()
 
 
-def _ends(work: Callable[[], None]) -> None:
-    """Ends the process without a word: with 0 where the work was done."""
+def tidy_text(record: Record | ToldRecord, file: str) -> str:
+    """The lines of one record. What its numbers share is made into text once: a record has up to thousands of them."""
+    shared = shared_columns(record.key, record.config, record.provenance, file)
+    before = f"{_text([[shared[name] for name in BEFORE]]).removesuffix(NEWLINE)},"
+    behind = f",{_text([[shared[name] for name in BEHIND]])}"
+    lines = before + _text(map(measured, record.measurements)).replace(NEWLINE, behind + before)
+    return lines.removesuffix(before)
+
+
+def _write(folder: Path, files: Iterable[Path], file: Path) -> None:
+    above = len(str(folder)) + 1
+    with file.open("wb", BUFFER) as opened:
+        opened.write(_text([COLUMNS]).encode())
+        opened.writelines(tidy_text(_read(record), str(record)[above:]).encode() for record in files)
+
+
+def _read(file: Path) -> Record | ToldRecord:
+    """The record in a file. One that is not as this program writes it is left to `records.read`."""
     try:
-        work()
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
+        return DECODER.decode(file.read_bytes())
+    except (MsgspecError, ValueError, OSError, RecursionError):
+        return store.read(file)
 
 
-def _write(folder: Path, file: Path) -> None:
-    many, above = ManyRecords(), len(str(folder)) + 1
-    with file.open("w", encoding="utf-8", newline="") as opened:
-        opened.write(_line(COLUMNS))
-        opened.writelines(tidy_text(many.read(record), str(record)[above:]) for record in store.files(folder))
-
-
-def _line(values: list[Any]) -> str:
+def _text(rows: Iterable[Iterable[Any]]) -> str:
     held = io.StringIO()
-    csv.writer(held, lineterminator="\n").writerow(values)
+    csv.writer(held, lineterminator=NEWLINE).writerows(rows)
     return held.getvalue()
+
+
+DECODER = Decoder(ToldRecord)

@@ -3,28 +3,31 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.files import require_writable, write_text
+from pacl_bench.files import require_writable, write_bytes, write_text
 from pacl_bench.registry import lookup, unknown_name
+from pacl_bench.report.beside import beside
 from pacl_bench.report.compared import compared
 from pacl_bench.report.comparison import Pair
-from pacl_bench.report.figures.style import save
-from pacl_bench.report.forms import write_csv, write_parquet
+from pacl_bench.report.figures.style import FIGURES, Drawing
+from pacl_bench.report.forms import to_csv, to_parquet
 from pacl_bench.report.page import Made, html_page, latex_page, markdown_page, page_content
 from pacl_bench.report.reading import read_runs, without_collector
 from pacl_bench.report.runs import Run
 from pacl_bench.report.sections import Section, all_sections
+from pacl_bench.report.tabular import Table
 from pacl_bench.report.tidy import writing_tidy
 
 Form = Literal["html", "md", "latex", "csv", "parquet", "svg", "pdf", "png"]
 FORMS: tuple[Form, ...] = get_args(Form)
 DEFAULT_FORMS: tuple[Form, ...] = ("html", "md", "csv", "svg")
-FIGURES: tuple[Form, ...] = ("svg", "pdf", "png")
+DATA = {"csv": to_csv, "parquet": to_parquet}
 COMPARED: dict[str, Form] = {".html": "html", ".md": "md", ".csv": "csv", ".tex": "latex"}  # the files --check reads
 PAGES = {"html": ("report.html", html_page), "md": ("report.md", markdown_page)}
 TIDY = "tidy.csv"
@@ -54,8 +57,11 @@ def write_report(
     records = results / "records"
     with writing_tidy(records, (out or results) / TIDY) if everything else nullcontext():
         runs = read_runs(records)
-        made = [_make(name, section, runs, results / "report") for name, section in sections.items()]
-        files = _texts(forms, runs, made)
+        with beside(partial(_drawings, sections, runs, forms), len(runs)) as drawings:
+            tables = {name: section.tables(runs) for name, section in sections.items()}
+            with beside(partial(_data, tables, forms), len(runs)) as data:
+                made = _made(sections, tables, drawings(), results / "report")
+                files = {**_texts(forms, runs, made), **data()}
     return _write_all(files, made, forms, folder)
 
 
@@ -66,9 +72,9 @@ def write_comparison(
     """Writes a report of what two sides differ in, in the same forms; returns its page, or the folder."""
     forms = _checked(forms)
     require_writable(folder, "--out")
-    made = compared(pairs, names)
+    made = compared(pairs, names, forms)
     runs = list({number.run.file: number.run for pair in pairs for number in (*pair.one, *pair.other)}.values())
-    files = _texts(forms, runs, made)
+    files = {**_texts(forms, runs, made), **_data({one.name: one.tables for one in made}, forms)}
     return _write_all(files, made, forms, folder)
 
 
@@ -109,16 +115,34 @@ def _chosen(only: Iterable[str]) -> dict[str, Section]:
     return {name: lookup(all_sections(), name, "section") for name in names}
 
 
-def _make(name: str, section: Section, runs: Sequence[Run], report: Path) -> Made:
-    picture = report / f"{name}.png"
-    panels = section.plot.panels(runs) if section.plot else []
-    return Made(
-        name,
-        section,
-        section.tables(runs),
-        section.plot.draw(panels) if section.plot and panels else None,
-        picture if section.picture and picture.is_file() else None,
-    )
+def _drawings(sections: Mapping[str, Section], runs: Sequence[Run], forms: Collection[str]) -> dict[str, Drawing]:
+    """The figures of sections, by name, of which there are panels."""
+    plots = {name: section.plot for name, section in sections.items() if section.plot}
+    panels = {name: plot.panels(runs) for name, plot in plots.items()}
+    return {name: Drawing.of(plot.draw(panels[name]), forms) for name, plot in plots.items() if panels[name]}
+
+
+def _data(tables: Mapping[str, Sequence[Table]], forms: Collection[str]) -> dict[str, bytes]:
+    """The files of sections that other programs read, by name."""
+    return {
+        f"{name}.{form}": content(of_section)
+        for form, content in DATA.items()
+        for name, of_section in tables.items()
+        if form in forms and of_section
+    }
+
+
+def _made(
+    sections: Mapping[str, Section],
+    tables: Mapping[str, list[Table]],
+    drawings: Mapping[str, Drawing],
+    report: Path,
+) -> list[Made]:
+    pictures = {name: report / f"{name}.png" for name, section in sections.items() if section.picture}
+    there = {name: picture for name, picture in pictures.items() if picture.is_file()}
+    return [
+        Made(name, section, tables[name], drawings.get(name), there.get(name)) for name, section in sections.items()
+    ]
 
 
 def _texts(forms: Sequence[str], runs: Sequence[Run], made: Sequence[Made]) -> dict[str, str]:
@@ -131,27 +155,24 @@ def _texts(forms: Sequence[str], runs: Sequence[Run], made: Sequence[Made]) -> d
     return files
 
 
-def _write_all(files: dict[str, str], made: Sequence[Made], forms: Sequence[str], folder: Path) -> Path:
+def _write_all(files: Mapping[str, str | bytes], made: Sequence[Made], forms: Sequence[str], folder: Path) -> Path:
     """Returns the page, or the folder where none is among the files."""
-    for file, text in files.items():
-        write_text(folder / file, text)
+    for file, content in files.items():
+        if isinstance(content, str):
+            write_text(folder / file, content)
+        else:
+            write_bytes(folder / file, content)
     for one in made:
-        _write_files(one, forms, folder)
+        _write_figure(one, forms, folder)
     return folder / next((file for file in ("report.html", "report.md") if file in files), "")
 
 
-def _write_files(one: Made, forms: Sequence[str], folder: Path) -> None:
-    """The other files of a section; a figure of an earlier report does not outlive its records."""
-    if "csv" in forms and one.tables:
-        write_csv(one.tables, folder / f"{one.name}.csv")
-    if "parquet" in forms and one.tables:
-        write_parquet(one.tables, folder / f"{one.name}.parquet")
-    for form in FIGURES:
-        file = folder / f"{one.name}.{form}"
-        if one.figure is not None and form in forms:
-            save(one.figure, file)
-        elif one.figure is None and one.section.plot is not None:
-            file.unlink(missing_ok=True)
+def _write_figure(one: Made, forms: Sequence[str], folder: Path) -> None:
+    """The files of a section's figure and picture; a figure of an earlier report does not outlive its records."""
+    for form, content in one.drawing.files.items() if one.drawing else ():
+        write_bytes(folder / f"{one.name}.{form}", content)
+    for form in FIGURES if one.section.plot and one.drawing is None else ():
+        (folder / f"{one.name}.{form}").unlink(missing_ok=True)
     if one.picture is not None and one.picture.parent != folder and "md" in forms:
         shutil.copy(one.picture, folder)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from sys import intern
 from typing import Annotated, Any, NamedTuple
 
-from msgspec import Meta, MsgspecError, Raw, Struct, convert
+from msgspec import Meta, MsgspecError, Raw, Struct
 from msgspec.json import Decoder
+from msgspec.structs import astuple
 from pydantic import BaseModel
 
 from pacl_bench import records
@@ -86,7 +87,7 @@ class ManyRecords:
             require_interval(row.ci_low, row.ci_high)
         require_curves(found.curves, config["dataset"].value.get("classnames") if "dataset" in config else None)
         return Record(
-            convert(found.key, Key, from_attributes=True),
+            Key(*astuple(found.key)),
             list(map(_measurement, filter(self._keeps, found.measurements))),
             {name: part.value for name, part in config.items()},
             {name: part.value for name, part in provenance.items()},

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from report_samples import head, segment, typical
 
 from pacl_bench.errors import UsageError
 from pacl_bench.report import all_tables, table
-from pacl_bench.report.forms import to_html, to_latex, to_markdown, write_csv, write_parquet
+from pacl_bench.report.forms import to_csv, to_html, to_latex, to_markdown, to_parquet
 from pacl_bench.report.lines import ALL_MODELS
 from pacl_bench.report.page import Made, latex_page
 from pacl_bench.report.sections import SECTIONS
@@ -78,12 +79,10 @@ def test_latex_says_what_leads_and_what_is_printed():
     assert r"\multirow[t]{2}{*}{PACL head}" in to_latex(table("table2", made), "A caption", "tab:x")
 
 
-def test_csv_and_parquet_hold_the_same_numbers(tmp_path: Path):
+def test_csv_and_parquet_hold_the_same_numbers():
     pytest.importorskip("pyarrow")
     tables = all_tables("table2", typical())
-    write_csv(tables, tmp_path / "t.csv")
-    write_parquet(tables, tmp_path / "t.parquet")
-    csv, parquet = pd.read_csv(tmp_path / "t.csv"), pd.read_parquet(tmp_path / "t.parquet")
+    csv, parquet = pd.read_csv(BytesIO(to_csv(tables))), pd.read_parquet(BytesIO(to_parquet(tables)))
     assert len(csv) == len(parquet) > 50
     pd.testing.assert_series_equal(csv["value"], parquet["value"].round(6))
     [pacl] = csv[(csv.line == "CLIP + PACL") & (csv.column == "ade150")].drop_duplicates("value").to_dict("records")
@@ -91,11 +90,10 @@ def test_csv_and_parquet_hold_the_same_numbers(tmp_path: Path):
     assert pacl["source"].startswith("PACL slides, Table 2")
 
 
-def test_without_pyarrow_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_pyarrow_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(UsageError, match=r"pip install 'pacl-bench\[parquet\]'"):
-        write_parquet(all_tables("table2", []), tmp_path / "t.parquet")
-    assert not list(tmp_path.iterdir())
+        to_parquet(all_tables("table2", []))
 
 
 def test_five_seeds_are_dots_on_the_bar():

@@ -1,6 +1,7 @@
 """Writing a report: which files, what they say, and that a written one is still true."""
 
 import csv
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from report_samples import coherence, confusion, head, of_block, patches, segmen
 from pacl_bench import records
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.records import Record
-from pacl_bench.report import SECTIONS, check_report, tidy, write, write_report
+from pacl_bench.report import SECTIONS, beside, check_report, write, write_report
 from pacl_bench.report.published import published
 from pacl_bench.report.write import FORMS
 
@@ -146,13 +147,17 @@ def test_the_order_of_records_does_not_matter(tmp_path: Path):
     assert one.read_text() == other.read_text()
 
 
-def test_of_many_records_a_second_process_writes_tidy_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    written(tmp_path, typical(), "csv")
-    alone = (tmp_path / "tidy.csv").read_bytes()
-    (tmp_path / "tidy.csv").unlink()
-    monkeypatch.setattr(tidy, "MANY", 1)
-    write_report(tmp_path, ["csv"])
-    assert (tmp_path / "tidy.csv").read_bytes() == alone
+def test_of_many_records_a_second_process_makes_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def contents() -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in [tmp_path / "tidy.csv", *(tmp_path / "report").iterdir()]}
+
+    written(tmp_path, typical(), "html", "csv", "svg")
+    alone = contents()
+    monkeypatch.setattr(beside, "MANY", 1)
+    write_report(tmp_path, ["html", "csv", "svg"])
+    assert contents() == alone
+    assert {"tidy.csv", "table2.csv", "figure3.svg"} < set(alone)
+    shutil.rmtree(tmp_path / "report")
     (tmp_path / "tidy.csv").unlink()
     records.files(tmp_path)[-1].write_text("{")
     told = r"voc20\.default\.json is not a record"
@@ -161,7 +166,7 @@ def test_of_many_records_a_second_process_writes_tidy_csv(tmp_path: Path, monkey
     monkeypatch.setattr(write, "read_runs", lambda folder: [])  # then only the second process meets the damage
     with pytest.raises(UsageError, match=told):
         write_report(tmp_path, ["csv"])
-    assert not list(tmp_path.glob("*.csv"))
+    assert names(tmp_path) == ["records"]
 
 
 def test_provenance_names_models_data_code_and_machine(text: str):

@@ -68,8 +68,9 @@ class LayersPanel:
 
 def layers_panels(runs: Sequence[Run]) -> list[LayersPanel]:
     """Coherence block by block: a panel for each study, variant, data set and kind of pairs."""
-    block_of = blocks(runs)
-    shown = [one for one in numbers(runs, "coherence", "auroc") if one.run.file in block_of]
+    found = numbers(runs, "coherence", "auroc")
+    block_of = blocks(one.run for one in found)
+    shown = [one for one in found if one.run.file in block_of]
     encoders = sorted({block_of[one.run.file][0] for one in shown})
     colours = {encoder: PALETTE[at % len(PALETTE)] for at, encoder in enumerate(encoders)}
     groups = titled(shown, ["dataset", "protocol", "study", "variant"])

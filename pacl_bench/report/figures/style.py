@@ -4,7 +4,8 @@ import html
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -20,6 +21,7 @@ from pacl_bench.report.tabular import Cell
 
 Drawn = TypeVar("Drawn", Axes, Figure)
 
+FIGURES = ("svg", "pdf", "png")  # the forms of their files
 COLUMN_WIDTH, TEXT_WIDTH = 3.3, 6.9  # inches, of a paper's page
 # Okabe and Ito's, told apart with every common kind of colour blindness; yellow is too faint for a line
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333", "#7F5F3F"]
@@ -66,9 +68,25 @@ GROUP = re.compile(r'<g id="([^"]*)">')  # of an SVG
 UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}, "svg": {"Date": None}}
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A figure in the forms that were asked for."""
+
+    inches: float  # its width
+    inline: str  # the SVG that stands on the page, where that was asked for
+    files: dict[str, bytes]  # the content of each by its ending
+
+    @classmethod
+    def of(cls, figure: Figure, forms: Collection[str]) -> "Drawing":
+        """Drawn as "html", which is inline, and in those of FIGURES that are among the forms."""
+        inline = inline_svg(figure) if "html" in forms else ""
+        files = {form: _file(figure, form) for form in FIGURES if form in forms}
+        return cls(figure.get_figwidth(), inline, files)
+
+
 def save(figure: Figure, file: Path) -> None:
     """PDF, SVG or PNG (200 dpi) by the file's ending, whole or not at all, the same bytes each time."""
-    write_bytes(file, _drawn(as_written(figure), file.suffix[1:], dpi=200))
+    write_bytes(file, _file(figure, file.suffix[1:]))
 
 
 def inline_svg(figure: Figure) -> str:
@@ -87,6 +105,10 @@ def inline_svg(figure: Figure) -> str:
         return f'<g class="named"><title>{html.escape(name)}</title>' if name in names else group[0]
 
     return GROUP.sub(titled, svg)
+
+
+def _file(figure: Figure, form: str) -> bytes:
+    return _drawn(as_written(figure), form, dpi=200)
 
 
 def _drawn(figure: Figure, form: str, **given: Any) -> bytes:

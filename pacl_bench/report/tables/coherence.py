@@ -44,8 +44,9 @@ def _name(run: Run) -> str:
 
 def layers(runs: Sequence[Run]) -> list[Table]:
     """AUROC of the encoders that were measured block by block; a column for each block."""
-    block_of = blocks(runs)
-    measured = [one for one in numbers(runs, "coherence", "auroc") if one.run.file in block_of]
+    found = numbers(runs, "coherence", "auroc")
+    block_of = blocks(one.run for one in found)
+    measured = [one for one in found if one.run.file in block_of]
     sheets = grouped(measured, lambda one: (of_dataset(one), of_protocol(one)))
     return [_layers(*which, of_sheet, block_of) for which, of_sheet in sheets.items()]
 

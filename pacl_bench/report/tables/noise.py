@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pacl_bench.data.noise import noise_of
-from pacl_bench.report.lines import ALL_MODELS, cells, of_protocol
+from pacl_bench.report.lines import ALL_MODELS, cells, of_dataset, of_protocol
 from pacl_bench.report.runs import Number, Run, grouped, numbers
 from pacl_bench.report.tabular import Column, Group, Line, Table
 
@@ -20,23 +20,18 @@ def noise(runs: Sequence[Run]) -> list[Table]:
 
 def drowned_numbers(runs: Sequence[Run]) -> list[Number]:
     """The headline numbers of models on sets that were drowned, the least noise first: without any, too."""
-    drowned = _of_drowned_sets(runs)
-    found = [
-        one
-        for evaluator, metric in METRICS.items()
-        for one in numbers(drowned, evaluator, metric)
-        if one.protocol in PROTOCOLS
-    ]
+    found = [one for evaluator, metric in METRICS.items() for one in numbers(runs, evaluator, metric)]
+    found = [one for one in _of_drowned_sets(found) if one.protocol in PROTOCOLS]
     by_set = grouped(found, lambda one: (one.run.study, one.run.variant, one.run.model, noise_of(one.run.dataset)[0]))
     kept = [one for of_set in by_set.values() if any(map(_share, of_set)) for one in of_set]
     return sorted(kept, key=_share)
 
 
-def _of_drowned_sets(runs: Sequence[Run]) -> list[Run]:
+def _of_drowned_sets(measured: Sequence[Number]) -> list[Number]:
     """Those of sets that were drowned in any share of noise, without any, too."""
-    marked = {name: noise_of(name) for name in {run.dataset for run in runs}}
+    marked = {name: noise_of(name) for name in set(map(of_dataset, measured))}
     drowned = {plain for plain, share in marked.values() if share}
-    return [run for run in runs if marked[run.dataset][0] in drowned]
+    return [one for one in measured if marked[of_dataset(one)][0] in drowned] if drowned else []
 
 
 def _share(number: Number) -> float:

@@ -89,7 +89,7 @@ def compares_protocols(run: Run) -> bool:
 
 def protocols(runs: Sequence[Run]) -> list[Table]:
     """mIoU of the runs that compare protocols: these down, models across; a table for each data set."""
-    compared = numbers(filter(compares_protocols, runs), "segment", "miou")
+    compared = [one for one in numbers(runs, "segment", "miou") if compares_protocols(one.run)]
     return [_by_protocol(dataset, of_set) for dataset, of_set in grouped(compared, of_dataset).items()]
 
 
