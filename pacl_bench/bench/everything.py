@@ -19,7 +19,7 @@ from pacl_bench.provenance import commit, packages
 
 # in the order of what they take; a process of its own each, so that one's memory is not counted as another's
 ON_A_DEVICE = ("compatibility --no-compile", "coherence --patches 100000", "train --steps 1")
-ON_THE_CPU = ("plan --device cpu", "texts", "segment", "coverage")
+ON_THE_CPU = ("plan --device cpu", "texts", "segment", "report", "coverage")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ SMALL = {
     "segment": "--classes 4 --height 32 --width 48 --size 32 --repeats 1",
     "compatibility": "--batch 8 --patches 4 --dim 8 --repeats 1 --no-compile --device cpu",
     "coverage": "--sets 20",
+    "report": "--records 20",
     "texts": "--pairs world-1k --sample 2 --architecture small-test-vit",
     "plan": f"--pairs {FROZEN}/pairs/pairs.csv --steps 2 --shown 32 --device cpu",
     "train": "--batch 2 --steps 1 --workers 0 --architecture small-test-vit --device cpu",
