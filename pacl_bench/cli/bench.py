@@ -195,7 +195,7 @@ def bench_all(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Every benchmark, one after the other, into files with command, machine and versions; 15 minutes on 2 cores."""
+    """Every benchmark, one after the other, into files with command, machine and versions."""
     from pacl_bench.bench.everything import measure_all
 
     rows = [asdict(figure) for figure in measure_all(out, torch_device(device), again)]
