@@ -48,7 +48,7 @@ WORK = [  # what no command may come to
     "pacl_bench.studies.predictions._measured",
     "pacl_bench.training.state.TrainState.update",
     "pacl_bench.training.run.Head.finish",
-    "pacl_bench.report.write._make",
+    "pacl_bench.report.write._made",
     "pacl_bench.studies.pictures.read_photos",
     "pacl_bench.bench.everything.stages",
     "pacl_bench.world.pretrain.build_tiny_clip",
