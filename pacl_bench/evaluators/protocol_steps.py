@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from pacl_bench import cores
 from pacl_bench.encoders.resizing import rim_before, tiled_side
 from pacl_bench.encoders.view import View
 from pacl_bench.encoders.windows import window_starts
@@ -99,12 +100,16 @@ def refined(
     Source: PAMR, Araslanov and Roth, CVPR 2020 (visinf/1-stage-wseg), as NACLIP runs it (sinahmr/NACLIP, pamr.py).
     """
     weights = _affinity(guide)
-    for some in scores.split(4):  # few at a time stay in the processor's cache
+
+    def refine(some: Float[Tensor, "name height width_px"]) -> None:
         for _ in range(PAMR_STEPS):
             mean = torch.zeros_like(some)
             for weight, neighbour in zip(weights, _neighbours(some), strict=True):
                 mean.addcmul_(weight, neighbour)
             some.copy_(mean)
+
+    with cores.threads() as by:
+        list(by(refine, scores.split(2)))  # few at a time stay in the processor's cache
     return scores
 
 

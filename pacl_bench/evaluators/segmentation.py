@@ -108,15 +108,15 @@ def evaluate_segmentation(
                     keep(index, predicted[0].astype(np.uint8))
             tokens += features.patch_tokens.shape[1]
     tokens = sum(processes.each(tokens))
-    scorers = [scorer for one in readings for scorer in one.scorers]
-    for scorer in scorers:
+    counting = [scorer for one in readings for scorer in one.scorers]
+    for scorer in counting:
         scorer.gather()
-    measured = [row for scorer in scorers for row in scorer.measurements()]
+    measured = [row for scorer in counting for row in scorer.measurements()]
     if not measured:
         raise RunError(f"{images.name} has no pixel with a label that counts.")
     per_image = {"tokens_per_image": tokens, "ms_per_image": 1000 * (time.monotonic() - started)}
     told = {name: round(value / len(images), 1) for name, value in per_image.items()}
-    counts = {name: array for scorer in scorers for name, array in scorer.counts().items()}
+    counts = {name: array for scorer in counting for name, array in scorer.counts().items()}
     return Result(measured, cost=told | {"tokens_from": "cache" if all(cached) else "encoder"}, counts=counts)
 
 
@@ -137,7 +137,21 @@ def reading(model: AlignedModel, images: SegmentationImages, settings: Segmentat
     _say_attention(model, chosen)
     run_as = replace(model, vision=encoder_as(model.vision, chosen, bare=model.head is None))
     texts = class_texts(model, images, chosen.steps)
-    return Reading(run_as, chosen.told, chosen.steps, texts, _scorers(images, settings, chosen))
+    return Reading(run_as, chosen.told, chosen.steps, texts, scorers(images, settings, chosen))
+
+
+def scorers(images: SegmentationImages, settings: SegmentationSettings, chosen: Chosen) -> Sequence[Scorer | MapScorer]:
+    """Those that count a data set's images under a protocol; without one, under every way to treat background."""
+    steps, background = chosen.steps, background_class(images)
+    predict = partial(label_map, steps=steps, background=background or 0)
+    if chosen.preset is not None:
+        return [MapScorer(images.classnames, f"protocol={chosen.told}", predict)]
+    suffix = prompts_suffix(steps)
+    usual = Scorer(images.classnames, rules_for(images, settings, steps.scale), suffix, steps.softmax == "names")
+    if settings.background is None and steps.area is None:
+        return [usual]
+    rule = f"background={steps.background}" + ("" if steps.area is None else f", area={steps.area:g}")
+    return [usual, MapScorer(images.classnames, rule + suffix, predict)]
 
 
 def encoder_as(vision: VisionEncoder, chosen: Chosen, bare: bool) -> VisionEncoder:
@@ -167,21 +181,6 @@ def _say_attention(model: AlignedModel, chosen: Chosen) -> None:
 
 def _nearly(one: Pixels, other: Pixels) -> bool:
     return bool(np.allclose([*one.mean, *one.std], [*other.mean, *other.std], rtol=0, atol=PIXEL_ROUNDING))
-
-
-def _scorers(
-    images: SegmentationImages, settings: SegmentationSettings, chosen: Chosen
-) -> Sequence[Scorer | MapScorer]:
-    steps, background = chosen.steps, background_class(images)
-    predict = partial(label_map, steps=steps, background=background or 0)
-    if chosen.preset is not None:
-        return [MapScorer(images.classnames, f"protocol={chosen.told}", predict)]
-    suffix = prompts_suffix(steps)
-    usual = Scorer(images.classnames, rules_for(images, settings, steps.scale), suffix, steps.softmax == "names")
-    if settings.background is None and steps.area is None:
-        return [usual]
-    rule = f"background={steps.background}" + ("" if steps.area is None else f", area={steps.area:g}")
-    return [usual, MapScorer(images.classnames, rule + suffix, predict)]
 
 
 def _passes(readings: Sequence[Reading]) -> list[list[Reading]]:

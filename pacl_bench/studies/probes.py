@@ -10,17 +10,21 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from pacl_bench.caching.encoded_set import EncodedSet, ImagePart
 from pacl_bench.data.images import open_image
+from pacl_bench.data.vocabulary import load_vocabulary
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.encoders.batched import BATCH, encoded_batches
 from pacl_bench.encoders.view import View
 from pacl_bench.evaluators.patches import counted_patches
-from pacl_bench.evaluators.protocols import Rules, Scorer
+from pacl_bench.evaluators.predict import view_of
+from pacl_bench.evaluators.presets import Chosen
 from pacl_bench.evaluators.score_field import score_field
-from pacl_bench.evaluators.steps import Steps
+from pacl_bench.evaluators.segmentation import scorers
+from pacl_bench.evaluators.settings import SegmentationSettings
 from pacl_bench.image_sets import BrokenImage, ImageSet, SegmentationImages
 from pacl_bench.metrics.coherence import pairwise_coherence
 from pacl_bench.model.compatibility import compatibility
@@ -98,21 +102,32 @@ def step_seconds(vision: VisionEncoder, text: TextEncoder, config: TrainConfig, 
     return statistics.median(seconds)
 
 
-def segmenting_seconds(images: SegmentationImages, encoded: EncodedSet) -> float:
-    """Of one image between its patch tokens and the counts under one protocol: upsampling, the best class, counting."""
-    vision, view, number = encoded.encoder, encoded.view, len(images.classnames)
-    shape = images.image(0).height, images.image(0).width
-    shown = view.shape(vision, shape)
-    (rows, cols), (down, across) = view.window_grid(vision, shown), view.windows(shown)
-    scores = interpolate(torch.randn(1, number, 4, 4), size=(down * rows, across * cols), mode="bilinear")[0]
-    scorer, seconds = Scorer(images.classnames, Rules(None)), []
-    for _ in range(2):
+def segmenting_seconds(
+    vision: VisionEncoder, images: SegmentationImages, settings: SegmentationSettings, chosen: Chosen
+) -> float:
+    """Of one image between its patch tokens and the counts under one protocol: upsampling, refinement, the best class,
+    counting.
+    """
+    view, names = view_of(chosen.steps), load_vocabulary(chosen.steps.vocabulary, images.name, images.classnames)
+    class_of = torch.arange(len(names)).repeat_interleave(torch.tensor([len(of_class) for of_class in names]))
+    refined, seconds = chosen.steps.refinement != "none", []
+    while len(seconds) < 2 and sum(seconds) < LONG:
         started = time.monotonic()
-        label_map = images.label_map(0)
-        field = score_field(scores, torch.arange(number), Steps(), view, shown, vision.patch_size, label_map.shape)
-        scorer.score(field, label_map, boundary=5)
+        photo, label_map = images.image(0), images.label_map(0)
+        shape = view.shape(vision, (photo.height, photo.width))
+        shown = view.shown(vision, photo) if refined else shape
+        scores = _smooth_scores(len(class_of), vision, view, shape)
+        field = score_field(scores, class_of, chosen.steps, view, shown, vision.patch_size, label_map.shape)
+        for scorer in scorers(images, settings, chosen):
+            scorer.score(field, label_map, settings.boundary)
         seconds.append(time.monotonic() - started)
     return min(seconds)
+
+
+def _smooth_scores(names: int, vision: VisionEncoder, view: View, shape: tuple[int, int]) -> Tensor:
+    """As those of a photo are: "name row col", of the patches of all windows."""
+    (rows, cols), (down, across) = view.window_grid(vision, shape), view.windows(shape)
+    return interpolate(torch.randn(1, names, 4, 4), size=(down * rows, across * cols), mode="bilinear")[0]
 
 
 def labelling(images: SegmentationImages, encoded: EncodedSet, settings: Any) -> tuple[float, float]:

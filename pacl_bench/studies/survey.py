@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -130,9 +130,11 @@ class Survey:
             self._encode(work, encoded)
             work.add(len(images), SCORING)
         if isinstance(settings, SegmentationSettings):
-            known = (images.name, str(sets[0].view.identity), vision.patch_size)
-            each = self._probed(("segment", *known), lambda: probes.segmenting_seconds(images, sets[0]))
-            work.add(len(images) * len(settings.chosen(images)), each)
+            for chosen in settings.chosen(images):
+                known = (images.name, vision.patch_size, str(settings), str(chosen.steps))
+                probe = partial(probes.segmenting_seconds, vision, images, settings, chosen)
+                each = self._probed(("segment", *known), probe)
+                work.add(len(images), each)
         if isinstance(settings, CoherenceSettings):
             self._count_pairs(work, sets[0], images, settings)
 

@@ -7,6 +7,10 @@ import pytest
 
 from pacl_bench.data.pair_readers import Pairs
 from pacl_bench.encoders import load_encoder, load_text_encoder
+from pacl_bench.evaluators.protocols import MapScorer
+from pacl_bench.evaluators.score_field import DenseField, ScoreField
+from pacl_bench.evaluators.sets import segmentation_sets
+from pacl_bench.evaluators.settings import SegmentationSettings
 from pacl_bench.studies import probes, survey
 from pacl_bench.studies.experiment import Picture
 from pacl_bench.studies.survey import Survey, Work, number_of_texts
@@ -56,3 +60,22 @@ def test_pairs_of_patches_are_a_part_of_their_own_and_one_of_each(monkeypatch: p
 def test_a_picture_takes_as_long_as_it_shows_images() -> None:
     picture = Picture("gallery", datasets=["a", "b"], images=4)
     assert Survey().of(survey.DrawStep("p", picture, (Path("no head"),), Path("nowhere"))).seconds == 8 * survey.PICTURE
+
+
+def test_an_image_is_scored_as_the_measurement_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A refinement takes a hundred times as long as what comes before it, and names that are not classes count too."""
+    seen: list[ScoreField] = []
+
+    def score(self: MapScorer, field: ScoreField, label_map: Any, boundary: int) -> Any:
+        seen.append(field)
+        return label_map
+
+    monkeypatch.setattr(MapScorer, "score", score)
+    (images,) = segmentation_sets(["world-scenes"])
+    (tmp_path / "two.txt").write_text("".join(f"{name}, a {name}\n" for name in images.classnames))
+    vocabulary = str(tmp_path / "two.txt")
+    settings = SegmentationSettings(protocol="sclip", size=96, window=64, refinement="pamr", vocabulary=vocabulary)
+    (chosen,) = settings.chosen(images)
+    assert probes.segmenting_seconds(load_encoder("tiny-clip"), images, settings, chosen) > 0
+    assert isinstance(seen[0], DenseField)  # which only a refinement or a mean of probabilities needs
+    assert len(seen[0].class_of) == 2 * len(images.classnames)
