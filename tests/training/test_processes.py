@@ -42,9 +42,12 @@ answer = [
     for record in run_study(Study(evaluator, evaluator, [encoder], datasets=datasets), results)
 ]
 """
-# children of a process that has torch imported and nothing else done
+# children of a process that has imported all that they need (of scikit-learn that takes seconds), and done nothing else
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["open_clip", "pacl_bench.training.loop", "pacl_bench.encoders.open_clip"])
+context.set_forkserver_preload(
+    ["pacl_bench.training.loop", "pacl_bench.encoders.open_clip", "pacl_bench.studies.runner"]
+    + [f"pacl_bench.evaluators.{name}" for name in ("classification", "coherence", "patches", "segmentation")]
+)
 # AdamW divides a gradient by its own size: where it is nearly 0, rounding becomes a part of the learning rate
 QUICK = replace(RECIPES["small"], batch_size=10, steps=6, warmup_steps=0, lr=5e-5)
 
