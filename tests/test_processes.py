@@ -32,6 +32,7 @@ def train(tmp_path: Path, pairs_csv: Path, out: str, *more: str, **environment: 
     return subprocess.run(command, env=given, capture_output=True, text=True, timeout=240)
 
 
+@pytest.mark.slow
 def test_devices_on_the_command_line(tmp_path: Path, pairs_csv: Path) -> None:
     """One process prints; the loss is that of a process alone. Where one is killed, one line says so."""
     two = train(tmp_path, pairs_csv, "two", "--devices", "2")

@@ -3,6 +3,7 @@
 from itertools import islice
 
 import numpy as np
+import pytest
 
 from pacl_bench.bench import coverage as module
 from pacl_bench.bench.coverage import coverage, draw_world
@@ -17,6 +18,7 @@ def test_a_world_has_rare_classes_and_counts_that_fit(monkeypatch) -> None:
     assert world.share_with(9) < world.share_with(0) / 5
 
 
+@pytest.mark.slow
 def test_intervals_cover_where_classes_are_common(monkeypatch) -> None:
     """Of 20 sets a right interval holds the truth in 17 or more (of all draws of 20: in 98 %); one half as wide, which
     holds it in 67 %, does not."""

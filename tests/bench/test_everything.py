@@ -31,6 +31,7 @@ def test_each_command_has_a_small_case() -> None:
     assert {command.split()[0] for command in (*everything.ON_A_DEVICE, *everything.ON_THE_CPU)} == {*SMALL}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", SMALL)
 def test_a_small_case_gives_rows(command: str, small_clip: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pacl_bench.bench.texts.CAPTIONS", 10)

@@ -103,6 +103,7 @@ def test_two_and_three_processes_train_the_head_of_one(
         assert losses(out) == pytest.approx(losses(tmp_path / "one"), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_two_and_three_processes_write_the_records_of_one(
     clip_spec: str, voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
