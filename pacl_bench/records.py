@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1  # of what is written; older ones are read, newer ones refused
 FOLDER = "records"  # below that of --results
+FILES = "[!.]*.json"  # in the folder of a model; what begins with a dot is half of one, which somebody writes or left
 COLUMNS = [
     "study", "model", "dataset", "variant", "protocol", "metric", "class_name", "value", "ci_low", "ci_high", "chance",
     "n", "seed", "encoder", "text", "head", "device", "seconds", "tokens_per_image", "ms_per_image", "tokens_from",

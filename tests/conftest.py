@@ -29,7 +29,10 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as does nohup this one, and both
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real photos and of a GPU skip, with the reason, where there are none."""
+    """Tests of real photos and of a GPU skip, with the reason, where there are none. Files with slow tests come first:
+    begun last, one of them would be all that is left to do, by one process of several."""
+    slow = {item.path for item in items if "slow" in item.keywords}
+    items.sort(key=lambda item: item.path not in slow)
     for item in items:
         if "shared" in item.keywords and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"the developers' folder {SHARED} is not here"))

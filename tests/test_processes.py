@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,34 +18,40 @@ import torch
 
 class Words(torch.nn.Module):
     def forward(self, texts):
-        if os.environ.get("RANK") == os.environ.get("DIES"):
+        if os.environ.get("RANK") == os.environ.get("DIES", "nobody"):
             os.kill(os.getpid(), 9)
         return torch.tensor([[len(text), 1.0, 2.0] for text in texts])
 """
 
 
-def train(tmp_path: Path, pairs_csv: Path, out: str, *more: str, **environment: str) -> subprocess.CompletedProcess:
+def training(tmp_path: Path, pairs_csv: Path, out: str) -> list[str]:
     (tmp_path / "words.py").write_text(WORDS)
-    command = [sys.executable, "-m", "pacl_bench", "train", "--encoder", "tiny-clip", "--pairs", str(pairs_csv)]
-    command += ["--text", f"python:{tmp_path / 'words.py'}:Words", "--steps", "2", "--batch-size", "6", "--json"]
-    command += ["--out", str(tmp_path / out), *more]
-    given = {**os.environ, "DIES": "nobody", **environment}
-    return subprocess.run(command, env=given, capture_output=True, text=True, timeout=240)
+    command = ["train", "--encoder", "tiny-clip", "--text", f"python:{tmp_path / 'words.py'}:Words"]
+    command += ["--pairs", str(pairs_csv), "--steps", "2", "--batch-size", "6", "--json"]
+    return [*command, "--out", str(tmp_path / out)]
 
 
-def test_devices_on_the_command_line(tmp_path: Path, pairs_csv: Path) -> None:
+def in_two(command: list[str], dies: str = "nobody") -> subprocess.CompletedProcess:
+    program = [sys.executable, "-m", "pacl_bench", *command, "--devices", "2"]
+    return subprocess.run(program, env={**os.environ, "DIES": dies}, capture_output=True, text=True, timeout=240)
+
+
+@pytest.mark.slow
+def test_devices_on_the_command_line(
+    tmp_path: Path, pairs_csv: Path, pacl: Callable[..., tuple[int, str, str]]
+) -> None:
     """One process prints; the loss is that of a process alone. Where one is killed, one line says so."""
-    two = train(tmp_path, pairs_csv, "two", "--devices", "2")
+    two = in_two(training(tmp_path, pairs_csv, "two"))
     assert two.returncode == 0, two.stderr
     assert [row["steps"] for row in json.loads(two.stdout)] == [2]
-    assert train(tmp_path, pairs_csv, "alone").returncode == 0
+    assert pacl(*training(tmp_path, pairs_csv, "alone"))[0] == 0
     losses = [
         [json.loads(line)["loss"] for line in (tmp_path / out / "log.jsonl").read_text().splitlines()]
         for out in ("two", "alone")
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     assert " ".join(two.stderr.split()).count("images; skipped") == 1
-    killed = train(tmp_path, pairs_csv, "killed", "--devices", "2", DIES="1")
+    killed = in_two(training(tmp_path, pairs_csv, "killed"), dies="1")
     assert (killed.returncode, killed.stdout) == (1, "")
     assert killed.stderr == "pacl-bench: Process 2 of 2 was ended by signal 9.\n"
 

@@ -35,9 +35,10 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         values, _, order = self.make_parser(ctx).parse_args(list(args))
         for parameter in order:
-            _refuse_control_characters(parameter, values.get(parameter.name or ""))
-            _refuse_nothing(parameter, values.get(parameter.name or ""))
-            self._refuse_unknown_choice(parameter, values.get(parameter.name or ""))
+            value = values.get(parameter.name or "")
+            _refuse_control_characters(parameter, value)
+            _refuse_nothing(parameter, value)
+            self._refuse_unknown_choice(parameter, value)
         for option in (parameter for parameter in order if isinstance(parameter, TyperOption)):
             if order.count(option) > 1 and not option.multiple:
                 raise UsageError(f"{option.opts[0]} is given twice.")

@@ -28,16 +28,15 @@ def print_rows(rows: Sequence[dict[str, Any]], title: str, as_json: bool) -> Non
         print(json.dumps(list(rows), indent=1, allow_nan=False))
         return
     console = Console(emoji=False)  # a name may hold :ok:, which is no emoji
-    if not console.is_terminal:  # in a pipe, lines are as long as they are
-        console = Console(width=WIDEST, emoji=False)
     table = _table(rows, title)
-    narrowest = console.measure(table, options=console.options.update_width(WIDEST)).minimum
-    if narrowest <= console.width:
+    if not console.is_terminal:  # in a pipe, lines are as long as they are
+        Console(width=WIDEST, emoji=False).print(table)
+    elif console.measure(table, options=console.options.update_width(WIDEST)).minimum <= console.width:
         console.print(table)
-        return
-    console.print(title, style="bold", markup=False)
-    for row in rows:
-        console.print(_block(row), highlight=False)
+    else:
+        console.print(title, style="bold", markup=False)
+        for row in rows:
+            console.print(_block(row), highlight=False)
 
 
 def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:

@@ -64,7 +64,6 @@ class _Accumulators:
         self.by_group = zeros(num_groups, 2, BINS)
         self.by_class = zeros(num_classes, 2, CLASS_BINS)
         self.by_class_and_group = zeros(num_classes, num_groups, 2, CLASS_BINS)
-
         self._map = by
 
     def add_tile(self, codes: Tensor, rows: _Slice, cols: _Slice) -> None:
@@ -100,12 +99,22 @@ class _Accumulators:
     def _histograms(self, pieces: Sequence[Tensor], bins: int) -> Int[Tensor, "piece bin"]:
         return torch.stack(list(self._map(lambda codes: _histogram(codes, bins), pieces)))
 
-    def counted(self) -> dict[str, np.ndarray]:
-        """The fields of PairCounts, pairs of two classes in their place."""
-        counts = {name: tensor.cpu().numpy() for name, tensor in vars(self).items() if name != "_map"}
-        for pairs in counts.values():
-            pairs[..., 0, :] -= pairs[..., 1, :]
-        return counts
+    def counted(self, classes: Int[Tensor, " label"], groups: Int[Tensor, " group"]) -> PairCounts:
+        """What was counted of these classes and groups, pairs of two classes in their place."""
+        return PairCounts(
+            total=_two_and_one(self.total),
+            by_group=_two_and_one(self.by_group),
+            by_class=_two_and_one(self.by_class),
+            by_class_and_group=_two_and_one(self.by_class_and_group),
+            classes=classes.cpu().numpy(),
+            groups=groups.cpu().numpy(),
+        )
+
+
+def _two_and_one(pairs: Int[Tensor, "*of 2 bin"]) -> Int[np.ndarray, "*of 2 bin"]:
+    """Pairs of all kinds and of one class, as pairs of two classes and of one; in place, for they take much room."""
+    pairs[..., 0, :] -= pairs[..., 1, :]
+    return pairs.cpu().numpy()
 
 
 def count_pairs(
@@ -143,7 +152,7 @@ def count_pairs(
                 if rows is cols:
                     codes.masked_fill_(torch.ones_like(codes, dtype=torch.bool).tril_(), OUT_OF_SCOPE)
                 found.add_tile(codes, rows, cols)
-    return PairCounts(**found.counted(), classes=classes.cpu().numpy(), groups=there.cpu().numpy())
+    return found.counted(classes, there)
 
 
 class _UnitNorm:

@@ -242,7 +242,7 @@ def _one_a_model(numbers: Sequence[Number]) -> bool:
 
 
 def _files_of(model: str, folder: Path) -> list[Path]:
-    files = sorted(folder.glob(f"*/{safe_name(model)}/*.json"))
+    files = sorted(folder.glob(f"*/{safe_name(model)}/{store.FILES}"))
     if not files:
         known = sorted({path.name for path in folder.glob("*/*") if path.is_dir()})
         if not known:

@@ -30,7 +30,7 @@ def own_key(folder: Path, plain: Key, model: Described | None, dataset: Describe
     """
     key = plain
     if model is not None:
-        owner = _owner(folder / key.path, (folder / key.path).parent.glob("*.json"))
+        owner = _owner(folder / key.path, (folder / key.path).parent.glob(records.FILES))
         if owner is not None and not _same_model(owner.config.get("model", {}), model):
             key = replace(key, model=f"{key.model}-{_digits(_decisive(model))}")
     known_by = ("official_images",) if declared else ("fingerprint", "classnames_hash")

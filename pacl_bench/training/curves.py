@@ -11,6 +11,7 @@ from pacl_bench.model.head_files import read_card
 
 LOG = "log.jsonl"  # in the folder of a head: a line a step
 FOLDER = "training"  # in the folder of results
+FILES = "[!.]*.json"  # in it; what begins with a dot is half of one
 MOST_POINTS = 100
 DIGITS = 6
 SCHEMA = 1
@@ -51,7 +52,7 @@ def keep_curves(head: Path, results: Path) -> None:
 
 def curves_files(results: Path) -> dict[str, Path]:
     """The files of `keep_curves` in a folder of results, by what `of_head` says of their heads."""
-    return {file.stem.rpartition(".")[2]: file for file in sorted((results / FOLDER).glob("*.json"))}
+    return {file.stem.rpartition(".")[2]: file for file in sorted((results / FOLDER).glob(FILES))}
 
 
 def of_head(sha256: str) -> str:

@@ -1,7 +1,7 @@
 """Training a PACL head on image-caption pairs. Read `train` top to bottom, then `run_all`: the loop."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -43,12 +43,10 @@ def train(
     """
     interval, loading = checkpoint_interval(checkpoint_every), loading or Loading()
     head_class(config.head)  # before anything is loaded: is there such a kind?
-    place_of(out, "--out")  # wrong in every process, whichever writes
     with processes.joined(), claimed_once(out):
         resume = processes.agreed(resume)
         if processes.is_first():  # the others may come later, when it has written something
             refuse_to_overwrite(out, resume)
-            require_writable(out, "--out")
         frozen = Frozen.load(config.encoder, config.text, device)
         head = Head(config, out, frozen, device, loading)
         if resume:
@@ -91,8 +89,17 @@ def _loading(runs: list[Run]) -> int:
 
 @contextmanager
 def claimed_once(out: Path) -> Iterator[None]:
-    """Within the block `out` belongs to this run: of several processes the first claims it."""
-    with claimed(out, "--out") if processes.is_first() else nullcontext():
+    """Within the block `out` belongs to this run: of several processes the first claims it, and it can be written to.
+
+    Raises:
+        UsageError: a file stands where the folder is wanted, or another run writes there. WriteError: as
+            `require_writable`.
+    """
+    place_of(out, "--out")  # wrong in every process, whichever writes
+    with ExitStack() as held:
+        if processes.is_first():
+            held.enter_context(claimed(out, "--out"))
+            require_writable(out, "--out")
         yield
 
 

@@ -18,7 +18,6 @@ from pacl_bench import processes
 from pacl_bench.data.pairs import load_pairs
 from pacl_bench.data.shards import ShardSet
 from pacl_bench.errors import UsageError
-from pacl_bench.files import place_of, require_writable
 from pacl_bench.model.head_files import CARD, HeadCard, read_card
 from pacl_bench.training.batches import Sets
 from pacl_bench.training.encoded_stream import SharedStreams
@@ -135,10 +134,7 @@ def _train_together(
     with ExitStack() as claims:
         heads = []
         for config, out in wanted:
-            place_of(out, "--out")
             claims.enter_context(claimed_once(out))
-            if processes.is_first():
-                require_writable(out, "--out")
             heads.append(Head(config, out, frozen, device, loading))
         runs = [_begun(head, streams, checkpoint_every) for head in heads if not _is_trained(head)]
         run_all(runs, "The same call goes on.")

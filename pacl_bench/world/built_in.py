@@ -54,8 +54,15 @@ class WorldLabels(WorldImages):
         world_set = WORLD_CLASSIFICATION[name]
         super().__init__(name, world_set)
         self.classnames = list(world_set.classnames)
-        self.labels = [world_set[index][1] for index in range(len(world_set))]
+        self.labels = list(_labels(name))
         self.templates: list[str] = []
+
+
+@cache
+def _labels(name: str) -> tuple[int, ...]:
+    """The classes of all scenes, which are drawn to know them: once, however often a study asks for the set."""
+    world_set = WORLD_CLASSIFICATION[name]
+    return tuple(world_set[index][1] for index in range(len(world_set)))
 
 
 class WorldPhotos(WorldImages):

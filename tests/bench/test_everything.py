@@ -19,7 +19,7 @@ SMALL = {
     "compatibility": "--batch 8 --patches 4 --dim 8 --repeats 1 --no-compile --device cpu",
     "coverage": "--sets 20",
     "report": "--records 20",
-    "texts": "--pairs world-1k --sample 2 --architecture small-test-vit",
+    "texts": f"--pairs {FROZEN}/pairs/pairs.csv --sample 2 --architecture small-test-vit",
     "plan": f"--pairs {FROZEN}/pairs/pairs.csv --steps 2 --shown 32 --device cpu",
     "train": "--batch 2 --steps 1 --workers 0 --architecture small-test-vit --device cpu",
 }
@@ -31,6 +31,7 @@ def test_each_command_has_a_small_case() -> None:
     assert {command.split()[0] for command in (*everything.ON_A_DEVICE, *everything.ON_THE_CPU)} == {*SMALL}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", SMALL)
 def test_a_small_case_gives_rows(command: str, small_clip: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pacl_bench.bench.texts.CAPTIONS", 10)
@@ -38,6 +39,7 @@ def test_a_small_case_gives_rows(command: str, small_clip: torch.nn.Module, monk
     monkeypatch.setattr(coverage, "POPULATION", 500)
     monkeypatch.setattr(coverage, "PATCH_IMAGES", 100)
     monkeypatch.setattr(coverage, "SETS", ((3, 1.0, 40),))
+    monkeypatch.setattr("pacl_bench.metrics.pair_counts.GROUPS", 2)
     ran = CliRunner().invoke(app, ["bench", command, *SMALL[command].split(), "--json"])
     assert ran.exit_code == 0, ran.output
     rows = json.loads(ran.stdout)

@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from pacl_bench import records
 from pacl_bench.errors import UsageError
 from pacl_bench.image_counts import counts_name
+from pacl_bench.partial_files import PARTIAL
 from pacl_bench.records import Measurement, Record
 from pacl_bench.report import write_comparison
 from pacl_bench.report.comparison import find_side, pairs, sign_test
@@ -81,6 +82,12 @@ def test_seeds_are_one_side(results: Path):
     [pair] = pairs(find_side("one", results), find_side("other,other.seed1", results))
     assert len(pair.second.numbers) == 2
     assert pair.verdict == "higher"
+
+
+def test_half_of_a_record_is_not_read(results: Path):
+    """Another process writes it, or was killed when it did."""
+    (next(results.glob("records/*/one")) / f"{PARTIAL}0123456789ab.json").touch()
+    assert len(find_side("one", results).runs) == 1
 
 
 def test_records_of_two_folders_belong_together_by_name(results: Path, tmp_path: Path):

@@ -310,7 +310,7 @@ def save(file: Path, pixels: np.ndarray) -> None:
 
 
 def import_everything() -> None:
-    """So that a fork need not; the quickstart of a fork is a small one, else each kill would cost half a minute."""
+    """So that a fork need not; what a fork does is small, else each kill would cost half a minute."""
     import matplotlib.pyplot
     import open_clip
     import pandas
@@ -320,10 +320,11 @@ def import_everything() -> None:
     import torchvision
 
     import pacl_bench.studies.orchestra
-    from pacl_bench.studies import quickstart
+    from pacl_bench.studies import probes, quickstart
 
     del matplotlib, open_clip, pandas, sklearn, timm, torchvision
     assert torch.get_num_threads() == 1
+    probes.PATCHES = 256  # pairs of which are counted to foretell seconds that nobody reads
     load = quickstart.load_experiment
     quickstart.load_experiment = lambda name: load(HERE / "killed_quickstart.toml")
     assert pacl_bench

@@ -21,6 +21,7 @@ import numpy as np
 import open_clip
 import timm
 import torch
+from kills import import_everything
 from PIL import Image
 from safetensors.torch import save_file
 from shard_samples import write_shards
@@ -244,6 +245,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     given.folder.mkdir(parents=True)
     torch.set_num_threads(1)
+    import_everything()
     wrong = compare(given.folder.resolve(), given.kills, given.seed)
     print("\n".join(wrong) or "the same records")
     sys.exit(bool(wrong))

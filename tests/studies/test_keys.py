@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pacl_bench import records
+from pacl_bench.partial_files import PARTIAL
 from pacl_bench.records import Key, Measurement, Record
 from pacl_bench.studies.keys import own_key
 
@@ -42,6 +43,14 @@ def test_a_name_is_plain_until_another_thing_has_it(tmp_path: Path) -> None:
             found = own_key(tmp_path, key, other, dataset(), False)
             assert re.fullmatch("h-[0-9a-f]{8}", found.model)
             assert replace(found, model="h") == key
+
+
+def test_half_of_a_record_is_not_read(tmp_path: Path) -> None:
+    """Another process writes it, or was killed when it did."""
+    folder = (tmp_path / KEY.path).parent
+    folder.mkdir(parents=True)
+    (folder / f"{PARTIAL}0123456789ab.json").touch()
+    assert own_key(tmp_path, KEY, model(), dataset(), False) == KEY
 
 
 def test_a_model_has_one_name_on_all_data_sets(tmp_path: Path) -> None:

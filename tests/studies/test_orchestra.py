@@ -223,6 +223,7 @@ def test_of_many_failures_three_are_named() -> None:
     assert summary("abcde").startswith("5 failed: a; b; c; and 2 more. All else")
 
 
+@pytest.mark.slow
 def test_what_is_sent_out_comes_back(file: Path, setting: Setting, capsys: pytest.CaptureFixture) -> None:
     """In processes of submitit's own, two at once.
 

@@ -52,6 +52,7 @@ def value(numbers: pd.DataFrame, **where: str) -> pd.Series:
 HEAD = "pacl-tiny-clip.world-4k"
 
 
+@pytest.mark.slow
 def test_records_and_heads_are_those_of_the_first_version(smoke: Path) -> None:
     """Its keys, configurations and numbers, as far as machines agree."""
     then, now = json.loads(FROZEN.read_text()), in_short(smoke)

@@ -238,6 +238,7 @@ def test_streamed_tokens_are_those_of_the_files(clip_spec: str, tmp_path: Path) 
     torch.testing.assert_close(batches[1].patch_tokens, batches[0].patch_tokens[order], rtol=0, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_with_workers(tmp_path: Path, number: signal.Signals) -> None:
     """As from a keyboard or a batch system, all processes get it: one line, no process left, and it goes on."""

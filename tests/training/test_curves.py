@@ -8,7 +8,8 @@ import pytest
 from pacl_bench.errors import UsageError
 from pacl_bench.files import write_json
 from pacl_bench.model.head_files import CARD, FrozenPart, HeadCard
-from pacl_bench.training.curves import LossCurve, curves_files, keep_curves, of_head, read_curves
+from pacl_bench.partial_files import PARTIAL
+from pacl_bench.training.curves import FOLDER, LossCurve, curves_files, keep_curves, of_head, read_curves
 
 PART = FrozenPart("tiny", "tiny", "0" * 64, {})
 
@@ -69,6 +70,12 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     with (tmp_path / "head" / "log.jsonl").open("a") as log:
         log.write('{"step": 8, "lo')
     assert len(read_curves(kept(tmp_path / "head", tmp_path)).loss.steps) == 8
+
+
+def test_half_of_a_file_is_none(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / f"{PARTIAL}0123456789ab.json").touch()
+    assert curves_files(tmp_path) == {}
 
 
 def test_what_is_kept_stays(tmp_path: Path) -> None:

@@ -42,9 +42,12 @@ answer = [
     for record in run_study(Study(evaluator, evaluator, [encoder], datasets=datasets), results)
 ]
 """
-# children of a process that has torch imported and nothing else done
+# children of a process that has imported all that they need (of scikit-learn that takes seconds), and done nothing else
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["open_clip", "pacl_bench.training.loop", "pacl_bench.encoders.open_clip"])
+context.set_forkserver_preload(
+    ["pacl_bench.training.loop", "pacl_bench.encoders.open_clip", "pacl_bench.studies.runner"]
+    + [f"pacl_bench.evaluators.{name}" for name in ("classification", "coherence", "patches", "segmentation")]
+)
 # AdamW divides a gradient by its own size: where it is nearly 0, rounding becomes a part of the learning rate
 QUICK = replace(RECIPES["small"], batch_size=10, steps=6, warmup_steps=0, lr=5e-5)
 
@@ -100,6 +103,7 @@ def test_two_and_three_processes_train_the_head_of_one(
         assert losses(out) == pytest.approx(losses(tmp_path / "one"), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_two_and_three_processes_write_the_records_of_one(
     clip_spec: str, voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
