@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
+from pacl_bench import records as store
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.files import require_writable, write_bytes, write_text
 from pacl_bench.registry import lookup, unknown_name
@@ -54,9 +55,10 @@ def write_report(
     folder = out or results / "report"
     require_writable(folder, "--results" if out is None else "--out")
     everything = "csv" in forms and not only
-    records = results / "records"
-    with writing_tidy(records, (out or results) / TIDY) if everything else nullcontext():
-        runs = read_runs(records)
+    records = results / store.FOLDER
+    of_records = store.files(records)
+    with writing_tidy(records, of_records, (out or results) / TIDY) if everything else nullcontext():
+        runs = read_runs(records, of_records)
         with beside(partial(_drawings, sections, runs, forms), len(runs)) as drawings:
             tables = {name: section.tables(runs) for name, section in sections.items()}
             with beside(partial(_data, tables, forms), len(runs)) as data:
