@@ -70,7 +70,7 @@ class Made:
                 values.setdefault(name, {})[value] = None
         return {name: list(found) for name, found in values.items() if len(found) > 1}
 
-    @property
+    @cached_property
     def used(self) -> str:
         """How much of which data sets its numbers are of."""
         runs = {id(one.run): one.run for table in self.tables for cell in table.cells for one in cell.numbers}
@@ -144,7 +144,7 @@ def page_content(runs: Sequence[Run], made: Sequence[Made]) -> PageContent:
     made = list(map(_shortened, made))
     filled = [one for one in made if not one.is_gap or one.tables]
     headlines = [one.section.headline(one.tables) for one in made]
-    tables = {title: rows[:MOST_LINES] for title, make in provenance.TABLES.items() if (rows := make(runs))}
+    tables = {title: rows[:MOST_LINES] for title, rows in provenance.provenance_tables(runs).items()}
     return {
         "lead": _lead(runs),
         "headlines": [headline for headline in headlines if headline][:HEADLINES],
