@@ -104,6 +104,12 @@ def check_report(results: Path) -> None:
         raise RunError(f"{report / min(stale)} is of no section that its records fill. Remove it.")
 
 
+def require_known(forms: Iterable[str], only: Iterable[str] = ()) -> None:
+    """A UsageError for the first form or section that a report does not know."""
+    _checked(forms)
+    _chosen(only)
+
+
 def _checked(forms: Iterable[str]) -> list[str]:
     forms = list(forms)
     for form in forms:
