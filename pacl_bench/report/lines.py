@@ -94,7 +94,7 @@ def model_lines(
         is_control: default untrained heads, and encoders before alignment where a trained head stands beside.
         tells_encoder: the second line of the head names the encoder; needless in a group of one encoder.
     """
-    name, is_control = name or _name, is_control or controls(numbers)
+    name, is_control = name or line_name, is_control or controls(numbers)
     alike = grouped(numbers, lambda one: one.run.made_of).values()
     models = sorted((of_model for same in alike for of_model in _apart(same, column)), key=_place)
     firsts = [of_model[0].run for of_model in models]
@@ -192,7 +192,8 @@ def _place(of_model: Sequence[Number]) -> tuple[str, int, int]:
     return run.encoder, METHODS.index(run.method), run.train.get("images") or 0
 
 
-def _name(run: Run) -> str:
+def line_name(run: Run) -> str:
+    """What a model's line is called beside the lines of others with its encoder: its method."""
     if run.method == ELSEWHERE:
         return run.model
     if run.attention:
