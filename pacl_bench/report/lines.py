@@ -141,6 +141,11 @@ def tell_apart(runs: Sequence[Run], names: Sequence[str], tells_encoder: bool = 
     return [" · ".join(filter(None, parts)) for _, *parts in told]
 
 
+def names_apart(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """Each name with the words that tell its run from the others: "PACL head, 10,000 images"."""
+    return [", ".join(filter(None, told)) for told in zip(names, tell_apart(runs, names), strict=True)]
+
+
 def _tells(runs: Sequence[Run]) -> Iterator[Callable[[Run], str]]:
     """What may tell models apart, the most telling first."""
     yield _training_set

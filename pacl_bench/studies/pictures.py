@@ -19,7 +19,7 @@ from pacl_bench.image_sets import BrokenImage
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.records import Key, Record
 from pacl_bench.report.figures.pictures import PhotoPanel
-from pacl_bench.report.lines import line_name, tell_apart
+from pacl_bench.report.lines import line_name, names_apart
 from pacl_bench.report.runs import Run
 
 LONG_SIDE = 480  # pixels; a photo is drawn no larger
@@ -46,7 +46,7 @@ def model_titles(models: Iterable[AlignedModel]) -> list[str]:
     """
     runs = [Run(Record(Key("", model.name, ""), [], {"model": model.describe()}, {})) for model in models]
     names = ["\n".join(dict.fromkeys([run.encoder, line_name(run)])) for run in runs]
-    return [", ".join(filter(None, told)) for told in zip(names, tell_apart(runs, names), strict=True)]
+    return names_apart(runs, names)
 
 
 def alignment_rows(
