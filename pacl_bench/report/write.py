@@ -18,7 +18,7 @@ from pacl_bench.report.compared import compared
 from pacl_bench.report.comparison import Pair
 from pacl_bench.report.figures.style import FIGURES, Drawing
 from pacl_bench.report.forms import to_csv, to_parquet
-from pacl_bench.report.page import Made, html_page, latex_page, markdown_page, page_content
+from pacl_bench.report.page import Made, PageContent, html_page, latex_page, markdown_page, origins, page_content
 from pacl_bench.report.reading import read_runs, without_collector
 from pacl_bench.report.runs import Run
 from pacl_bench.report.sections import Section, all_sections
@@ -59,11 +59,12 @@ def write_report(
     of_records = store.files(records)
     with writing_tidy(records, of_records, (out or results) / TIDY) if everything else nullcontext():
         runs = read_runs(records, of_records)
-        with beside(partial(_drawings, sections, runs, forms), len(runs)) as drawings:
+        with beside(partial(_without_tables, sections, runs, forms), len(runs)) as without_tables:
             tables = {name: section.tables(runs) for name, section in sections.items()}
             with beside(partial(_data, tables, forms), len(runs)) as data:
-                made = _made(sections, tables, drawings(), results / "report")
-                files = {**_texts(forms, runs, made), **data()}
+                drawings, of_records = without_tables()
+                made = _made(sections, tables, drawings, results / "report")
+                files = {**_texts(forms, of_records, made), **data()}
     return _write_all(files, made, forms, folder)
 
 
@@ -76,7 +77,7 @@ def write_comparison(
     require_writable(folder, "--out")
     made = compared(pairs, names, forms)
     runs = list({number.run.file: number.run for pair in pairs for number in (*pair.one, *pair.other)}.values())
-    files = {**_texts(forms, runs, made), **_data({one.name: one.tables for one in made}, forms)}
+    files = {**_texts(forms, origins(runs), made), **_data({one.name: one.tables for one in made}, forms)}
     return _write_all(files, made, forms, folder)
 
 
@@ -123,6 +124,13 @@ def _chosen(only: Iterable[str]) -> dict[str, Section]:
     return {name: lookup(all_sections(), name, "section") for name in names}
 
 
+def _without_tables(
+    sections: Mapping[str, Section], runs: Sequence[Run], forms: Collection[str]
+) -> tuple[dict[str, Drawing], PageContent]:
+    """What is made of the runs themselves: figures, and what the page tells of all records."""
+    return _drawings(sections, runs, forms), origins(runs)
+
+
 def _drawings(sections: Mapping[str, Section], runs: Sequence[Run], forms: Collection[str]) -> dict[str, Drawing]:
     """The figures of sections, by name, of which there are panels."""
     plots = {name: section.plot for name, section in sections.items() if section.plot}
@@ -153,10 +161,10 @@ def _made(
     ]
 
 
-def _texts(forms: Sequence[str], runs: Sequence[Run], made: Sequence[Made]) -> dict[str, str]:
+def _texts(forms: Sequence[str], of_records: PageContent, made: Sequence[Made]) -> dict[str, str]:
     """The text files of all forms, by name."""
     pages = [PAGES[form] for form in forms if form in PAGES]
-    content = page_content(runs, [one for one in made if one.section.of_paper or not one.is_gap]) if pages else {}
+    content = page_content(of_records, [one for one in made if one.section.of_paper or not one.is_gap]) if pages else {}
     files = {file: page(content) for file, page in pages}
     if "latex" in forms:
         files |= {f"{one.name}.tex": latex_page(one) for one in made if one.tables}
