@@ -8,10 +8,14 @@ No torch is imported here.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
 
 FEW = 4  # with less cores than these, none is given away where the CPU encodes
 MOST = 12  # processes that load for one GPU
@@ -77,6 +81,32 @@ def divided(loading: int) -> Iterator[None]:
     finally:
         _at_work.remove(loading)
         torch.set_num_threads(torch_threads(_of_torch, sum(_at_work)))
+
+
+Map = Callable[..., Any]  # `map`, or that of a pool of threads
+
+
+@contextmanager
+def threads(device: "torch.device | None" = None) -> Iterator[Map]:
+    """`map` by as many threads as torch has, each of which computes alone: for what torch or NumPy give one thread.
+
+    Pieces should take a millisecond or more, and few calls: threads that go from one short call to the next wait for
+    each other.
+
+    Args:
+        device: where the pieces are computed; anywhere but on a CPU it is `map` itself.
+    """
+    import torch
+
+    number = torch.get_num_threads()
+    if number == 1 or (device is not None and device.type != "cpu"):
+        yield map
+        return
+    try:
+        with ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(number)  # threads that are new to torch have as many as were set last
 
 
 def container_share() -> float | None:

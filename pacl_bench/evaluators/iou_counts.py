@@ -61,12 +61,11 @@ class IouCounts:
             inner: True for pixels away from boundaries. Where it is given, these are counted a second time by
                 themselves, for the boundary-blind metrics.
         """
-        if inner is None:
-            self.counts.append(_tally(labels, predicted, num_classes, sweep, slice(None)))
-            return
-        away, near = (_tally(labels, predicted, num_classes, sweep, chosen) for chosen in (inner, ~inner))
-        self.blind.append(away)
-        self.counts.append(away + near)
+        of_parts = tally(labels, predicted, num_classes, sweep.certainty, sweep.thresholds, sweep.background, inner)
+        of_parts = of_parts.astype(np.int32)  # an image has fewer than 2^31 pixels
+        self.counts.append(of_parts.sum(0, dtype=np.int32))
+        if inner is not None:
+            self.blind.append(of_parts[1])
 
     def gather(self) -> None:
         """Takes in the images that other processes have counted, in the order of the set."""
@@ -76,12 +75,6 @@ class IouCounts:
         """The counts of all images, protocol after protocol."""
         for at, protocol in enumerate(self.protocols):
             yield protocol, np.stack([image[at] for image in self.counts])
-
-
-def _tally(labels, predicted, num_classes: int, sweep: Sweep, chosen) -> Int[np.ndarray, "protocol 3 label"]:
-    certainty = None if sweep.certainty is None else sweep.certainty[chosen]
-    counts = tally(labels[chosen], predicted[chosen], num_classes, certainty, sweep.thresholds, sweep.background)
-    return counts.astype(np.int32)  # an image has fewer than 2^31 pixels
 
 
 def over_data_set(iou_counts: IouCounts, classnames: list[str], candidates: int) -> list[Measurement]:

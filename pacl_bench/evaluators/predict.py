@@ -108,14 +108,15 @@ def label_map(field: ScoreField, steps: Steps, background: int = 0) -> Int[Tenso
     among = torch.arange(len(field.class_of))
     if not rule.candidate:
         among = among[field.class_of != background]
-    found = field.best(among)
-    large = None
+    best = field.best(among)
     if steps.area is not None:
-        large = large_classes(found, int(field.class_of.max()) + 1, steps.area, background)
-        found = field.best(among[large[field.class_of[among]]])
+        classes = field.class_of[best]
+        large = large_classes(classes, int(field.class_of.max()) + 1, steps.area, background)
+        best = field.best(among[large[field.class_of[among]]])
+    found = field.class_of[best]
     if rule.threshold is None and rule.entropy is None:
         return found
-    certainty = field.certainty(among, steps.scale, steps.softmax == "names", rule.entropy is not None, large)
+    certainty = field.certainty(among, best, steps.scale, steps.softmax == "names", rule.entropy is not None)
     if rule.threshold is not None:
         found[certainty.probability < rule.threshold] = background
     if rule.entropy is not None and certainty.entropy is not None:

@@ -78,7 +78,7 @@ def mean_probabilities(
     for i, top in enumerate(down.starts):
         for j, left in enumerate(across.starts):
             here = (slice(top, top + height), slice(left, left + width))
-            for start, tile in _with_starts(pixel_scores(windows[i, j], down.window, across.window)):
+            for start, tile in with_starts(pixel_scores(windows[i, j], down.window, across.window)):
                 fused[here][start : start + len(tile)] += tile.softmax(-1)
             covering[here] += 1
     return fused.div_(covering)
@@ -156,7 +156,7 @@ def large_classes(
     return large
 
 
-def _with_starts(tiles: Iterator[Tensor]) -> Iterator[tuple[int, Tensor]]:
+def with_starts(tiles: Iterator[Tensor]) -> Iterator[tuple[int, Tensor]]:
     """Each tile with the number of its first row."""
     start = 0
     for tile in tiles:

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from pacl_bench import cores
 from pacl_bench.evaluators.iou_counts import IouCounts, Sweep, mean_counts, over_data_set, over_images, set_counts
 from pacl_bench.evaluators.score_field import ScoreField
 from pacl_bench.evaluators.steps import SCALE
@@ -108,35 +109,43 @@ def read_pixels(
     if rules.background is not None:
         background[rules.background] = True
     every, foreground = _best(field, torch.ones_like(shown), background)
-    of_image, of_image_foreground = _best(field, shown, background)
+    of_image = _best(field, shown, background)
     probability = entropy = None
     if rules.thresholds or rules.entropies:
         among = (~background)[field.class_of].nonzero()[:, 0]
-        sure = field.certainty(among, rules.scale, over_names, bool(rules.entropies))
+        sure = field.certainty(among, foreground, rules.scale, over_names, bool(rules.entropies))
         probability, entropy = sure.probability.numpy(), None if sure.entropy is None else sure.entropy.numpy()
-    return PixelReading(foreground, every, of_image_foreground, of_image, probability, entropy)
+    bests = (foreground, every, *reversed(of_image))
+    foreground, every, present_foreground, present_too = (_classes(field, best) for best in bests)
+    return PixelReading(foreground, every, present_foreground, present_too, probability, entropy)
 
 
 def _best(
     field: ScoreField, candidates: Bool[Tensor, " label"], background: Bool[Tensor, " label"]
-) -> tuple[Int[np.ndarray, "h w"], Int[np.ndarray, "h w"]]:
-    """The best class of each pixel among some candidates, and among those of them that are not background.
+) -> tuple[Int[Tensor, "h w"], Int[Tensor, "h w"]]:
+    """The best candidate of each pixel, of some classes, and of those of them that are not background.
 
     The two differ only where background is the best, so that the second is looked for there alone.
     """
     best = _best_of(field, candidates)
-    is_background = background[best]
+    is_background = background[field.class_of[best]]
     if not is_background.any():
-        return best.numpy(), best.numpy()
+        return best, best
     foreground = _best_of(field, candidates & ~background, is_background)
-    return best.numpy(), best.where(~is_background, foreground).numpy()
+    return best, best.where(~is_background, foreground)
 
 
 def _best_of(
-    field: ScoreField, candidates: Bool[Tensor, " label"], where: Bool[Tensor, "h w"] | None = None
+    field: ScoreField, classes: Bool[Tensor, " label"], where: Bool[Tensor, "h w"] | None = None
 ) -> Int[Tensor, "h w"]:
-    among = candidates[field.class_of].nonzero()[:, 0]
+    among = classes[field.class_of].nonzero()[:, 0]
     return field.best(among, where) if len(among) else torch.full(field.shape, NO_CANDIDATE)
+
+
+def _classes(field: ScoreField, best: Int[Tensor, "h w"]) -> Int[np.ndarray, "h w"]:
+    # label maps have fewer than 255 classes, and it is a quarter of the memory to go through
+    classes = torch.cat([field.class_of, torch.tensor([NO_CANDIDATE])]).to(torch.int16)
+    return classes[best].numpy()  # NO_CANDIDATE, -1, is the last one
 
 
 class Scorer:
@@ -163,10 +172,11 @@ class Scorer:
                 boundary-blind metrics.
         """
         counted = label_map != IGNORE_LABEL
-        labels, inner = label_map[counted].astype(np.int64), ~near_boundary(label_map, boundary)[counted]
+        labels, inner = label_map[counted].astype(np.int16), ~near_boundary(label_map, boundary)[counted]
         seen = reading.at(counted)
         no_background = np.full(len(labels), True) if self.rules.background is None else labels != self.rules.background
-        for kind in self.of_set:
+
+        def count(kind: Background) -> None:
             kept = no_background if kind == "none" else slice(None)
             every, present = seen.foreground, seen.present_foreground
             if kind == "class":
@@ -175,6 +185,9 @@ class Scorer:
             self.of_set[kind].add(labels[kept], every[kept], len(self.classnames), sweep, inner[kept])
             sweep = self.rules.sweep(kind, seen, background_there=not no_background.all())
             self.of_images[kind].add(labels[kept], present[kept], len(self.classnames), sweep)
+
+        with cores.threads() as by:
+            list(by(count, self.of_set))
 
     def gather(self) -> None:
         """Takes in the images that other processes have counted."""

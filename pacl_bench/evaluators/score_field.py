@@ -18,7 +18,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from pacl_bench.encoders.view import View
-from pacl_bench.evaluators.protocol_steps import axis_of, best_of_names, mean_probabilities, refined, stretched
+from pacl_bench.evaluators.protocol_steps import (
+    axis_of,
+    best_of_names,
+    mean_probabilities,
+    refined,
+    stretched,
+    with_starts,
+)
 from pacl_bench.evaluators.steps import Steps
 from pacl_bench.evaluators.upsampling import TILE_ENTRIES, Placing, Side, best_class, pixel_scores, side_of
 
@@ -46,21 +53,15 @@ class ScoreField(ABC):
     def shape(self) -> tuple[int, int]:
         """Of the label map: height, width in pixels."""
 
+    @abstractmethod
     def best(
         self, among: Int[Tensor, " chosen"], where: Bool[Tensor, "height width_px"] | None = None
     ) -> Int[Tensor, "height width_px"]:
-        """The class of the best candidate of each pixel among some of them, given by their places.
+        """The candidate that is best at each pixel among some of them; `class_of` says its class.
 
         Args:
             where: the pixels that are asked for, where these are not all. What is said of the others means nothing.
         """
-        return self.class_of[among][self.best_place(among, where)]
-
-    @abstractmethod
-    def best_place(
-        self, among: Int[Tensor, " chosen"], where: Bool[Tensor, "height width_px"] | None = None
-    ) -> Int[Tensor, "height width_px"]:
-        """Which of the chosen candidates is best at each pixel; `where` as in `best`."""
 
     @abstractmethod
     def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
@@ -72,26 +73,25 @@ class ScoreField(ABC):
     def certainty(
         self,
         among: Int[Tensor, " chosen"],
+        best: Int[Tensor, "height width_px"],
         scale: float,
         over_names: bool,
         entropy: bool = False,
-        allowed: Bool[Tensor, " label"] | None = None,
     ) -> Certainty:
-        """How sure the best of the chosen candidates is at each pixel.
+        """How sure the best candidate is at each pixel, among the chosen ones.
 
         Args:
+            best: one of those chosen for each pixel, as `best` gives it.
             over_names: whether the softmax runs over all of them; else over classes, each with its best name's score.
-            allowed: the classes that the best one is looked for among, where these are not all.
         """
-        classes = self.class_of[among]
+        classes, place = self.class_of[among], torch.empty_like(self.class_of)
         merges = not over_names and len(classes.unique()) < len(classes)
-        in_softmax = classes.unique() if merges else classes
-        best_of = None if allowed is None else allowed[in_softmax].nonzero()[:, 0]
+        place[among] = classes.unique(return_inverse=True)[1] if merges else torch.arange(len(among))
         parts = []
-        for tile in self.logits(among, scale / LN_2):
+        for start, tile in with_starts(self.logits(among, scale / LN_2)):
             if merges:
                 tile = best_of_names(tile.movedim(-1, 0), classes)[0].movedim(0, -1)
-            parts.append(_certainty(tile, entropy, best_of))
+            parts.append(_certainty(tile, place[best[start : start + len(tile)]], entropy))
         probability, entropies = zip(*parts, strict=True)
         return Certainty(torch.cat(probability), torch.cat(entropies) if entropy else None)
 
@@ -109,10 +109,10 @@ class LinearField(ScoreField):
     def shape(self) -> tuple[int, int]:
         return len(self.down.weights), len(self.across.weights)
 
-    def best_place(
+    def best(
         self, among: Int[Tensor, " chosen"], where: Bool[Tensor, "height width_px"] | None = None
     ) -> Int[Tensor, "height width_px"]:
-        return best_class(self.scores[among], self.down, self.across, where)
+        return among[best_class(self.scores[among], self.down, self.across, where)]
 
     def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
         chosen = self.scores[among]
@@ -131,13 +131,13 @@ class DenseField(ScoreField):
     def shape(self) -> tuple[int, int]:
         return self.scores.shape[1], self.scores.shape[2]
 
-    def best_place(
+    def best(
         self, among: Int[Tensor, " chosen"], where: Bool[Tensor, "height width_px"] | None = None
     ) -> Int[Tensor, "height width_px"]:
         where = torch.ones(self.shape, dtype=torch.bool) if where is None else where
-        places = torch.zeros(self.shape, dtype=torch.long)
-        places[where] = self.scores[among][:, where].argmax(0)
-        return places
+        best = among[0].repeat(self.shape)
+        best[where] = among[self.scores[among][:, where].argmax(0)]
+        return best
 
     def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
         chosen = self.scores[among].permute(1, 2, 0)
@@ -194,7 +194,7 @@ def _side(shown: int, label: int, view: View, patch_size: int, steps: Steps) -> 
 
 
 def _certainty(
-    logits: Float[Tensor, "tile width_px candidate"], entropy: bool, best_of: Int[Tensor, " allowed"] | None
+    logits: Float[Tensor, "tile width_px candidate"], best: Int[Tensor, "tile width_px"], entropy: bool
 ) -> tuple[Float[Tensor, "tile width_px"], Float[Tensor, "tile width_px"] | None]:
     """Of the pixels of one tile.
 
@@ -207,7 +207,7 @@ def _certainty(
         logits = logits - logits.amax(-1, keepdim=True)
         odds = logits.exp2()
         total = odds.sum(-1)
-    best = (odds if best_of is None else odds[..., best_of]).amax(-1)
+    probability = odds.gather(-1, best[..., None])[..., 0] / total
     if not entropy:
-        return best / total, None
-    return best / total, LN_2 * (total.log2() - odds.mul_(logits).sum(-1) / total)
+        return probability, None
+    return probability, LN_2 * (total.log2() - odds.mul_(logits).sum(-1) / total)

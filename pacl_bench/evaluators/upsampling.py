@@ -16,7 +16,7 @@ from pacl_bench.encoders.view import View
 from pacl_bench.encoders.windows import window_starts
 from pacl_bench.evaluators.steps import Upsampling
 
-TILE_ENTRIES = 1 << 18  # scores of pixels held at once, pixels x classes (1 MB): bounds memory, and suits the cache
+TILE_ENTRIES = 1 << 20  # scores of pixels held at once, pixels x classes (4 MB): bounds memory, and suits the cache
 
 ROUNDING = 1e-6  # a score this little below another may come out above it after interpolation
 
@@ -193,7 +193,7 @@ def _fill(
         among = corners.gather(3, candidates[:, None, None].expand(-1, *corners.shape[1:3], -1))
         widened = across.shares[at[:, 1], None] @ among  # "cell down_patch width_px candidate"
         of_pixels = (down.shares[at[:, 0]] @ widened.flatten(2)).unflatten(2, widened.shape[2:])
-        chosen = candidates.gather(1, of_pixels.argmax(-1).flatten(1)).view(of_pixels.shape[:3])
+        chosen = candidates.gather(1, of_pixels.max(-1).indices.flatten(1)).view(of_pixels.shape[:3])
     else:
         chosen = candidates[:, :, None]
     best[down.pixels[at[:, 0]][:, :, None], across.pixels[at[:, 1]][:, None]] = chosen

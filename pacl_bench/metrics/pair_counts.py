@@ -5,11 +5,9 @@ one class or of two as a whole, so no pair is asked for its labels: a tile is tu
 each pair) and its blocks are counted.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pacl_bench import cores
 from pacl_bench.metrics import Scope
 
 CLASS_BINS = 1984  # for the counts of each class, of which there are many
@@ -54,13 +53,10 @@ class _Slice(NamedTuple):
     classes: dict[int, slice]
 
 
-Map = Callable[..., Any]  # `map`, or that of a pool of threads
-
-
 class _Accumulators:
     """PairCounts in the making, on the device; pairs of all kinds in the place of those of two classes."""
 
-    def __init__(self, num_groups: int, num_classes: int, device: torch.device, by: Map):
+    def __init__(self, num_groups: int, num_classes: int, device: torch.device, by: cores.Map):
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.int64, device=device)
 
@@ -133,7 +129,7 @@ def count_pairs(
     scale = BINS / (1 + ROUNDING - low)
     slices = list(_slices(groups[order].cpu(), class_index[order].cpu(), _tile_side(features.device)))
     tile = _Tile(max(part.at.stop - part.at.start for part in slices), features.device)
-    with _threads(features.device) as by:
+    with cores.threads(features.device) as by:
         found = _Accumulators(len(there), len(classes), features.device, by)
         for number, rows in enumerate(slices):
             of_rows = features_at[rows.at]
@@ -199,20 +195,6 @@ class _Tile:
         offset = torch.full((1, 1), -low * scale, device=rows.device)
         torch.addmm(offset, rows, cols.T, alpha=scale, out=products)
         return self._codes[: shape[0] * shape[1]].view(shape).copy_(products)
-
-
-@contextmanager
-def _threads(device: torch.device) -> Iterator[Map]:
-    """`map` by as many threads as torch has on a CPU: its own histogram takes one, and would wait for the others."""
-    number = torch.get_num_threads()
-    if device.type != "cpu" or number == 1:
-        yield map
-        return
-    try:
-        with ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool.map
-    finally:
-        torch.set_num_threads(number)  # threads that are new to torch have as many as were set last
 
 
 def _histogram(codes: Tensor, bins: int) -> Tensor:

@@ -114,17 +114,17 @@ def test_names_probabilities_and_entropy_of_a_pixel() -> None:
     torch.testing.assert_close(mean, torch.tensor([[0.25], [0.3]]))
     every = torch.arange(4)
     field = DenseField(scores[..., None], classes)
-    assert field.best_place(every).tolist() == [[1]]  # of equal scores the first
+    assert field.best(every).tolist() == [[1]]  # of equal scores the first
     assert field.best(torch.tensor([0, 2])).tolist() == [[2]]
-    assert field.best_place(every, torch.tensor([[True]])).tolist() == [[1]]
+    assert field.best(every, torch.tensor([[True]])).tolist() == [[1]]
     odds = np.exp(10 * np.array([0.1, 0.4, 0.2, 0.4]))
     shares = odds / odds.sum()
-    found = field.certainty(every, 10.0, over_names=True, entropy=True)
+    found = field.certainty(every, field.best(every), 10.0, over_names=True, entropy=True)
     assert found.probability.item() == pytest.approx(shares[1])
     assert found.entropy is not None
     assert found.entropy.item() == pytest.approx(-(shares * np.log(shares)).sum())
-    assert field.certainty(every, 10.0, over_names=False).probability.item() == pytest.approx(0.5)
-    without = field.certainty(torch.tensor([0, 1, 2]), 10.0, True, allowed=torch.tensor([False, False, True]))
+    assert field.certainty(every, field.best(every), 10.0, over_names=False).probability.item() == pytest.approx(0.5)
+    without = field.certainty(torch.tensor([0, 1, 2]), torch.tensor([[2]]), 10.0, over_names=True)
     assert without.probability.item() == pytest.approx(odds[2] / odds[:3].sum())
 
 
