@@ -35,9 +35,10 @@ def report(
 ) -> None:
     """Write the paper's tables and figures from the records there are, measured beside published."""
     from pacl_bench.paths import results_root
-    from pacl_bench.report import check_report, write_report
+    from pacl_bench.report import check_report, require_known, write_report
 
     _refuse_others(given, OF_COMPARE if compare is not None else OF_CHECK if check else OF_WRITING)
+    require_known(listed(forms), listed(only))
     if compare is not None:
         _compare(compare, listed(forms), out or results_root() / "comparison", as_json)
         return

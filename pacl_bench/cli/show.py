@@ -88,7 +88,7 @@ def show_segmentation(
     """Which of your classes is where? Overlay with legend, and label PNGs of class indices: Figure 6."""
     from pacl_bench.data.vocabulary import load_templates
     from pacl_bench.files import write_text
-    from pacl_bench.studies.pictures import overlay_rows, read_photos, segmented
+    from pacl_bench.studies.pictures import model_titles, overlay_rows, read_photos, segmented
     from pacl_bench.studies.predictions import write_label_map
 
     names, prompts, labels = _classes(classes), load_templates(templates), out.with_name(f"{out.name}-labels")
@@ -98,7 +98,7 @@ def show_segmentation(
     models, photos = _models(encoders, heads, torch_device(device), encoder, text), read_photos(images, long_side=None)
     _refuse_twice("models", [model.name for model in models])
     maps = {model.name: segmented(model, photos, names, prompts, stride) for model in models}
-    _save_picture(overlay_rows(photos, maps), out, names)
+    _save_picture(overlay_rows(photos, dict(zip(model_titles(models), maps.values(), strict=True))), out, names)
     write_text(labels / "classes.txt", "\n".join(names) + "\n")
     print(labels / "classes.txt")
     for model, of_photos in maps.items():

@@ -13,7 +13,7 @@ from pacl_bench.report.headlines import default_table
 from pacl_bench.report.reading import runs_of
 from pacl_bench.report.sections import SECTIONS, Plot, Section, all_sections
 from pacl_bench.report.tabular import Table
-from pacl_bench.report.write import check_report, write_comparison, write_report
+from pacl_bench.report.write import check_report, require_known, write_comparison, write_report
 
 __all__ = [
     "SECTIONS",
@@ -23,6 +23,7 @@ __all__ = [
     "all_tables",
     "check_report",
     "figure",
+    "require_known",
     "table",
     "write_comparison",
     "write_report",

@@ -94,7 +94,7 @@ def model_lines(
         is_control: default untrained heads, and encoders before alignment where a trained head stands beside.
         tells_encoder: the second line of the head names the encoder; needless in a group of one encoder.
     """
-    name, is_control = name or _name, is_control or controls(numbers)
+    name, is_control = name or line_name, is_control or controls(numbers)
     alike = grouped(numbers, lambda one: one.run.made_of).values()
     models = sorted((of_model for same in alike for of_model in _apart(same, column)), key=_place)
     firsts = [of_model[0].run for of_model in models]
@@ -139,6 +139,11 @@ def tell_apart(runs: Sequence[Run], names: Sequence[str], tells_encoder: bool = 
                 for at in same:
                     told[at] += (tell(runs[at]),)
     return [" · ".join(filter(None, parts)) for _, *parts in told]
+
+
+def names_apart(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """Each name with the words that tell its run from the others: "PACL head, 10,000 images"."""
+    return [", ".join(filter(None, told)) for told in zip(names, tell_apart(runs, names), strict=True)]
 
 
 def _tells(runs: Sequence[Run]) -> Iterator[Callable[[Run], str]]:
@@ -192,7 +197,8 @@ def _place(of_model: Sequence[Number]) -> tuple[str, int, int]:
     return run.encoder, METHODS.index(run.method), run.train.get("images") or 0
 
 
-def _name(run: Run) -> str:
+def line_name(run: Run) -> str:
+    """What a model's line is called beside the lines of others with its encoder: its method."""
     if run.method == ELSEWHERE:
         return run.model
     if run.attention:

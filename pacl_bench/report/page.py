@@ -70,7 +70,7 @@ class Made:
                 values.setdefault(name, {})[value] = None
         return {name: list(found) for name, found in values.items() if len(found) > 1}
 
-    @property
+    @cached_property
     def used(self) -> str:
         """How much of which data sets its numbers are of."""
         runs = {id(one.run): one.run for table in self.tables for cell in table.cells for one in cell.numbers}
@@ -139,19 +139,25 @@ def _shortened(one: Made) -> Made:
     return replace(one, tables=[table.shortened(MOST_LINES) for table in one.tables])
 
 
-def page_content(runs: Sequence[Run], made: Sequence[Made]) -> PageContent:
-    """What the page tells in every form, by the names that its templates have for it."""
+def origins(runs: Sequence[Run]) -> PageContent:
+    """What the page tells of all records together: how many, and where their numbers come from."""
+    tables = {title: rows[:MOST_LINES] for title, rows in provenance.provenance_tables(runs).items()}
+    return {"lead": _lead(runs), "provenance": tables, "days": provenance.days(runs)}
+
+
+def page_content(of_records: PageContent, made: Sequence[Made]) -> PageContent:
+    """What the page tells in every form, by the names that its templates have for it.
+
+    Args:
+        of_records: their `origins`.
+    """
     made = list(map(_shortened, made))
     filled = [one for one in made if not one.is_gap or one.tables]
     headlines = [one.section.headline(one.tables) for one in made]
-    tables = {title: rows[:MOST_LINES] for title, make in provenance.TABLES.items() if (rows := make(runs))}
-    return {
-        "lead": _lead(runs),
+    return of_records | {
         "headlines": [headline for headline in headlines if headline][:HEADLINES],
         "made": filled,
         "gaps": [one for one in made if one.is_gap],
-        "provenance": tables,
-        "days": provenance.days(runs),
     }
 
 

@@ -1,60 +1,72 @@
 """Where the numbers of a report come from: models, data sets, settings, machines, as tables of text."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from pacl_bench.report.runs import AFTER, GAP, Run, grouped, method, recipe, training_set
 
 Rows = list[dict[str, str]]  # of one table: all have the same columns
+Alike = dict[Hashable, list[Run]]
 
 
-def encoders(runs: Sequence[Run]) -> Rows:
+class ProvenanceTable(NamedTuple):
+    """How a table is made."""
+
+    shared: Callable[[Run], Hashable]  # equal for runs that have a row in common; quickly told
+    rows: Callable[[Sequence[Sequence[Run]]], Rows]  # of the runs that share it
+
+
+def provenance_tables(runs: Iterable[Run]) -> dict[str, Rows]:
+    """Every table of where the numbers come from that has a row, by its title.
+
+    Of many records most say the same: one walk finds the runs that share what a table tells of.
+    """
+    found: dict[str, Alike] = {title: {} for title in TABLES}
+    for run in runs:
+        for title, table in TABLES.items():
+            found[title].setdefault(table.shared(run), []).append(run)
+    return {title: rows for title, table in TABLES.items() if (rows := table.rows(list(found[title].values())))}
+
+
+def _encoders(alike: Sequence[Sequence[Run]]) -> Rows:
     """Every frozen encoder that was measured, by the sha256 of its weights."""
-    return _distinct([row for run in _models(runs) for row in _encoder_rows(run)])
+    return _distinct(row for run, *_ in alike for row in _encoder_rows(run))
 
 
-def heads(runs: Sequence[Run]) -> Rows:
+def _heads(alike: Sequence[Sequence[Run]]) -> Rows:
     """Every head that was measured: what it was trained on and how."""
-    return _distinct([_head_row(run) for run in _models(runs) if run.head])
+    return _distinct(_head_row(run) for run, *_ in alike if run.head)
 
 
-def datasets(runs: Iterable[Run]) -> Rows:
+def _datasets(alike: Iterable[Sequence[Run]]) -> Rows:
     """Every data set that was measured on, with how much of it. A set that changed in between has two rows."""
-    return _distinct(map(_dataset_row, {(run.dataset, _id(run, "dataset")): run for run in runs}.values()))
+    return _distinct(_dataset_row(run) for run, *_ in alike)
 
 
-def settings(runs: Sequence[Run]) -> Rows:
+def _settings(alike: Sequence[Sequence[Run]]) -> Rows:
     """Every evaluator's settings, defaults filled in."""
-    different = {(run.evaluator, run.variant, _id(run, "settings")): run for run in runs}
-    return _distinct(map(_settings_row, different.values()))
+    return _distinct(_settings_row(run) for run, *_ in alike)
 
 
-def machines(runs: Sequence[Run]) -> Rows:
+def _machines(alike: Sequence[Sequence[Run]]) -> Rows:
     """Every combination of code, packages and machine, with how many records it made."""
     rows: Counter[tuple[tuple[str, str], ...]] = Counter()
-    for same in grouped(runs, _making).values():
+    for same in alike:
         rows[tuple(_machine_row(same[0]).items())] += len(same)
     return [{"records": str(count), **dict(row)} for row, count in rows.items()]
 
 
 def images_used(runs: Iterable[Run]) -> str:
     """One sentence: "Measured on voc20 (392 of 1,449 official images)."; empty where nothing was measured."""
-    of_size = grouped(datasets(runs), lambda row: (row["images used"], row["official images"]))
+    of_size = grouped(
+        _datasets(grouped(runs, _dataset).values()), lambda row: (row["images used"], row["official images"])
+    )
     told = [
         f"{', '.join(dict.fromkeys(row['data set'] for row in rows))} ({used} of {official} official images)"
         for (used, official), rows in of_size.items()
     ]
     return f"Measured on {'; '.join(told)}." if told else ""
-
-
-TABLES: dict[str, Callable[[Sequence[Run]], Rows]] = {
-    "Encoders": encoders,
-    "Heads": heads,
-    "Data sets": datasets,
-    "Settings": settings,
-    "Code and machine": machines,
-}
 
 
 def days(runs: Iterable[Run]) -> str:
@@ -63,9 +75,21 @@ def days(runs: Iterable[Run]) -> str:
     return " to ".join(dict.fromkeys([created[0], created[-1]])) if created else ""
 
 
-def _models(runs: Sequence[Run]) -> Iterable[Run]:
-    """A run of each model."""
-    return {(run.model, _id(run, "model")): run for run in runs}.values()
+def _model(run: Run) -> Hashable:
+    return run.model, _id(run, "model")
+
+
+def _dataset(run: Run) -> Hashable:
+    return run.dataset, _id(run, "dataset")
+
+
+def _setting(run: Run) -> Hashable:
+    return run.evaluator, run.variant, _id(run, "settings")
+
+
+def _making(run: Run) -> Hashable:
+    made = run.record.provenance
+    return (*(made.get(name) for name in ("commit", "python", "machine", "device")), id(made.get("packages")))
 
 
 def _id(run: Run, part: str) -> int:
@@ -115,11 +139,6 @@ def _settings_row(run: Run) -> dict[str, str]:
     return {"evaluator": run.evaluator, "variant": run.variant, "settings": _told(chosen)}
 
 
-def _making(run: Run) -> tuple[Any, ...]:
-    made = run.record.provenance
-    return (*(made.get(name) for name in ("commit", "python", "machine", "device")), id(made.get("packages")))
-
-
 def _machine_row(run: Run) -> dict[str, str]:
     made = run.record.provenance
     packages = ", ".join(f"{name} {version}" for name, version in made.get("packages", {}).items())
@@ -148,3 +167,12 @@ def _number(count: int | None) -> str:
 def _distinct(rows: Iterable[dict[str, str]]) -> Rows:
     """Each row once, sorted."""
     return [dict(row) for row in sorted({tuple(row.items()) for row in rows})]
+
+
+TABLES = {
+    "Encoders": ProvenanceTable(_model, _encoders),
+    "Heads": ProvenanceTable(_model, _heads),
+    "Data sets": ProvenanceTable(_dataset, _datasets),
+    "Settings": ProvenanceTable(_setting, _settings),
+    "Code and machine": ProvenanceTable(_making, _machines),
+}

@@ -32,11 +32,16 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def read_runs(folder: Path) -> Runs:
-    """The runs of every record below a folder, in the order of the paper's tables."""
+def read_runs(folder: Path, files: Iterable[Path] | None = None) -> Runs:
+    """The runs of every record below a folder, in the order of the paper's tables.
+
+    Args:
+        files: those of `records.files(folder)`, where they are known already.
+    """
+    files = store.files(folder) if files is None else files
     many, above = ManyRecords(keeps=_is_shown), len(str(folder)) + 1
     trained = curves_files(folder.parent if folder.name == store.FOLDER else folder)
-    return in_place(_run(many.read(file), file, str(file)[above:], trained) for file in store.files(folder))
+    return in_place(_run(many.read(file), file, str(file)[above:], trained) for file in files)
 
 
 def _is_shown(row: Measurement | WrittenRow) -> bool:

@@ -147,7 +147,7 @@ class Table:
         """Whether any number of it was measured."""
         return any(line.is_measured for line in self.lines)
 
-    @property
+    @cached_property
     def is_part(self) -> bool:
         """Whether any number is of a part of the official set only."""
         return any(number.run.is_part for cell in self.cells for number in cell.numbers)

@@ -2,26 +2,39 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypedDict
 
-from msgspec import MsgspecError, Struct
+from msgspec import Struct
 from msgspec.json import Decoder
 
 from pacl_bench import records as store
 from pacl_bench.files import replacing
 from pacl_bench.records import COLUMNS, MEASURED, Key, Record, shared_columns
 from pacl_bench.report.beside import beside
-from pacl_bench.validation.many_records import WrittenRow
+from pacl_bench.validation.many_records import read_quickly
 
 NEWLINE = "\n"
 BUFFER = 1 << 20  # bytes that are written at once
 BEFORE, BEHIND = COLUMNS[: COLUMNS.index(MEASURED[0])], COLUMNS[COLUMNS.index(MEASURED[-1]) + 1 :]
 measured = attrgetter(*MEASURED)
+
+
+class ToldRow(Struct):
+    """A measurement. Its fractions stay the text that they are in the record's file: most of them are only copied."""
+
+    metric: str
+    value: Any
+    protocol: str
+    n: int
+    class_name: str
+    ci_low: Any
+    ci_high: Any
+    chance: Any
 
 
 class ToldConfig(TypedDict, total=False):
@@ -37,18 +50,17 @@ class ToldRecord(Struct):
     """
 
     key: Key
-    measurements: list[WrittenRow]
+    measurements: list[ToldRow]
     config: ToldConfig
     provenance: dict[str, Any]
 
 
 @contextmanager
-def writing_tidy(folder: Path, file: Path) -> Iterator[None]:
-    """Writes the numbers of every record below `folder`; of many in a second process, while the block goes on.
+def writing_tidy(folder: Path, files: Sequence[Path], file: Path) -> Iterator[None]:
+    """Writes the numbers of the records in `files` below `folder`; of many in a second process, meanwhile.
 
     The file is there, whole, when the block has ended well.
     """
-    files = store.files(folder)
     with replacing(file) as temporary, beside(partial(_write, folder, files, temporary), len(files)) as written:
         yield
         written()
@@ -72,10 +84,7 @@ def _write(folder: Path, files: Iterable[Path], file: Path) -> None:
 
 def _read(file: Path) -> Record | ToldRecord:
     """The record in a file. One that is not as this program writes it is left to `records.read`."""
-    try:
-        return DECODER.decode(file.read_bytes())
-    except (MsgspecError, ValueError, OSError, RecursionError):
-        return store.read(file)
+    return read_quickly(file, DECODER.decode, store.read)
 
 
 def _text(rows: Iterable[Iterable[Any]]) -> str:
@@ -84,4 +93,4 @@ def _text(rows: Iterable[Iterable[Any]]) -> str:
     return held.getvalue()
 
 
-DECODER = Decoder(ToldRecord)
+DECODER = Decoder(ToldRecord, float_hook=str)

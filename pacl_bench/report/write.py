@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
+from pacl_bench import records as store
 from pacl_bench.errors import RunError, UsageError
 from pacl_bench.files import require_writable, write_bytes, write_text
 from pacl_bench.registry import lookup, unknown_name
@@ -17,7 +18,7 @@ from pacl_bench.report.compared import compared
 from pacl_bench.report.comparison import Pair
 from pacl_bench.report.figures.style import FIGURES, Drawing
 from pacl_bench.report.forms import to_csv, to_parquet
-from pacl_bench.report.page import Made, html_page, latex_page, markdown_page, page_content
+from pacl_bench.report.page import Made, PageContent, html_page, latex_page, markdown_page, origins, page_content
 from pacl_bench.report.reading import read_runs, without_collector
 from pacl_bench.report.runs import Run
 from pacl_bench.report.sections import Section, all_sections
@@ -54,14 +55,16 @@ def write_report(
     folder = out or results / "report"
     require_writable(folder, "--results" if out is None else "--out")
     everything = "csv" in forms and not only
-    records = results / "records"
-    with writing_tidy(records, (out or results) / TIDY) if everything else nullcontext():
-        runs = read_runs(records)
-        with beside(partial(_drawings, sections, runs, forms), len(runs)) as drawings:
+    records = results / store.FOLDER
+    of_records = store.files(records)
+    with writing_tidy(records, of_records, (out or results) / TIDY) if everything else nullcontext():
+        runs = read_runs(records, of_records)
+        with beside(partial(_without_tables, sections, runs, forms), len(runs)) as without_tables:
             tables = {name: section.tables(runs) for name, section in sections.items()}
             with beside(partial(_data, tables, forms), len(runs)) as data:
-                made = _made(sections, tables, drawings(), results / "report")
-                files = {**_texts(forms, runs, made), **data()}
+                drawings, of_records = without_tables()
+                made = _made(sections, tables, drawings, results / "report")
+                files = {**_texts(forms, of_records, made), **data()}
     return _write_all(files, made, forms, folder)
 
 
@@ -74,7 +77,7 @@ def write_comparison(
     require_writable(folder, "--out")
     made = compared(pairs, names, forms)
     runs = list({number.run.file: number.run for pair in pairs for number in (*pair.one, *pair.other)}.values())
-    files = {**_texts(forms, runs, made), **_data({one.name: one.tables for one in made}, forms)}
+    files = {**_texts(forms, origins(runs), made), **_data({one.name: one.tables for one in made}, forms)}
     return _write_all(files, made, forms, folder)
 
 
@@ -102,6 +105,12 @@ def check_report(results: Path) -> None:
         raise RunError(f"{report / min(stale)} is of no section that its records fill. Remove it.")
 
 
+def require_known(forms: Iterable[str], only: Iterable[str] = ()) -> None:
+    """A UsageError for the first form or section that a report does not know."""
+    _checked(forms)
+    _chosen(only)
+
+
 def _checked(forms: Iterable[str]) -> list[str]:
     forms = list(forms)
     for form in forms:
@@ -113,6 +122,13 @@ def _checked(forms: Iterable[str]) -> list[str]:
 def _chosen(only: Iterable[str]) -> dict[str, Section]:
     names = list(only) or list(all_sections())
     return {name: lookup(all_sections(), name, "section") for name in names}
+
+
+def _without_tables(
+    sections: Mapping[str, Section], runs: Sequence[Run], forms: Collection[str]
+) -> tuple[dict[str, Drawing], PageContent]:
+    """What is made of the runs themselves: figures, and what the page tells of all records."""
+    return _drawings(sections, runs, forms), origins(runs)
 
 
 def _drawings(sections: Mapping[str, Section], runs: Sequence[Run], forms: Collection[str]) -> dict[str, Drawing]:
@@ -145,10 +161,10 @@ def _made(
     ]
 
 
-def _texts(forms: Sequence[str], runs: Sequence[Run], made: Sequence[Made]) -> dict[str, str]:
+def _texts(forms: Sequence[str], of_records: PageContent, made: Sequence[Made]) -> dict[str, str]:
     """The text files of all forms, by name."""
     pages = [PAGES[form] for form in forms if form in PAGES]
-    content = page_content(runs, [one for one in made if one.section.of_paper or not one.is_gap]) if pages else {}
+    content = page_content(of_records, [one for one in made if one.section.of_paper or not one.is_gap]) if pages else {}
     files = {file: page(content) for file, page in pages}
     if "latex" in forms:
         files |= {f"{one.name}.tex": latex_page(one) for one in made if one.tables}

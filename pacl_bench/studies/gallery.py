@@ -13,7 +13,7 @@ from pacl_bench.registry import listed
 from pacl_bench.report.comparison import find_side, own_numbers
 from pacl_bench.report.figures.pictures import PhotoPanel
 from pacl_bench.report.runs import Number
-from pacl_bench.studies.pictures import overlay_rows, segmented
+from pacl_bench.studies.pictures import model_titles, overlay_rows, segmented
 
 CANDIDATE, NONE = "dataset-miou, background=class", "dataset-miou, background=none"
 
@@ -28,7 +28,8 @@ def gallery_rows(models: Sequence[AlignedModel], images: SegmentationImages, res
     Raises:
         UsageError: a model was not measured on the set, or its record has no counts by image.
     """
-    return [row for model in models for row in _of_model(model, images, results)]
+    named = zip(models, model_titles(models), strict=True)
+    return [row for model, name in named for row in _of_model(model, name, images, results)]
 
 
 def ranked(number: Number) -> dict[str, int]:
@@ -40,14 +41,14 @@ def ranked(number: Number) -> dict[str, int]:
     return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
 
 
-def _of_model(model: AlignedModel, images: SegmentationImages, results: Path) -> list[list[PhotoPanel]]:
+def _of_model(model: AlignedModel, name: str, images: SegmentationImages, results: Path) -> list[list[PhotoPanel]]:
     number = _number(model.name, images, results)
     settings, own, places = number.run.record.config["settings"], own_numbers(number), ranked(number)
     photos = [images.image(at) for at in places.values()]
     templates = load_templates(listed(settings.get("templates") or "paper7")[0])
     predicted = segmented(model, photos, list(images.classnames), templates, settings.get("stride"))
     titles = [f"{what}: {100 * own[at]:.1f} %\n{image_id(images, at)}" for what, at in places.items()]  # type: ignore[index]
-    rows = overlay_rows(photos, {"label": [images.label_map(at) for at in places.values()], model.name: predicted})
+    rows = overlay_rows(photos, {"label": [images.label_map(at) for at in places.values()], name: predicted})
     return [[PhotoPanel(row[0].image, title), *row[1:]] for title, row in zip(titles, rows, strict=True)]
 
 

@@ -1,6 +1,6 @@
 """The pictures of Figures 2, 4 and 6 for any image: what a model sees where."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,10 @@ from pacl_bench.evaluators.prompts import ClassTexts, class_scores
 from pacl_bench.evaluators.upsampling import Side, best_class, placing
 from pacl_bench.image_sets import BrokenImage
 from pacl_bench.model.aligned import AlignedModel
+from pacl_bench.records import Key, Record
 from pacl_bench.report.figures.pictures import PhotoPanel
+from pacl_bench.report.lines import line_name, names_apart
+from pacl_bench.report.runs import Run
 
 LONG_SIDE = 480  # pixels; a photo is drawn no larger
 
@@ -36,6 +39,16 @@ def read_photos(files: Sequence[Path], long_side: int | None = LONG_SIDE) -> lis
     return photos
 
 
+def model_titles(models: Iterable[AlignedModel]) -> list[str]:
+    """Above the picture of each model what tables call it: its encoder, then its method and what tells it from others.
+
+    "tiny-clip", and below "PACL head, 10,000 images".
+    """
+    runs = [Run(Record(Key("", model.name, ""), [], {"model": model.describe()}, {})) for model in models]
+    names = ["\n".join(dict.fromkeys([run.encoder, line_name(run)])) for run in runs]
+    return names_apart(runs, names)
+
+
 def alignment_rows(
     models: Sequence[AlignedModel], photos: Sequence[Image.Image], word: str, template: str = "a photo of a {}."
 ) -> list[list[PhotoPanel]]:
@@ -45,10 +58,10 @@ def alignment_rows(
     """
     maps = [[_alignment(model, photo, template.replace("{}", word)) for photo in photos] for model in models]
     rows = [[PhotoPanel(np.asarray(photo), f"“{word}”" if not at else "")] for at, photo in enumerate(photos)]
-    for model, heats in zip(models, maps, strict=True):
+    for title, heats in zip(model_titles(models), maps, strict=True):
         spread = _spread(heats)
         for at, heat in enumerate(heats):
-            rows[at].append(PhotoPanel(np.asarray(photos[at]), "" if at else _title(model.name, spread), heat, spread))
+            rows[at].append(PhotoPanel(np.asarray(photos[at]), "" if at else _title(title, spread), heat, spread))
     return rows
 
 
@@ -83,7 +96,8 @@ def segmentation_rows(
     stride: int | None = None,
 ) -> list[list[PhotoPanel]]:
     """Figure 6: photo, labels where there are some, then each model's prediction; all classes are candidates."""
-    maps = {model.name: segmented(model, photos, classnames, templates, stride) for model in models}
+    predicted = [segmented(model, photos, classnames, templates, stride) for model in models]
+    maps = dict(zip(model_titles(models), predicted, strict=True))
     return overlay_rows(photos, {"label": label_maps, **maps} if label_maps else maps)
 
 
@@ -177,5 +191,5 @@ def _spread(heats: Sequence[Float[np.ndarray, "..."]]) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6))
 
 
-def _title(name: str, spread: tuple[float, float]) -> str:
-    return f"{name}\ncos {spread[0]:.2f} to {spread[1]:.2f}"
+def _title(model: str, spread: tuple[float, float]) -> str:
+    return f"{model}\ncos {spread[0]:.2f} to {spread[1]:.2f}"

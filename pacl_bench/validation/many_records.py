@@ -6,12 +6,13 @@ it another program's, an older version's or a damaged one, is left to `records.r
 and what is wrong with one that is none.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from sys import intern
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from msgspec import Meta, MsgspecError, Raw, Struct
 from msgspec.json import Decoder
@@ -26,6 +27,7 @@ from pacl_bench.validation.strict_json import MAX_DIGITS, parse, require_shape
 MOST_PARTS = 1 << 16  # that are remembered
 KEY_END = b'":'
 Number = Annotated[float, Meta(ge=-1e9, le=1e9)]
+Found = TypeVar("Found")
 
 
 class WrittenKey(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,11 +74,11 @@ class ManyRecords:
 
     def read(self, file: Path) -> Record:
         """As `records.read`, which tells what is wrong with a file."""
-        try:
-            return self._quickly(file.read_bytes())
-        except (MsgspecError, ValueError, OSError, RecursionError):
-            record = records.read(file)
-            return replace(record, measurements=list(filter(self._keeps, record.measurements)))
+        return read_quickly(file, self._quickly, self._slowly)
+
+    def _slowly(self, file: Path) -> Record:
+        record = records.read(file)
+        return replace(record, measurements=list(filter(self._keeps, record.measurements)))
 
     def _quickly(self, content: bytes) -> Record:
         """A ValueError or MsgspecError where the content has anything unusual."""
@@ -96,6 +98,28 @@ class ManyRecords:
 
     def _parts(self, shape: type[BaseModel], parts: dict[str, Raw]) -> dict[str, "Part"]:
         return {name: self._part(shape, name, bytes(part)) for name, part in parts.items()}
+
+
+def read_quickly(file: Path, quickly: Callable[[bytes], Found], slowly: Callable[[Path], Found]) -> Found:
+    """What a record's file holds.
+
+    Args:
+        quickly: reads the bytes of a record as this program writes it, and refuses anything else by an error.
+        slowly: reads the file where `quickly` refused it.
+    """
+    try:
+        return quickly(_content(file))
+    except (MsgspecError, ValueError, OSError, RecursionError):
+        return slowly(file)
+
+
+def _content(file: Path) -> bytes:
+    """As `file.read_bytes()` in half of its time, which for a hundred thousand files is a second."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        return os.read(descriptor, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
 
 
 def _measurement(row: WrittenRow) -> Measurement:

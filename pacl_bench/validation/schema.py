@@ -107,8 +107,8 @@ class ConfigShape(Shape):
 
     evaluator: str | None = None
     settings: dict[str, JsonValue] = {}
-    model: ModelShape = ModelShape()
-    dataset: DatasetShape = DatasetShape()
+    model: ModelShape = Field(default_factory=ModelShape)
+    dataset: DatasetShape = Field(default_factory=DatasetShape)
     seed: int | None = None
 
 

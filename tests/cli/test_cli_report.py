@@ -49,6 +49,12 @@ def test_a_wrong_word_is_one_line(results: Path, words: list[str], said: str):
     done = report(results, *words)
     assert (done.returncode, done.stderr) == (2, f"pacl-bench: {said}\n")
     assert not (results / "report").exists()
+    assert report(results / "nothing", *words).stderr == done.stderr  # before records are looked for
+
+
+def test_a_wrong_form_of_a_comparison_is_told_before_its_sides_are_looked_for(tmp_path: Path):
+    done = report(tmp_path, "--compare", "a", "b", "--format", "htlm")
+    assert (done.returncode, done.stderr) == (2, "pacl-bench: --format: Unknown form 'htlm'. Did you mean 'html'?\n")
 
 
 def test_without_records_it_says_what_is_missing(tmp_path: Path):

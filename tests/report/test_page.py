@@ -250,6 +250,16 @@ def test_nothing_is_wider_than_the_window_and_the_first_number_is_in_sight(
     opened.close()
 
 
+@needs_browser
+def test_on_a_phone_before_and_after_alignment_are_in_sight(browser):
+    opened = browser.new_page(viewport={"width": 400, "height": 900})
+    opened.goto((QUICKSTART / "report" / "report.html").as_uri())
+    table = opened.locator("#table1 .scroll:visible")
+    box = table.get_by_role("columnheader", name="after").first.bounding_box()
+    assert box["x"] + box["width"] <= table.evaluate("table => table.getBoundingClientRect().right")
+    opened.close()
+
+
 def _light(colour: str) -> bool:
     return sum(map(int, re.findall(r"\d+", colour)[:3])) > 380
 

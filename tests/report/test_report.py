@@ -163,7 +163,7 @@ def test_of_many_records_a_second_process_makes_the_same_files(tmp_path: Path, m
     told = r"voc20\.default\.json is not a record"
     with pytest.raises(UsageError, match=told):
         write_report(tmp_path, ["csv"])
-    monkeypatch.setattr(write, "read_runs", lambda folder: [])  # then only the second process meets the damage
+    monkeypatch.setattr(write, "read_runs", lambda folder, files: [])  # then only the second process meets the damage
     with pytest.raises(UsageError, match=told):
         write_report(tmp_path, ["csv"])
     assert names(tmp_path) == ["records"]

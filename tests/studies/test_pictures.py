@@ -1,5 +1,6 @@
 """Figures 2, 4 and 6 for a user's own image: what is computed, and what is drawn."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,17 @@ from pacl_bench import cli
 from pacl_bench.encoders import load_encoder
 from pacl_bench.errors import UsageError
 from pacl_bench.model.aligned import load_before
+from pacl_bench.model.embedder import VisionEmbedder
+from pacl_bench.model.head_files import FrozenPart, HeadCard
 from pacl_bench.report.figures.pictures import PhotoPanel, class_colours, classes_used, picture_figure, save_picture
-from pacl_bench.studies.pictures import alignment_rows, overlay_rows, read_photos, segmentation_rows, similarity_rows
+from pacl_bench.studies.pictures import (
+    alignment_rows,
+    model_titles,
+    overlay_rows,
+    read_photos,
+    segmentation_rows,
+    similarity_rows,
+)
 
 
 @pytest.fixture
@@ -33,6 +43,24 @@ def test_the_marked_patch_is_most_like_itself(clip_spec: str, photos) -> None:
     assert row < 30  # the top right patch, of 64 x 96 pixels in patches of 16
     assert col > 100
     assert here.heat.max() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_models_are_called_what_tables_call_them(clip_spec: str, photos) -> None:
+    before = load_before(load_encoder(clip_spec))
+    part, head = FrozenPart("small-clip", "", "0" * 64, {}), VisionEmbedder(before.vision.width, before.text.dim)
+    trained = {
+        images: HeadCard(
+            f"heads.{images}", part, part, 1, 1, 10.0, 0.07, 5, "1" * 64, {"pairs": "p", "images": images}, {}
+        )
+        for images in (10, 2000)
+    }
+    models = [before, *(replace(before, name=card.name, head=head, card=card) for card in trained.values())]
+    titles = ["small-clip\nbefore alignment", "small-clip\nPACL head, 10 images", "small-clip\nPACL head, 2,000 images"]
+    assert model_titles(models) == titles
+    [first, _] = segmentation_rows(models, photos, ["cat", "sofa"], ["a {}."])
+    assert [panel.title for panel in first] == ["image", *titles]
+    [first, _] = alignment_rows(models, photos, "cat")
+    assert [panel.title.rpartition("\n")[0] for panel in first] == ["", *titles]
 
 
 def test_alignment_is_the_cosine_with_the_word(clip_spec: str, photos) -> None:

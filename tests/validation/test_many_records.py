@@ -8,7 +8,7 @@ from report_samples import coherence, confusion, head, segment, typical
 
 from pacl_bench import records
 from pacl_bench.errors import UsageError
-from pacl_bench.validation.many_records import ManyRecords
+from pacl_bench.validation.many_records import ManyRecords, read_quickly
 
 FROZEN = Path(__file__).parents[1] / "frozen" / "v1" / "records"
 
@@ -65,3 +65,16 @@ def test_what_is_wrong_is_told_as_for_one(tmp_path: Path, whole: str, damaged: s
     file.write_text(file.read_text().replace(whole, damaged, 1))
     with pytest.raises(UsageError, match=line):
         ManyRecords().read(file)
+
+
+def test_only_what_the_quick_way_refuses_is_left_to_the_slow_one(tmp_path: Path) -> None:
+    long, odd = tmp_path / "long.json", tmp_path / "odd.json"
+    long.write_bytes(b"[" + b"1,\n" * (1 << 20) + b"1]")
+    odd.write_bytes(b"{")
+    for file, told in (
+        (long, 1),
+        (odd, "odd.json"),
+        (tmp_path / "missing.json", "missing.json"),
+        (tmp_path, tmp_path.name),
+    ):
+        assert read_quickly(file, lambda content: json.loads(content)[-1], lambda file: file.name) == told

@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from pacl_bench.report.figures.style import COLUMN_WIDTH, MOST_PANELS, STYLE, TEXT_WIDTH, as_written
+from pacl_bench.report.lines import names_apart
 from pacl_bench.report.runs import AFTER, BEFORE, UNTRAINED, Number, Run, grouped, numbers
 
 COLOURS = "viridis"  # even steps to the eye, readable in grey and to the colour-blind
@@ -64,23 +65,33 @@ def confusion_panels(runs: Sequence[Run]) -> list[ConfusionPanel]:
 
 
 def confusion_figure(panels: Sequence[ConfusionPanel]) -> Figure:
-    """A row for each encoder, one scale of colours for all; a column wide where no row has two."""
-    rows = list(grouped(panels, lambda panel: panel.row).values())
+    """A row for each encoder of which there are two, below them the others, two in a row; one scale of colours for all.
+
+    A column wide where there is one alone.
+    """
+    rows = _rows(panels)
     cols = max(map(len, rows))
     width = TEXT_WIDTH if cols > 1 else COLUMN_WIDTH
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, 3.6 * len(rows)), layout="constrained")
-        axes = figure.subplots(len(rows), cols, squeeze=False)
-        for of_row, places in zip(rows, axes, strict=True):
-            for panel, ax in zip(of_row, places, strict=False):
-                panel.draw(ax)
-            for ax in places[len(of_row) :]:
-                ax.set_axis_off()
+        places = figure.add_gridspec(len(rows), cols)
+        axes = [
+            panel.draw(figure.add_subplot(places[at, col if len(row) == cols else slice(cols)]))
+            for at, row in enumerate(rows)
+            for col, panel in enumerate(row)
+        ]
         colours = ScalarMappable(Normalize(0, 1), COLOURS)
         scale = figure.colorbar(colours, ax=axes, location="top", shrink=0.6 / cols, aspect=25, anchor=(0, 0), pad=0.01)
         scale.set_label("share of the class's patches")
         scale.outline.set_visible(False)  # type: ignore[operator]
     return figure
+
+
+def _rows(panels: Sequence[ConfusionPanel]) -> list[list[ConfusionPanel]]:
+    """Which stand side by side. Of an odd number without a neighbour the last has a row of its own, and its middle."""
+    by_encoder = grouped(panels, lambda panel: panel.row).values()
+    alone = [panel for row in by_encoder if len(row) == 1 for panel in row]
+    return [row for row in by_encoder if len(row) > 1] + [alone[at : at + 2] for at in range(0, len(alone), 2)]
 
 
 def _before_and_after(group: Sequence[Number]) -> list[Number]:
@@ -91,22 +102,20 @@ def _before_and_after(group: Sequence[Number]) -> list[Number]:
 
 def _panels(found: Sequence[Number]) -> list[ConfusionPanel]:
     """Of one data set and encoder; all show the same classes."""
-    names = found[0].run.record.config["dataset"]["classnames"]
-    counts = [_matrix(one.run, len(names)) for one in found]
+    runs = [one.run for one in found]
+    told = names_apart(runs, [run.method for run in runs])
+    names = runs[0].record.config["dataset"]["classnames"]
+    counts = [_matrix(run, len(names)) for run in runs]
     shown = _most_confused(np.sum(counts, axis=0), MOST_CLASSES) if len(names) > MOST_CLASSES else np.arange(len(names))
     return [
         ConfusionPanel(
-            f"{one.run.dataset} · {one.run.encoder}\n{_told(one.run)}: {100 * one.value:.1f} %",
+            f"{one.run.dataset} · {one.run.encoder}\n{model}: {100 * one.value:.1f} %",
             " ".join((one.run.study, one.run.variant, one.run.dataset, one.run.encoder)),
             [names[label] for label in shown],
             _shares(matrix)[np.ix_(shown, shown)],
         )
-        for one, matrix in zip(found, counts, strict=True)
+        for one, model, matrix in zip(found, told, counts, strict=True)
     ]
-
-
-def _told(run: Run) -> str:
-    return run.method if run.method != AFTER else run.model
 
 
 def _shares(matrix: Float[np.ndarray, "label predicted"]) -> Float[np.ndarray, "label predicted"]:

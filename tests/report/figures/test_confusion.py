@@ -21,13 +21,16 @@ def test_before_and_the_best_head_side_by_side_by_shares_of_each_class():
     made += [confusion("untrained", 0.1, encoder="clip", text="clip", head=head(step=0))]
     [before, after] = panels_of(made)
     assert before.title == "voc20 · clip\nbefore alignment: 30.0 %"
-    assert after.title == "voc20 · clip\nstrong: 90.0 %"
+    assert after.title == "voc20 · clip\nPACL head, 1,080 images: 90.0 %"
     np.testing.assert_allclose(after.shares, [[0.9, 0.1, 0], [0.1, 0.9, 0], [0.1, 0, 0.9]])
 
 
 def test_without_a_text_space_the_untrained_head_stands_before():
     [before, after] = panels_of([confusion("none", 0.1, head=head(step=0)), confusion("pacl", 0.6, head=head())])
-    assert [panel.title.split("\n")[1] for panel in (before, after)] == ["untrained head: 10.0 %", "pacl: 60.0 %"]
+    assert [panel.title.split("\n")[1] for panel in (before, after)] == [
+        "untrained head: 10.0 %",
+        "PACL head, 1,080 images: 60.0 %",
+    ]
 
 
 def test_older_records_have_no_matrix():
@@ -46,6 +49,27 @@ def test_a_model_alone_has_no_empty_place_beside_it():
     figure = confusion_figure(panels_of([confusion("clip", 0.3, encoder="clip", text="clip")]))
     assert len(figure.axes) == 2  # the matrix and the scale of colours
     assert figure.get_figwidth() == COLUMN_WIDTH
+
+
+def test_models_alone_share_a_row_and_the_last_stands_in_the_middle():
+    pair = [confusion("clip", 0.3, encoder="clip", text="clip")]
+    pair += [confusion("pacl", 0.9, encoder="clip", text="clip", head=head())]
+    alone = [confusion(name, 0.2, encoder=name, head=head(step=0)) for name in ("dino", "mae", "sam")]
+    figure = confusion_figure(panels_of([*pair, *alone]))
+    figure.draw_without_rendering()
+    matrices = figure.axes[:-1]
+    before, after, dino, mae, sam = [
+        np.mean(ax.get_position().get_points(), axis=0) for ax in matrices
+    ]  # their middles
+    assert [ax.get_title(loc="left").split("\n")[0] for ax in matrices[2:]] == [
+        "voc20 · dino",
+        "voc20 · mae",
+        "voc20 · sam",
+    ]
+    np.testing.assert_allclose([before[1], dino[1]], [after[1], mae[1]])
+    assert before[1] > dino[1] > sam[1]
+    np.testing.assert_allclose([before[0], after[0]], [dino[0], mae[0]], atol=0.01)
+    assert dino[0] < sam[0] < mae[0]
 
 
 def test_the_figure_shows_every_class_and_nothing_is_cut_off():
