@@ -90,7 +90,7 @@ Map = Callable[..., Any]  # `map`, or that of a pool of threads
 def threads(device: "torch.device | None" = None) -> Iterator[Map]:
     """`map` by as many threads as torch has, each of which computes alone: for what torch or NumPy give one thread.
 
-    Pieces should take a millisecond or more, and few calls: threads that go from one short call to the next wait for
+    Pieces should take a millisecond or more, and be few calls: threads that go from one short call to the next wait for
     each other.
 
     Args:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from pacl_bench import processes
 from pacl_bench.image_counts import Counts, counts_name
 from pacl_bench.metrics.intervals import ends, jackknife_interval
-from pacl_bench.metrics.segmentation import ClassCounts, tally
+from pacl_bench.metrics.segmentation import ClassCounts, Pixels, tally
 from pacl_bench.records import Measurement
 
 METRICS = ("miou", "pixel_accuracy", "mean_accuracy")
@@ -61,7 +61,8 @@ class IouCounts:
             inner: True for pixels away from boundaries. Where it is given, these are counted a second time by
                 themselves, for the boundary-blind metrics.
         """
-        of_parts = tally(labels, predicted, num_classes, sweep.certainty, sweep.thresholds, sweep.background, inner)
+        pixels = Pixels(labels, predicted, sweep.certainty, inner)
+        of_parts = tally(pixels, num_classes, sweep.thresholds, sweep.background)
         of_parts = of_parts.astype(np.int32)  # an image has fewer than 2^31 pixels
         self.counts.append(of_parts.sum(0, dtype=np.int32))
         if inner is not None:

@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from pacl_bench import cores
 from pacl_bench.evaluators.iou_counts import IouCounts, Sweep, mean_counts, over_data_set, over_images, set_counts
 from pacl_bench.evaluators.score_field import ScoreField
 from pacl_bench.evaluators.steps import SCALE
@@ -175,8 +174,7 @@ class Scorer:
         labels, inner = label_map[counted].astype(np.int16), ~near_boundary(label_map, boundary)[counted]
         seen = reading.at(counted)
         no_background = np.full(len(labels), True) if self.rules.background is None else labels != self.rules.background
-
-        def count(kind: Background) -> None:
+        for kind in self.of_set:
             kept = no_background if kind == "none" else slice(None)
             every, present = seen.foreground, seen.present_foreground
             if kind == "class":
@@ -185,9 +183,6 @@ class Scorer:
             self.of_set[kind].add(labels[kept], every[kept], len(self.classnames), sweep, inner[kept])
             sweep = self.rules.sweep(kind, seen, background_there=not no_background.all())
             self.of_images[kind].add(labels[kept], present[kept], len(self.classnames), sweep)
-
-        with cores.threads() as by:
-            list(by(count, self.of_set))
 
     def gather(self) -> None:
         """Takes in the images that other processes have counted."""

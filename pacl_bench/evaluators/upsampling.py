@@ -107,19 +107,28 @@ def placing(encoder: VisionEncoder, view: View, photo_shape: tuple[int, int]) ->
 
 
 def pixel_scores(
-    scores: Float[Tensor, "label row col"], down: Float[Tensor, "height row"], across: Float[Tensor, "width_px col"]
+    scores: Float[Tensor, "label row col"],
+    down: Float[Tensor, "height row"],
+    across: Float[Tensor, "width_px col"],
+    in_place: bool = False,
 ) -> Iterator[Float[Tensor, "tile_height width_px label"]]:
     """The scores of all pixels, some whole rows of pixels at a time, from the top: the full array is never held.
 
     Interpolation is separable: across once for all rows of patches, then down for each tile, from those rows of
     patches alone that its pixels lie between. Classes come last, where finding the best one is quick.
+
+    Args:
+        in_place: whether each tile overwrites the one before. The system takes as long to hand out new memory as it
+            takes to fill it.
     """
     widened = across @ scores.permute(1, 2, 0)  # "row width_px label"
-    height = max(1, TILE_ENTRIES // widened[0].numel())
+    height = min(len(down), max(1, TILE_ENTRIES // widened[0].numel()))
+    room = widened.new_empty(height, widened[0].numel()) if in_place else None
     for rows in down.split(height):
         used = rows.any(0).nonzero()
         first, last = int(used[0]), int(used[-1]) + 1
-        yield (rows[:, first:last] @ widened[first:last].flatten(1)).unflatten(1, widened.shape[1:])
+        out = None if room is None else room[: len(rows)]
+        yield torch.mm(rows[:, first:last], widened[first:last].flatten(1), out=out).unflatten(1, widened.shape[1:])
 
 
 def best_class(

@@ -1,7 +1,7 @@
 """Segmentation metrics over confusion matrices, and the counts they need. Pure functions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Integer, UInt8
 from torch import Tensor
+
+BLOCK = 1 << 16  # pixels counted at once: what is made of them on the way stays in the processor's cache
 
 
 def confusion_matrix(
@@ -108,30 +110,46 @@ def _over_neighbours(pick: np.ufunc, map_: np.ndarray, distance: int, axis: int)
     return reduce(pick, (padded[span] if axis == 0 else padded[:, span] for span in spans))
 
 
+class Pixels(NamedTuple):
+    """What is counted: some pixels of a label map, whose labels are 0..num_classes-1, and what was made of them."""
+
+    labels: Integer[np.ndarray, " pixel"]
+    predicted: Integer[np.ndarray, " pixel"]  # anything but 0..num_classes-1 is "nothing predicted"
+    certainty: Float[np.ndarray, " pixel"] | None = None  # of the prediction
+    inner: Bool[np.ndarray, " pixel"] | None = None  # cuts them into two parts, where it is False and where it is True
+
+    def blocks(self) -> Iterator["Pixels"]:
+        """BLOCK of them at a time."""
+        for start in range(0, len(self.labels), BLOCK):
+            yield Pixels(*(None if map_ is None else map_[start : start + BLOCK] for map_ in self))  # type: ignore[arg-type]
+
+
 def tally(
-    labels: Integer[np.ndarray, " pixel"],
-    predicted: Integer[np.ndarray, " pixel"],
-    num_classes: int,
-    certainty: Float[np.ndarray, " pixel"] | None = None,
-    thresholds: Sequence[float] = (-math.inf,),
-    background: int | None = None,
-    inner: Bool[np.ndarray, " pixel"] | None = None,
+    pixels: Pixels, num_classes: int, thresholds: Sequence[float] = (-math.inf,), background: int | None = None
 ) -> Int[np.ndarray, "part threshold 3 label"]:
     """Of each class the pixels found (labelled and predicted), labelled, and predicted: all that IoU needs.
 
-    For each threshold as if pixels whose `certainty` lies below it were predicted as `background`. All come of one
+    For each threshold as if pixels whose certainty lies below it were predicted as `background`. All come of one
     histogram: neither a sweep nor a part costs a pass over the pixels.
 
     Args:
-        labels: 0..num_classes-1. predicted: the same; anything else is "nothing predicted".
-        certainty: without it no pixel lies below any threshold.
-        thresholds: ascending.
-        inner: cuts the pixels into two parts, where it is False and where it is True. Without it there is one part.
+        thresholds: ascending. Where pixels have no certainty, none lies below any.
     """
+    counts = np.zeros((1 if pixels.inner is None else 2, len(thresholds), 3, num_classes), np.int64)
+    for block in pixels.blocks():
+        counts += _tally(block, num_classes, thresholds, background)
+    return counts
+
+
+def _tally(
+    pixels: Pixels, num_classes: int, thresholds: Sequence[float], background: int | None
+) -> Int[np.ndarray, "part threshold 3 label"]:
+    labels, predicted, certainty, inner = pixels
     levels, columns, parts = len(thresholds) + 1, num_classes + 1, 1 if inner is None else 2
+    part = np.int32(0) if inner is None else inner.astype(np.int32)
+    # at level n, the first n thresholds leave the prediction as it is
     level = levels - 1 if certainty is None else _level(certainty, thresholds)
-    place = level if inner is None else level + levels * inner.astype(np.int32)  # part and level
-    place = np.broadcast_to(np.asarray(place, np.int32), labels.shape)
+    place = np.broadcast_to(levels * part + level, labels.shape)
     nothing = (predicted < 0) | (predicted >= num_classes)
     cells = np.where(nothing, num_classes, predicted) + columns * (2 * place + (labels == predicted))
     by_level = _counted(cells, (parts, levels, 2, columns))
@@ -140,9 +158,7 @@ def tally(
     if background is not None:
         found[..., background] += _counted(place[labels == background], (parts, levels)).cumsum(1)[:, :-1]
         foretold[..., background] += by_level.sum((2, 3)).cumsum(1)[:, :-1]
-    labelled = _counted(
-        labels if inner is None else labels + num_classes * inner.astype(np.int32), (parts, 1, num_classes)
-    )
+    labelled = _counted(num_classes * part + labels, (parts, 1, num_classes))
     return np.stack([found, np.broadcast_to(labelled, found.shape), foretold], axis=2)
 
 

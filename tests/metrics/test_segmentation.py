@@ -5,8 +5,10 @@ import pytest
 import sklearn.metrics
 import torch
 
+from pacl_bench.metrics import segmentation
 from pacl_bench.metrics.segmentation import (
     ClassCounts,
+    Pixels,
     class_counts,
     confusion_matrix,
     iou_per_class,
@@ -84,23 +86,24 @@ def test_near_boundary_pixel_by_pixel() -> None:
             assert found[row, col] == (around != label_map[row, col]).any()
 
 
-def test_a_sweep_equals_one_threshold_at_a_time() -> None:
+def test_a_sweep_equals_one_threshold_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     labels, predicted = random.integers(0, 5, 4000), random.integers(1, 5, 4000)
     predicted[:50] = -1  # nothing
     certainty, thresholds = random.random(4000).round(2), [0.0, 0.3, 0.31, 0.9, 1.1]
     inner = random.random(4000) < 0.7
-    found = tally(labels, predicted, 5, certainty, thresholds, background=0, inner=inner)
+    monkeypatch.setattr(segmentation, "BLOCK", 1000)
+    found = tally(Pixels(labels, predicted, certainty, inner), 5, thresholds, background=0)
     for part, of_part in zip((~inner, inner), found, strict=True):
         for at, counts in zip(thresholds, of_part, strict=True):
             ruled = np.where(certainty < at, 0, predicted)[part]
             confusion = confusion_matrix(torch.from_numpy(ruled), torch.from_numpy(labels[part]), 5)
             expected = [confusion.diagonal(), confusion.sum(1), confusion[:, :5].sum(0)]
             np.testing.assert_array_equal(counts, torch.stack(expected).numpy())
-    together = tally(labels, predicted, 5, certainty, thresholds, background=0)
+    together = tally(Pixels(labels, predicted, certainty), 5, thresholds, background=0)
     np.testing.assert_array_equal(together, found.sum(0, keepdims=True))
-    certain = tally(labels, predicted, 5, None, thresholds, background=0)  # nothing falls to the background
-    np.testing.assert_array_equal(certain, np.repeat(tally(labels, predicted, 5), 5, axis=1))
+    certain = tally(Pixels(labels, predicted), 5, thresholds, background=0)  # nothing falls to the background
+    np.testing.assert_array_equal(certain, np.repeat(tally(Pixels(labels, predicted), 5), 5, axis=1))
 
 
 def test_counts_of_several_sets_are_summarised_as_each_by_itself() -> None:
