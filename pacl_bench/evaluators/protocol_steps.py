@@ -161,9 +161,8 @@ def large_classes(
     return large
 
 
-def with_starts(tiles: Iterator[Tensor]) -> Iterator[tuple[int, Tensor]]:
+def with_starts(tiles: Iterator[Tensor], start: int = 0) -> Iterator[tuple[int, Tensor]]:
     """Each tile with the number of its first row."""
-    start = 0
     for tile in tiles:
         yield start, tile
         start += len(tile)

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from pacl_bench import cores
 from pacl_bench.encoders.view import View
 from pacl_bench.evaluators.protocol_steps import (
     axis_of,
@@ -64,10 +66,15 @@ class ScoreField(ABC):
         """
 
     @abstractmethod
-    def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
+    def logits(
+        self, among: Int[Tensor, " chosen"], scale: float, band: slice
+    ) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
         """Scale x score, less something that all candidates of a pixel share, so that none is far above 0.
 
         Some whole rows of pixels at a time, which are overwritten when the next are asked for, and by the caller too.
+
+        Args:
+            band: the rows that are asked for.
         """
 
     def certainty(
@@ -87,14 +94,27 @@ class ScoreField(ABC):
         classes, place = self.class_of[among], torch.empty_like(self.class_of)
         merges = not over_names and len(classes.unique()) < len(classes)
         place[among] = classes.unique(return_inverse=True)[1] if merges else torch.arange(len(among))
-        parts, room = [], None
-        for start, tile in with_starts(self.logits(among, scale / LN_2)):
-            if merges:
-                tile = best_of_names(tile.movedim(-1, 0), classes)[0].movedim(0, -1)
-            room = torch.empty_like(tile) if room is None else room[: len(tile)]
-            parts.append(_certainty(tile, place[best[start : start + len(tile)]], entropy, room))
+
+        def of_band(band: slice) -> list[tuple[Tensor, Tensor | None]]:
+            found, room = [], None
+            for start, tile in with_starts(self.logits(among, scale / LN_2, band), band.start):
+                if merges:
+                    tile = best_of_names(tile.movedim(-1, 0), classes)[0].movedim(0, -1)
+                room = torch.empty_like(tile) if room is None else room[: len(tile)]
+                found.append(_certainty(tile, place[best[start : start + len(tile)]], entropy, room))
+            return found
+
+        bands = _bands(self.shape[0], torch.get_num_threads())
+        with cores.threads() as by:
+            parts = list(chain.from_iterable(by(of_band, bands)))
         probability, entropies = zip(*parts, strict=True)
         return Certainty(torch.cat(probability), torch.cat(entropies) if entropy else None)
+
+
+def _bands(rows: int, number: int) -> list[slice]:
+    """Rows in bands, one for each thread: what a thread makes of its own stays in its processor's cache."""
+    bounds = [rows * band // number for band in range(number + 1)]
+    return [slice(start, end) for start, end in pairwise(bounds) if start < end]
 
 
 @dataclass(frozen=True)
@@ -115,10 +135,12 @@ class LinearField(ScoreField):
     ) -> Int[Tensor, "height width_px"]:
         return among[best_class(self.scores[among], self.down, self.across, where)]
 
-    def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
-        chosen = self.scores[among]
+    def logits(
+        self, among: Int[Tensor, " chosen"], scale: float, band: slice
+    ) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
+        chosen, down = self.scores[among], self.down.weights[band]
         # the best score of each patch is taken away: its mean over patches is the same for all candidates of a pixel
-        return pixel_scores((chosen - chosen.amax(0)) * scale, self.down.weights, self.across.weights, in_place=True)
+        return pixel_scores((chosen - chosen.amax(0)) * scale, down, self.across.weights, in_place=True)
 
 
 @dataclass(frozen=True)
@@ -140,8 +162,10 @@ class DenseField(ScoreField):
         best[where] = among[self.scores[among][:, where].argmax(0)]
         return best
 
-    def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
-        chosen = self.scores[among].permute(1, 2, 0)
+    def logits(
+        self, among: Int[Tensor, " chosen"], scale: float, band: slice
+    ) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
+        chosen = self.scores[among, band].permute(1, 2, 0)
         for rows in chosen.split(max(1, TILE_ENTRIES // chosen[0].numel())):
             yield scale * (rows - rows.amax(-1, keepdim=True))
 
