@@ -17,7 +17,7 @@ unit vectors, once for each axis, and all of upsampling and the mean over window
 come of torch's own `interpolate`: they have its roundings.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -30,7 +30,7 @@ from pacl_bench.encoders.resizing import rim_before, tiled_side
 from pacl_bench.encoders.view import View
 from pacl_bench.encoders.windows import window_starts
 from pacl_bench.evaluators.steps import Names
-from pacl_bench.evaluators.upsampling import pixel_scores
+from pacl_bench.evaluators.upsampling import PixelScores
 
 PAMR_STEPS, PAMR_DILATIONS = 10, (8, 16)
 
@@ -79,7 +79,7 @@ def mean_probabilities(
     for i, top in enumerate(down.starts):
         for j, left in enumerate(across.starts):
             here = (slice(top, top + height), slice(left, left + width))
-            for start, tile in with_starts(pixel_scores(windows[i, j], down.window, across.window)):
+            for start, tile in with_starts(PixelScores(windows[i, j], down.window, across.window)):
                 fused[here][start : start + len(tile)] += tile.softmax(-1)
             covering[here] += 1
     return fused.div_(covering)
@@ -161,7 +161,7 @@ def large_classes(
     return large
 
 
-def with_starts(tiles: Iterator[Tensor], start: int = 0) -> Iterator[tuple[int, Tensor]]:
+def with_starts(tiles: Iterable[Tensor], start: int = 0) -> Iterator[tuple[int, Tensor]]:
     """Each tile with the number of its first row."""
     for tile in tiles:
         yield start, tile

@@ -7,9 +7,9 @@ one is not, probabilities that are averaged or a refinement, they are.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -29,10 +29,13 @@ from pacl_bench.evaluators.protocol_steps import (
     with_starts,
 )
 from pacl_bench.evaluators.steps import Steps
-from pacl_bench.evaluators.upsampling import TILE_ENTRIES, Placing, Side, best_class, pixel_scores, side_of
+from pacl_bench.evaluators.upsampling import TILE_ENTRIES, PixelScores, Placing, Side, best_class, side_of
 
 LN_2 = math.log(2)
 VANISHING = 1e-30  # a sum of odds this small has lost what its parts were
+
+
+Tiles = Iterator[Float[Tensor, "tile width_px chosen"]]
 
 
 class Certainty(NamedTuple):
@@ -66,15 +69,11 @@ class ScoreField(ABC):
         """
 
     @abstractmethod
-    def logits(
-        self, among: Int[Tensor, " chosen"], scale: float, band: slice
-    ) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
+    def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Callable[[slice], Tiles]:
         """Scale x score, less something that all candidates of a pixel share, so that none is far above 0.
 
-        Some whole rows of pixels at a time, which are overwritten when the next are asked for, and by the caller too.
-
-        Args:
-            band: the rows that are asked for.
+        What comes back takes a band of rows, and gives some whole rows of it at a time, which are overwritten when the
+        next are asked for, and by the caller too.
         """
 
     def certainty(
@@ -95,9 +94,11 @@ class ScoreField(ABC):
         merges = not over_names and len(classes.unique()) < len(classes)
         place[among] = classes.unique(return_inverse=True)[1] if merges else torch.arange(len(among))
 
+        tiles = self.logits(among, scale / LN_2)
+
         def of_band(band: slice) -> list[tuple[Tensor, Tensor | None]]:
             found, room = [], None
-            for start, tile in with_starts(self.logits(among, scale / LN_2, band), band.start):
+            for start, tile in with_starts(tiles(band), band.start):
                 if merges:
                     tile = best_of_names(tile.movedim(-1, 0), classes)[0].movedim(0, -1)
                 room = torch.empty_like(tile) if room is None else room[: len(tile)]
@@ -135,12 +136,11 @@ class LinearField(ScoreField):
     ) -> Int[Tensor, "height width_px"]:
         return among[best_class(self.scores[among], self.down, self.across, where)]
 
-    def logits(
-        self, among: Int[Tensor, " chosen"], scale: float, band: slice
-    ) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
-        chosen, down = self.scores[among], self.down.weights[band]
+    def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Callable[[slice], Tiles]:
+        chosen = self.scores[among]
         # the best score of each patch is taken away: its mean over patches is the same for all candidates of a pixel
-        return pixel_scores((chosen - chosen.amax(0)) * scale, down, self.across.weights, in_place=True)
+        every = PixelScores((chosen - chosen.amax(0)) * scale, self.down.weights, self.across.weights)
+        return partial(every.tiles, in_place=True)
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,14 @@ class DenseField(ScoreField):
         best[where] = among[self.scores[among][:, where].argmax(0)]
         return best
 
-    def logits(
-        self, among: Int[Tensor, " chosen"], scale: float, band: slice
-    ) -> Iterator[Float[Tensor, "tile width_px chosen"]]:
-        chosen = self.scores[among, band].permute(1, 2, 0)
-        for rows in chosen.split(max(1, TILE_ENTRIES // chosen[0].numel())):
-            yield scale * (rows - rows.amax(-1, keepdim=True))
+    def logits(self, among: Int[Tensor, " chosen"], scale: float) -> Callable[[slice], Tiles]:
+        chosen = self.scores[among].permute(1, 2, 0)
+
+        def tiles(band: slice) -> Tiles:
+            for rows in chosen[band].split(max(1, TILE_ENTRIES // chosen[0].numel())):
+                yield scale * (rows - rows.amax(-1, keepdim=True))
+
+        return tiles
 
 
 def score_field(
@@ -201,7 +203,7 @@ def score_field(
         )
         if steps.refinement == "none":
             return LinearField(scores, class_of, down, across)
-        dense = torch.cat(list(pixel_scores(scores, down.weights, across.weights))).permute(2, 0, 1).contiguous()
+        dense = torch.cat(list(PixelScores(scores, down.weights, across.weights))).permute(2, 0, 1).contiguous()
     if steps.refinement == "pamr":
         assert isinstance(shown, Tensor)
         guide = interpolate(shown[None], size=label_size, mode="bilinear", align_corners=False)[0]

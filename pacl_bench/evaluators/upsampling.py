@@ -106,29 +106,41 @@ def placing(encoder: VisionEncoder, view: View, photo_shape: tuple[int, int]) ->
     return Placing(encoder.patch_size, stride, seen, view.window, view.overlap, view.remainder)
 
 
-def pixel_scores(
-    scores: Float[Tensor, "label row col"],
-    down: Float[Tensor, "height row"],
-    across: Float[Tensor, "width_px col"],
-    in_place: bool = False,
-) -> Iterator[Float[Tensor, "tile_height width_px label"]]:
+class PixelScores:
     """The scores of all pixels, some whole rows of pixels at a time, from the top: the full array is never held.
 
     Interpolation is separable: across once for all rows of patches, then down for each tile, from those rows of
     patches alone that its pixels lie between. Classes come last, where finding the best one is quick.
-
-    Args:
-        in_place: whether each tile overwrites the one before. The system takes as long to hand out new memory as it
-            takes to fill it.
     """
-    widened = across @ scores.permute(1, 2, 0)  # "row width_px label"
-    height = min(len(down), max(1, TILE_ENTRIES // widened[0].numel()))
-    room = widened.new_empty(height, widened[0].numel()) if in_place else None
-    for rows in down.split(height):
-        used = rows.any(0).nonzero()
-        first, last = int(used[0]), int(used[-1]) + 1
-        out = None if room is None else room[: len(rows)]
-        yield torch.mm(rows[:, first:last], widened[first:last].flatten(1), out=out).unflatten(1, widened.shape[1:])
+
+    def __init__(
+        self,
+        scores: Float[Tensor, "label row col"],
+        down: Float[Tensor, "height row"],
+        across: Float[Tensor, "width_px col"],
+    ):
+        self._widened, self._down = across @ scores.permute(1, 2, 0), down  # "row width_px label"
+
+    def __iter__(self) -> Iterator[Float[Tensor, "tile_height width_px label"]]:
+        return self.tiles()
+
+    def tiles(
+        self, band: slice = slice(None), in_place: bool = False
+    ) -> Iterator[Float[Tensor, "tile_height width_px label"]]:
+        """Those of a band of rows.
+
+        Args:
+            in_place: whether each tile overwrites the one before. The system takes as long to hand out new memory as
+                it takes to fill it.
+        """
+        widened, down = self._widened, self._down[band]
+        height = min(len(down), max(1, TILE_ENTRIES // widened[0].numel()))
+        room = widened.new_empty(height, widened[0].numel()) if in_place else None
+        for rows in down.split(height):
+            used = rows.any(0).nonzero()
+            first, last = int(used[0]), int(used[-1]) + 1
+            out = None if room is None else room[: len(rows)]
+            yield torch.mm(rows[:, first:last], widened[first:last].flatten(1), out=out).unflatten(1, widened.shape[1:])
 
 
 def best_class(
@@ -137,7 +149,7 @@ def best_class(
     across: Side,
     where: Bool[Tensor, "height width_px"] | None = None,
 ) -> Int[Tensor, "height width_px"]:
-    """The class of the highest score at each pixel: the argmax of `pixel_scores`, without most of its work.
+    """The class of the highest score at each pixel: the argmax of PixelScores, without most of its work.
 
     Pixels between the same patches form a cell, and their scores are means of those patches' scores with weights that
     are the same for all classes. So a class that another one beats at every patch of a cell is beaten at each of its

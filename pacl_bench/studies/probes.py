@@ -112,7 +112,7 @@ def segmenting_seconds(
     view, names = view_of(chosen.steps), load_vocabulary(chosen.steps.vocabulary, images.name, images.classnames)
     class_of = torch.arange(len(names)).repeat_interleave(torch.tensor([len(of_class) for of_class in names]))
     refined, seconds = chosen.steps.refinement != "none", []
-    while len(seconds) < 2 and sum(seconds) < LONG:
+    while sum(seconds) < LONG and (len(seconds) < 2 or sum(seconds) < SETTLED / 5):
         started = time.monotonic()
         photo, label_map = images.image(0), images.label_map(0)
         shape = view.shape(vision, (photo.height, photo.width))

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from pacl_bench.evaluators.upsampling import Placing, Upsampling, best_class, pixel_scores
+from pacl_bench.evaluators.upsampling import PixelScores, Placing, Upsampling, best_class
 
 
 def upsampled(scores: torch.Tensor, placing: Placing, shape: tuple[int, int], upsampling: Upsampling) -> torch.Tensor:
     down, across = (placing.side(axis, shape[axis], upsampling).weights for axis in (0, 1))
-    return torch.cat(list(pixel_scores(scores, down, across))).permute(2, 0, 1)
+    return torch.cat(list(PixelScores(scores, down, across))).permute(2, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,11 @@ def test_the_best_class_is_that_of_all_scores(placing: Placing, upsampling: Upsa
     down, across = placing.side(0, 75, upsampling), placing.side(1, 101, upsampling)
     smooth = torch.randn(number, 1, 1) + 0.5 * torch.randn(number, down.weights.shape[1], across.weights.shape[1])
     for scores in (smooth, torch.zeros_like(smooth), smooth.round(decimals=1)):  # equal scores: the first class wins
-        every = torch.cat(list(pixel_scores(scores, down.weights, across.weights)))
+        every = torch.cat(list(PixelScores(scores, down.weights, across.weights)))
         chosen = every.gather(2, best_class(scores, down, across)[..., None])[..., 0]
         torch.testing.assert_close(chosen, every.amax(2), rtol=0, atol=1e-6)
     assert (best_class(smooth, down, across) == torch.cat(
-        list(pixel_scores(smooth, down.weights, across.weights))
+        list(PixelScores(smooth, down.weights, across.weights))
     ).argmax(2)).all()  # fmt: skip
     assert (best_class(torch.zeros_like(smooth), down, across) == 0).all()
 
@@ -91,6 +91,6 @@ def test_memory_does_not_grow_with_classes_and_pixels(monkeypatch: pytest.Monkey
     monkeypatch.setattr("pacl_bench.evaluators.upsampling.TILE_ENTRIES", 5000)
     side = Placing(16, 16, (64, 64)).side(0, 200)
     scores = torch.randn(20, 4, 4)
-    tiles = list(pixel_scores(scores, side.weights, side.weights))
+    tiles = list(PixelScores(scores, side.weights, side.weights))
     assert max(tile.numel() for tile in tiles) <= 5000
     assert (best_class(scores, side, side) == torch.cat(tiles).argmax(2)).all()
