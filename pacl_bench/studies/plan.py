@@ -17,7 +17,6 @@ from pacl_bench.studies.steps import DrawStep, MeasureStep, ReportStep, Step, Tr
 from pacl_bench.studies.study import Rerun
 from pacl_bench.training.recipe import Loading
 from pacl_bench.training.side_by_side import sharing
-from pacl_bench.world import WORLD_PAIRS
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,7 @@ def _require_data(experiment: Experiment, pairs: list[str]) -> None:
     """A UsageError that tells of the first set that is not there, and names the others; then whether settings fit."""
     studies = [study for studies in experiment.measure.values() for study in studies]
     parts = [name_and_weight(part)[0] for names in pairs for part in split_sum(names)]
-    own = [name for name in parts if name not in WORLD_PAIRS]  # these are there always, and to load one is to draw it
-    looks: dict[str, Callable[[], object]] = {name: partial(load_pairs, name) for name in own}
+    looks: dict[str, Callable[[], object]] = {name: partial(load_pairs, name) for name in parts}
     named = [(study.evaluator, name) for study in studies for name in study.datasets]
     named += [("segment", name) for picture in experiment.picture.values() for name in picture.datasets]
     looks |= {name: partial(find_evaluator(evaluator).load_sets, [name]) for evaluator, name in named}
