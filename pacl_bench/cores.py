@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,12 +92,18 @@ def threads(device: "torch.device | None" = None) -> Iterator[Map]:
     """`map` by as many threads as torch has, each of which computes alone: for what torch or NumPy give one thread.
 
     Pieces should take a millisecond or more, and be few calls: threads that go from one short call to the next wait for
-    each other.
+    each other. Whether gradients are kept is as outside.
 
     Args:
         device: where the pieces are computed; anywhere but on a CPU it is `map` itself.
     """
     import torch
+
+    inference, grad = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+    def as_here(work: Callable[[Any], Any], piece: Any) -> Any:
+        with torch.inference_mode(inference), torch.set_grad_enabled(grad):  # each thread has its own modes
+            return work(piece)
 
     number = torch.get_num_threads()
     if number == 1 or (device is not None and device.type != "cpu"):
@@ -104,7 +111,7 @@ def threads(device: "torch.device | None" = None) -> Iterator[Map]:
         return
     try:
         with ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool.map
+            yield lambda work, pieces: pool.map(partial(as_here, work), pieces)
     finally:
         torch.set_num_threads(number)  # threads that are new to torch have as many as were set last
 

@@ -81,3 +81,16 @@ def test_a_container_has_its_share(of_machine, tmp_path: Path, files: dict[str, 
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
     assert cores.cores() == expected
+
+
+def test_threads_give_what_one_gives_and_keep_the_modes_of_the_one_that_asks(of_machine) -> None:
+    of_machine(2)
+    with torch.inference_mode():
+        kept = torch.zeros(3)
+        with cores.threads() as by:
+            assert list(by(lambda place: kept[place].add_(place).item(), range(3))) == [0, 1, 2]
+    with torch.no_grad(), cores.threads() as by:
+        assert not any(by(lambda _: torch.is_grad_enabled(), range(3)))
+    with cores.threads() as by:
+        assert all(by(lambda _: torch.is_grad_enabled() and torch.get_num_threads() == 1, range(3)))
+    assert torch.get_num_threads() == 2
