@@ -99,16 +99,16 @@ def threads(device: "torch.device | None" = None) -> Iterator[Map]:
     """
     import torch
 
+    number = torch.get_num_threads()
+    if number == 1 or (device is not None and device.type != "cpu"):
+        yield map
+        return
     inference, grad = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
 
     def as_here(work: Callable[[Any], Any], piece: Any) -> Any:
         with torch.inference_mode(inference), torch.set_grad_enabled(grad):  # each thread has its own modes
             return work(piece)
 
-    number = torch.get_num_threads()
-    if number == 1 or (device is not None and device.type != "cpu"):
-        yield map
-        return
     try:
         with ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield lambda work, pieces: pool.map(partial(as_here, work), pieces)

@@ -93,7 +93,6 @@ class ScoreField(ABC):
         classes, place = self.class_of[among], torch.empty_like(self.class_of)
         merges = not over_names and len(classes.unique()) < len(classes)
         place[among] = classes.unique(return_inverse=True)[1] if merges else torch.arange(len(among))
-
         tiles = self.logits(among, scale / LN_2)
 
         def of_band(band: slice) -> list[tuple[Tensor, Tensor | None]]:
