@@ -29,7 +29,12 @@ class ClassTexts(NamedTuple):
     @property
     def class_of(self) -> Int[Tensor, " text"]:
         """The class of each name."""
-        return torch.arange(len(self.per_class)).repeat_interleave(torch.tensor(self.per_class))
+        return class_of_name(self.per_class)
+
+
+def class_of_name(per_class: list[int]) -> Int[Tensor, " name"]:
+    """The class of each name, where each class has so many and names come in the order of classes."""
+    return torch.arange(len(per_class)).repeat_interleave(torch.tensor(per_class))
 
 
 def prompts_suffix(steps: Steps) -> str:

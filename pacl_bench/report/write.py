@@ -56,9 +56,9 @@ def write_report(
     require_writable(folder, "--results" if out is None else "--out")
     everything = "csv" in forms and not only
     records = results / store.FOLDER
-    of_records = store.files(records)
-    with writing_tidy(records, of_records, (out or results) / TIDY) if everything else nullcontext():
-        runs = read_runs(records, of_records)
+    found = store.files(records)
+    with writing_tidy(records, found, (out or results) / TIDY) if everything else nullcontext():
+        runs = read_runs(records, found)
         with beside(partial(_without_tables, sections, runs, forms), len(runs)) as without_tables:
             tables = {name: section.tables(runs) for name, section in sections.items()}
             with beside(partial(_data, tables, forms), len(runs)) as data:

@@ -22,6 +22,7 @@ from pacl_bench.encoders.view import View
 from pacl_bench.evaluators.patches import counted_patches
 from pacl_bench.evaluators.predict import view_of
 from pacl_bench.evaluators.presets import Chosen
+from pacl_bench.evaluators.prompts import class_of_name
 from pacl_bench.evaluators.score_field import score_field
 from pacl_bench.evaluators.segmentation import scorers
 from pacl_bench.evaluators.settings import SegmentationSettings
@@ -110,7 +111,7 @@ def segmenting_seconds(
     counting.
     """
     view, names = view_of(chosen.steps), load_vocabulary(chosen.steps.vocabulary, images.name, images.classnames)
-    class_of = torch.arange(len(names)).repeat_interleave(torch.tensor([len(of_class) for of_class in names]))
+    class_of = class_of_name([len(of_class) for of_class in names])
     refined, seconds = chosen.steps.refinement != "none", []
     while sum(seconds) < LONG and (len(seconds) < 2 or sum(seconds) < SETTLED / 5):
         started = time.monotonic()
