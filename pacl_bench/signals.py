@@ -13,10 +13,11 @@ from typing import Any
 from pacl_bench.errors import RunError
 from pacl_bench.files import WriteError
 
-# sent by SLURM, `timeout` and `kill`; and by a terminal that is closed, which Windows does not have
 AT_ONCE = 5.0  # seconds
+# sent by SLURM, `timeout` and `kill`; and by a terminal that is closed, which Windows does not have
 FROM_OUTSIDE = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
-
+# by which a cluster takes a job away; where one is heeded, as by submitit, the job is put into the queue again
+OF_CLUSTERS = [number for name in ("SIGUSR1", "SIGUSR2") if (number := getattr(signal, name, None)) is not None]
 
 _asked = threading.Event()  # whether the command was asked to stop
 
@@ -81,21 +82,27 @@ def interrupts_wait() -> Iterator[Callable[[], bool]]:
     """Within the block what asks to stop is remembered, to be asked for between two steps: no step is left half done.
 
     Where the block ends without having asked, KeyboardInterrupt is raised behind it. A second Ctrl-C interrupts at
-    once.
+    once. What takes a job away is handed behind the block to whoever heeds it, such as submitit.
     """
-    asked = threading.Event()
+    asked, put_off = threading.Event(), []
+    heeded = [number for number in OF_CLUSTERS if callable(signal.getsignal(number))]
 
     def remember(number: int, frame: FrameType | None) -> None:
         asked.set()
+        if number in heeded:
+            put_off.append(number)
         if number == signal.SIGINT:
             signal.signal(number, signal.default_int_handler)
 
     try:
-        with _handled(remember, [signal.SIGINT, *FROM_OUTSIDE]):
+        with _handled(remember, [signal.SIGINT, *FROM_OUTSIDE, *heeded]):
             yield asked.is_set
     except RunError as error:  # worker processes are told too, and end at once: what fails then is no failure
         if isinstance(error, WriteError) or not asked.is_set():
             raise
+    finally:
+        for number in dict.fromkeys(put_off):
+            signal.raise_signal(number)
     if asked.is_set():
         raise KeyboardInterrupt
 

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from torch.utils.data import DataLoader, Dataset
 
 from pacl_bench.errors import RunError, UsageError
-from pacl_bench.signals import EndsOfWorkers
+from pacl_bench.signals import OF_CLUSTERS, EndsOfWorkers
 
 Item = TypeVar("Item")
 
@@ -81,5 +81,6 @@ def _as_it_is(item: Any) -> Any:
 
 
 def _leave_stopping_to_the_main_process(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, *OF_CLUSTERS):  # a cluster tells all processes of a job
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # with which PyTorch ends a worker that hangs

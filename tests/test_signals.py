@@ -7,7 +7,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 
 import pytest
 
@@ -16,7 +16,7 @@ from pacl_bench.encoders.batched import ahead
 from pacl_bench.errors import RunError
 from pacl_bench.files import WriteError
 from pacl_bench.progress import stages, track
-from pacl_bench.signals import FROM_OUTSIDE, interrupts_wait, stopped_as_by_ctrl_c
+from pacl_bench.signals import FROM_OUTSIDE, OF_CLUSTERS, interrupts_wait, stopped_as_by_ctrl_c
 
 
 @pytest.mark.parametrize("number", FROM_OUTSIDE)
@@ -115,6 +115,31 @@ def test_other_errors_that_python_drops_are_told(monkeypatch: pytest.MonkeyPatch
         del items
     assert reference() is None
     assert [dropped.exc_type for dropped in told] == [ZeroDivisionError]
+
+
+@pytest.mark.parametrize("number", OF_CLUSTERS)
+def test_a_job_that_is_taken_away_ends_its_step_first(number: signal.Signals) -> None:
+    """As submitit does it, whose own handler ends the process wherever it is."""
+    steps = []
+
+    def put_into_the_queue_again(number: int, frame: FrameType | None) -> None:
+        steps.append("requeued")
+        raise SystemExit(-1)
+
+    def work() -> None:
+        with interrupts_wait() as asked:
+            signal.raise_signal(number)
+            steps.append(asked())
+            raise KeyboardInterrupt
+
+    before = signal.signal(number, put_into_the_queue_again)
+    try:
+        with pytest.raises(SystemExit):
+            work()
+        assert signal.getsignal(number) is put_into_the_queue_again
+    finally:
+        signal.signal(number, before)
+    assert steps == [True, "requeued"]
 
 
 def test_several_from_outside_wait_and_a_second_ctrl_c_does_not() -> None:
