@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_vectors import HERE, SHARED, GoldenImages, GoldenTexts, Preset, golden_encoder, presets
+from golden_vectors import HERE, SHARED, SIBLINGS, GoldenImages, GoldenTexts, Preset, golden_encoder, presets
 
 from pacl_bench import confusion_matrix, miou, predict_map
 from pacl_bench.encoders.base import VisionEncoder
@@ -83,6 +83,14 @@ def test_label_maps_are_theirs(encoder: VisionEncoder, preset: Preset) -> None:
 @here
 def test_resized_pixels_are_theirs_to_the_byte(encoder: VisionEncoder, preset: Preset) -> None:
     resized_bytes(preset, encoder)
+
+
+@pytest.mark.parametrize("preset", presets(SIBLINGS), ids=lambda preset: preset.name)
+def test_patches_of_14_and_pictures_in_rgba_grey_and_palette(preset: Preset) -> None:
+    encoder = golden_encoder(SIBLINGS)
+    resized_bytes(preset, encoder)
+    for picture in preset.pictures:
+        predicted(encoder, preset, picture)
 
 
 @here

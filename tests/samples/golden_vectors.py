@@ -16,6 +16,7 @@ from pacl_bench import from_open_clip
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 
 HERE = Path(__file__).parents[1] / "golden"
+SIBLINGS = HERE / "siblings"  # of another model, other pictures and other data sets
 SHARED = Path(__file__).parents[3] / "shared" / "golden"
 
 CONFIGS = {"cityscapes": "cityscapes19", "coco_stuff": "coco_stuff171", "voc20_names": "voc20"}
