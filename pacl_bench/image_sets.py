@@ -57,8 +57,9 @@ class SegmentationImages(ImageSet, Protocol):
     official_images: int  # how many the complete set has
 
     def label_map(self, index: int) -> UInt8[np.ndarray, "height width_px"]:
-        """Class indices from 0 in the order of `classnames`; IGNORE_LABEL where nothing counts. In the size of its image,
-        from which it is computed where patches lie.
+        """Class indices from 0 in the order of `classnames`; IGNORE_LABEL where nothing counts.
+
+        In the size of its image, from which is computed where the patches lie.
         """
         ...
 
