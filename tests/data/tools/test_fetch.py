@@ -321,6 +321,17 @@ def test_a_damaged_archive_is_named(tmp_path: Path, kind: str) -> None:
         unpack(tmp_path / f"cut{kind}", tmp_path / "out")
 
 
+def test_a_python_that_cannot_unpack_safely_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian 12's is 3.11.2."""
+    monkeypatch.setattr("pacl_bench.data.tools.archives.HAS_FILTERS", False)
+    for kind in (".zip", ".tar.gz"):
+        (tmp_path / f"set{kind}").write_bytes(packed(kind, {"a/1.jpg": CONTENT}))
+    unpack(tmp_path / "set.zip", tmp_path / "zip")
+    with pytest.raises(RunError, match=r"set\.tar\.gz: Python 3.* take Python 3\.11\.4 or later"):
+        unpack(tmp_path / "set.tar.gz", tmp_path / "tar")
+    assert not (tmp_path / "tar").exists()
+
+
 def bomb(kind: str, size: int) -> bytes:
     """An archive of zeros: a thousandth of what it unpacks to."""
     return gzip.compress(bytes(size)) if kind == ".gz" else packed(kind, {"zeros": bytes(size)}, zipfile.ZIP_DEFLATED)
