@@ -215,7 +215,7 @@ def _fault(file: Path, error: Exception) -> str:
             f"is a pickle of more than weights (of {unsafe[1]}), and nothing of that kind is loaded. Save its "
             "state_dict() alone, as .safetensors for example."
         )
-    what = _what_it_is(file)
+    what = what_it_is(file)
     if what:
         return f"is {what}."
     if "WeightsUnpickler" in str(error):
@@ -224,7 +224,7 @@ def _fault(file: Path, error: Exception) -> str:
     return f"is damaged, or no checkpoint: {said[:100] or type(error).__name__}."
 
 
-def _what_it_is(file: Path) -> str:
+def what_it_is(file: Path) -> str:
     """What a file is that is no checkpoint, by its first bytes; empty where they do not tell."""
     with file.open("rb") as handle:
         start = handle.read(600)
