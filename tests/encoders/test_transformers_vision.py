@@ -259,6 +259,10 @@ def test_one_line_for_what_is_not_there(tmp_path: Path) -> None:
     tokenizer().save_pretrained(tmp_path / "vit")
     with pytest.raises(UsageError, match="a Dinov2Model reads no texts"):
         load_text_encoder(vit)
+    half = saved(tmp_path / "half", "CLIPText", **TEXT)
+    tokenizer().save_pretrained(tmp_path / "half")
+    with pytest.raises(UsageError, match="a CLIPTextModel is the text tower of a model, without its projection"):
+        load_text_encoder(half)
 
 
 @pytest.mark.parametrize("dual", ["clip"], indirect=True)
