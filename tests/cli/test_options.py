@@ -201,3 +201,11 @@ def test_help_is_quick_and_needs_no_torch() -> None:
 )
 def test_the_nearest_of_several_choices_is_named(words: str, line: str, refused) -> None:
     assert refused(*words.split()) == line
+
+
+def test_where_heads_are_named_their_encoders_may_be_named_beside_them() -> None:
+    """A head that travels is used from another machine in every command."""
+    options = {words: {name for one in command.params for name in one.opts} for words, command in commands().items()}
+    with_heads = {words: names for words, names in options.items() if "--heads" in names}
+    assert {"segment", "show alignment", "show gallery"} <= with_heads.keys()
+    assert [words for words, names in with_heads.items() if not {"--encoder", "--text"} <= names] == []
