@@ -5,14 +5,12 @@ An archive of a few megabytes can be made to unpack to petabytes, or to millions
 """
 
 import gzip
-import platform
 import shutil
-import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from pacl_bench.data.tar_files import open_tar
+from pacl_bench.data.tar_files import open_tar, tarfile
 from pacl_bench.errors import RunError
 from pacl_bench.progress import track
 
@@ -23,7 +21,6 @@ MAX_GROWTH = 100
 SMALL = 1 << 30  # bytes that any archive may unpack to, however small it is
 MAX_MEMBERS = 2_000_000  # files and folders in an archive; the largest set that is fetched has 119,000
 PIECE_BYTES = 1 << 20
-HAS_FILTERS = hasattr(tarfile, "data_filter")  # that keep members in their folder: since Python 3.11.4
 
 
 def is_archive(file: Path) -> bool:
@@ -60,7 +57,7 @@ def _unpack(file: Path, folder: Path, allowance: "_Allowance") -> None:
 
 
 def _told(error: Exception, file: Path, folder: Path) -> str:
-    if HAS_FILTERS and isinstance(error, tarfile.FilterError):
+    if isinstance(error, tarfile.FilterError):
         return f"{file}: {error}. Nothing of it was used."
     if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
         return f"{file} cannot be unpacked to {folder} ({error.strerror or error})."
@@ -97,11 +94,6 @@ def merge(source: Path, target: Path) -> None:
 
 
 def _unpack_tar(file: Path, folder: Path, allowance: _Allowance) -> None:
-    if not HAS_FILTERS:
-        raise RunError(
-            f"{file}: Python {platform.python_version()} cannot unpack a tar of somebody else's safely. Unpack it "
-            "yourself to where `pacl-bench data where` says, or take Python 3.11.4 or later."
-        )
     with open_tar(file) as tar:
         members = (member for member, _ in track(tar.walk(), f"unpacking {file.name}"))
         tar.extractall(folder, members=_counted(members, allowance), filter="data")
