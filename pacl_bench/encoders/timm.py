@@ -1,5 +1,6 @@
 """Vision transformers of timm: DINO, DINOv2, MAE and any other by its name. They know no text."""
 
+import inspect
 import math
 import warnings
 from collections.abc import Iterator
@@ -118,11 +119,13 @@ class TimmVisionEncoder(VisionEncoder):
         return [by_block[block] for block in blocks]
 
     def _asked(self, blocks: list[int]) -> dict[str, Any]:
-        """What the trunk is asked for: SAM's has no prefix tokens, and gives its tokens as a map."""
+        """What the trunk is asked for: SAM's gives its tokens as a map; CaiT and ConViT give patch tokens alone."""
         asked = {"indices": blocks, "norm": self.tap != "pre-norm", "stop_early": True, "intermediates_only": True}
         if isinstance(self.trunk, VisionTransformerSAM):
             return asked
-        return asked | {"output_fmt": "NLC", "return_prefix_tokens": self.trunk.num_prefix_tokens > 0}
+        if "return_prefix_tokens" in inspect.signature(self.trunk.forward_intermediates).parameters:
+            asked["return_prefix_tokens"] = self.trunk.num_prefix_tokens > 0
+        return asked | {"output_fmt": "NLC"}
 
     def _refuse_other_sizes(self, grid: tuple[int, int]) -> None:
         """A UsageError for a grid that a trunk of one size alone does not take."""
@@ -133,8 +136,8 @@ class TimmVisionEncoder(VisionEncoder):
         if grid != own:
             size = own[0] * self.patch_size
             raise UsageError(
-                f"{self.name} takes images of {size} x {size} pixels alone, since its positions are part of its "
-                f"attention: show it windows of that size (--size {size} --window {size})."
+                f"{self.name} takes images of {size} x {size} pixels alone in timm: show it windows of that size "
+                f"(--size {size} --window {size})."
             )
 
     def _position(self, grid: tuple[int, int]) -> Float[Tensor, "1 token width"]:
@@ -146,9 +149,7 @@ class TimmVisionEncoder(VisionEncoder):
             return None, out.flatten(2).mT if out.ndim == 4 else out
         patch_tokens, prefix_tokens = out
         # the CLS token comes first where there is one; a model may have registers alone
-        holder = self.trunk.embeds if isinstance(self.trunk, NaFlexVit) else self.trunk
-        has_cls = getattr(holder, "cls_token", None) is not None
-        return prefix_tokens[:, 0] if has_cls else None, patch_tokens
+        return prefix_tokens[:, 0] if _has_cls_token(self.trunk) else None, patch_tokens
 
     def _values(self, tokens: Tokens, block: int, given: list[Tensor]) -> Tokens:
         cls_token, patch_tokens = tokens
@@ -190,7 +191,12 @@ def _pooling(trunk: Any) -> Pooling | None:
     if getattr(trunk, "attn_pool", None) is None:
         return {"token": "token", "avg": "average"}.get(trunk.global_pool)  # type: ignore[return-value]
     # registers are not kept, so a pool that wants them has not all it wants
-    return "attention" if trunk.num_prefix_tokens == (trunk.cls_token is not None) else None
+    return "attention" if trunk.num_prefix_tokens == _has_cls_token(trunk) else None
+
+
+def _has_cls_token(trunk: Any) -> bool:
+    holder = trunk.embeds if isinstance(trunk, NaFlexVit) else trunk
+    return getattr(holder, "cls_token", None) is not None
 
 
 class _Intermediates(nn.Module):
