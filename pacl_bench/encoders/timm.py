@@ -1,10 +1,11 @@
 """Vision transformers of timm: DINO, DINOv2, MAE and any other by its name. They know no text."""
 
 import inspect
+import io
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.setup import Setup
 from pacl_bench.encoders.spec import Tap, VisionOptions
 from pacl_bench.encoders.weight_names import Weights, below_prefix, vit_weights, without_top
-from pacl_bench.encoders.weights_files import failed_download, find_weights, read_state_dict
+from pacl_bench.encoders.weights_files import failed_download, find_weights, other_names, read_state_dict
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import unknown_name
 
@@ -325,15 +326,14 @@ def is_vit(trunk: Any) -> bool:
 def _from_file(model: str, weights: Path) -> Any:
     state, complete = _as_released(model, read_state_dict(weights), weights)
     try:
-        with warnings.catch_warnings():
+        # timm's conversions print, where a command's table or JSON goes
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             # the classifier keeps the size it was released with, so that timm loads strictly
             trunk = _create(model, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
     except (RuntimeError, KeyError) as error:
         first = " ".join(str(error).split())[:160]
-        raise UsageError(
-            f"{weights} does not fit timm's {model} ({first}). Name the model it was saved from."
-        ) from None
+        raise UsageError(f"{weights} does not fit timm's {model} ({first}). {other_names(weights)}") from None
     if not complete:
         trunk.reset_classifier(0)
     return trunk
@@ -355,9 +355,26 @@ def _as_released(model: str, state: Weights, file: Path) -> tuple[Weights, bool]
     names = (names,) if isinstance(names, str) else names or ()
     head = [name for name in own if name.startswith(tuple(f"{one}." for one in names))]
     state = without_top(state, own, file)
+    _refuse_lost_biases(model, own, state, file)
     if all(name in state and state[name].shape == own[name].shape for name in head):
         return state, True
     return state | {name: torch.zeros(own[name].shape) for name in head}, False
+
+
+def _refuse_lost_biases(model: str, own: Weights, state: Weights, file: Path) -> None:
+    """DINOv3's models have two architectures in timm, with and without biases of query and value.
+
+    The one leaves such biases out in silence, which changes nothing where they are zero, as in some releases.
+    """
+    for name, bias in state.items():
+        kept = name in own or name.replace("qkv.bias", "q_bias") in own
+        if name.endswith("attn.qkv.bias") and not kept:
+            query, _, value = bias.chunk(3)
+            if query.any() or value.any():
+                other = model.replace("_dinov3", "_dinov3_qkvb")
+                raise UsageError(
+                    f"{file} has biases ({name}) that timm's {model} leaves out. Name timm:{other}@{file}."
+                )
 
 
 def _from_hub(name: str, model: str) -> Any:

@@ -136,10 +136,15 @@ def load_strictly(module: torch.nn.Module, state: Mapping[str, Tensor], file: Pa
         if keys
     ]
     if problems:
-        raise UsageError(
-            f"{file} does not fit this architecture: {', '.join(problems)}. Name the architecture it was saved from."
-        )
+        raise UsageError(f"{file} does not fit this architecture: {', '.join(problems)}. {other_names(Path(file))}")
     module.load_state_dict(dict(state))
+
+
+def other_names(file: Path) -> str:
+    """What to name in place of an architecture that a file does not fit, as the end of the one line."""
+    if (file.parent / "config.json").is_file():
+        return f"It may be of transformers, whose folders have a config.json: transformers:{file.parent}."
+    return "Name the architecture it was saved from."
 
 
 def _read_torchscript(file: Path) -> dict[str, Tensor]:

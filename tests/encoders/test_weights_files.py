@@ -263,6 +263,51 @@ def test_weights_of_half_precision_run_in_single(kind: torch.dtype, weights: Wei
         assert torch.equal(encoder.state_dict()[name], weight)
 
 
+def as_dinov3_is_released(weights: Weights) -> Weights:
+    """Under the names of facebookresearch/dinov3, which keeps one bias for query, key (always 0) and value."""
+    released = {}
+    for name, weight in weights.items():
+        for timms, theirs in (("reg_token", "storage_tokens"), ("gamma_1", "ls1.gamma"), ("gamma_2", "ls2.gamma")):
+            name = name.replace(timms, theirs)
+        released[name] = weight
+    for name in [name for name in released if name.endswith("attn.q_bias")]:
+        query, value = released.pop(name), released.pop(name.replace("q_bias", "v_bias"))
+        released[name.replace("q_bias", "qkv.bias")] = torch.cat([query, torch.zeros_like(query), value])
+    return released
+
+
+def test_dinov3s_biases_are_never_lost(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    torch.manual_seed(0)
+    trunk = timm.create_model("vit_small_patch16_dinov3_qkvb", num_classes=0).eval()
+    for name, weight in trunk.named_parameters():
+        if name.endswith(("q_bias", "v_bias")):
+            weight.data.normal_()
+    file, image = tmp_path / "dinov3.pth", torch.randn(1, 3, 64, 64)
+    torch.save(as_dinov3_is_released(trunk.state_dict()), file)
+    with torch.no_grad():
+        expected = trunk.forward_features(image)[:, 5:]
+    found = load_encoder(f"timm:vit_small_patch16_dinov3_qkvb.lvd1689m@{file}")(image).patch_tokens
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(UsageError, match=rf"leaves out\. Name timm:vit_small_patch16_dinov3_qkvb.lvd1689m@{file}"):
+        load_encoder(f"dinov3-s16@{file}")
+    plain = timm.create_model("vit_small_patch16_dinov3", num_classes=0).eval()
+    zeros = {
+        name.replace("qkv.weight", "qkv.bias"): torch.zeros(3 * 384) for name in plain.state_dict() if "qkv.w" in name
+    }
+    torch.save(as_dinov3_is_released(plain.state_dict()) | zeros, file)
+    with torch.no_grad():
+        expected = plain.forward_features(image)[:, 5:]
+    torch.testing.assert_close(load_encoder(f"dinov3-s16@{file}")(image).patch_tokens, expected, rtol=1e-5, atol=1e-5)
+    assert capsys.readouterr().out == ""  # where timm's conversion prints
+
+
+def test_a_file_of_a_folder_of_transformers_is_told_so(hugging_clip: Path) -> None:
+    with pytest.raises(UsageError, match=rf"It may be of transformers, .*: transformers:{hugging_clip.parent}\."):
+        load_encoder(f"timm:{MODEL}@{hugging_clip}")
+    with pytest.raises(UsageError, match=rf": transformers:{hugging_clip.parent}\."):
+        load_encoder(f"open_clip:ViT-S-16@{hugging_clip}?size=64")
+
+
 def test_a_folder_is_not_called_missing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is a folder\. Name the file of weights in it\."):
         load_encoder(f"timm:{MODEL}@{tmp_path}")
