@@ -124,7 +124,7 @@ def _requested(request: EncoderRequest) -> Any:
     clone = Path(request.spec.options["clone"]).expanduser().resolve()
     if not (clone / _package(function) / "hub" / "dinotxt.py").is_file():
         raise UsageError(f"{name}: {clone} is no clone of {repository} (its hub/dinotxt.py not found).")
-    folder = request.spec.file or weights_root()
+    folder = request.spec.file.expanduser() if request.spec.file else weights_root()
     if folder is None or not folder.is_dir():
         given = f"{folder} is no folder" if folder is not None else "PACL_WEIGHTS is not set"
         raise UsageError(

@@ -46,6 +46,7 @@ NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 def find_weights(name: str, file: Path | None) -> Path | None:
     """The local checkpoint for an encoder: the file named, else PACL_WEIGHTS/<name>.<suffix>, else none."""
     if file is not None:
+        file = file.expanduser()  # a shell leaves "~" within a word as it is
         if file.is_dir():
             raise UsageError(f"{name}: {file} is a folder. Name the file of weights in it.")
         if not file.is_file():

@@ -66,7 +66,7 @@ def located(part: FrozenPart, place: str | None = None) -> str:
         folder = _in_weights_root(Path(spec.model).name)
         elsewhere = folder is not None and folder.is_dir() and not Path(spec.model).is_dir()
         return part.spec.replace(spec.model, str(folder), 1) if elsewhere else part.spec
-    if spec.file is None or spec.file.is_file():
+    if spec.file is None or spec.file.expanduser().is_file():
         return part.spec
     file = _in_weights_root(spec.file.name)
     found = file if file is not None and file.is_file() else find_weights(part.name, None)
@@ -78,7 +78,7 @@ def _lies_there(place: EncoderSpec) -> bool:
     """Whether what a note beside a card names is there; code it cannot name, since it may come from anybody too."""
     if names_code(place):
         return False
-    return place.file.is_file() if place.file else Path(place.model).is_dir()
+    return place.file.expanduser().is_file() if place.file else Path(place.model).is_dir()
 
 
 def ways(part: FrozenPart, option: str) -> str:

@@ -308,6 +308,12 @@ def test_a_file_of_a_folder_of_transformers_is_told_so(hugging_clip: Path) -> No
         load_encoder(f"open_clip:ViT-S-16@{hugging_clip}?size=64")
 
 
+def test_a_file_in_the_home_folder(weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_file(weights, tmp_path / "w.safetensors")
+    assert load_encoder(f"timm:{MODEL}@~/w.safetensors").width == 192
+
+
 def test_a_folder_is_not_called_missing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is a folder\. Name the file of weights in it\."):
         load_encoder(f"timm:{MODEL}@{tmp_path}")
