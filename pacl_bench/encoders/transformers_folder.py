@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from pacl_bench.encoders.file_kinds import what_it_is
 from pacl_bench.encoders.hub import hub_access
-from pacl_bench.encoders.weights_files import what_it_is
 from pacl_bench.errors import UsageError, cause_of
 
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # where it stands how photos are shown to a model

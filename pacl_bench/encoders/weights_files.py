@@ -15,22 +15,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from pacl_bench.encoders.file_kinds import fault
 from pacl_bench.errors import UsageError
 from pacl_bench.paths import weights_root
 from pacl_bench.progress import note
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".pth.tar")
 WRAPPERS = ("state_dict", "model", "teacher")  # keys under which training scripts keep the weights
-FILE_KINDS = {  # by their first bytes
-    b"version https://git-lfs": "a pointer of git-lfs, not the weights: fetch them with `git lfs pull`",
-    b"\x1f\x8b": "compressed by gzip: unpack it first",
-    b"BZh": "compressed by bzip2: unpack it first",
-    b"\xfd7zXZ": "compressed by xz: unpack it first",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it first",
-    b"\x89HDF": "an HDF5 file, no checkpoint of torch",
-    b"GGUF": "a GGUF file, no checkpoint of torch",
-    b"\x93NUMPY": "an array of NumPy, no checkpoint",
-}
+AVERAGE = re.compile(r"(^|_)ema(_|$)")  # of such keys: those of an average of the weights over the training
 PIECE = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.(safetensors|bin)$")  # of what save_pretrained has divided
 # what training scripts keep beside the weights, and no harm can come of: their arguments, numbers and arrays of NumPy
 _NUMBER, _ARRAY = np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0]
@@ -123,7 +115,7 @@ def _content(file: Path) -> object:
             warnings.simplefilter("ignore")  # of pickles of another protocol than torch's own
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make these readers raise anything
-        raise UsageError(f"{file} {_fault(file, error)}") from None
+        raise UsageError(f"{file} {fault(file, error)}") from None
 
 
 def load_strictly(module: torch.nn.Module, state: Mapping[str, Tensor], file: Path | str) -> None:
@@ -182,7 +174,7 @@ def _wrapper(state: dict[Any, Any], file: Path) -> str | None:
     """The key under which a training script has kept the weights; None where they lie no deeper."""
     known = next((key for key in WRAPPERS if isinstance(state.get(key), dict)), None)
     if known is not None:
-        averaged = next((key for key in state if "ema" in str(key) and isinstance(state[key], dict)), None)
+        averaged = next((key for key in state if AVERAGE.search(str(key)) and isinstance(state[key], dict)), None)
         if averaged is not None:
             note(f"{file}: the weights are those of {known!r}, not their average {averaged!r}")
         return known
@@ -211,41 +203,3 @@ def _without_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor
 
 def _all_start_with(names: Iterable[str], prefix: str) -> bool:
     return all(name.startswith(prefix) for name in names)
-
-
-def _fault(file: Path, error: Exception) -> str:
-    """What is wrong with a file that could not be read."""
-    unsafe = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
-    if unsafe:
-        return (
-            f"is a pickle of more than weights (of {unsafe[1]}), and nothing of that kind is loaded. Save its "
-            "state_dict() alone, as .safetensors for example."
-        )
-    what = what_it_is(file)
-    if what:
-        return f"is {what}."
-    if "WeightsUnpickler" in str(error):
-        return "is a pickle of another kind than torch makes of weights. Save the state_dict() alone."
-    said = " ".join(str(error).split())
-    return f"is damaged, or no checkpoint: {said[:100] or type(error).__name__}."
-
-
-def what_it_is(file: Path) -> str:
-    """What a file is that is no checkpoint, by its first bytes; empty where they do not tell."""
-    with file.open("rb") as handle:
-        start = handle.read(600)
-    if not start:
-        return "empty"
-    known = next((what for mark, what in FILE_KINDS.items() if start.startswith(mark)), "")
-    if known:
-        return known
-    if start.startswith(b"PK\x03\x04"):
-        whole = is_zipfile(file)
-        return "a zip archive of something else" if whole else "incomplete: its end is missing. Fetch it again"
-    if start[257:262] == b"ustar":
-        return "a tar archive: unpack it first"
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "a web page, no checkpoint: what the download gave in its place"
-    if all(byte >= 32 or byte in b"\t\n\r" for byte in start):
-        return f"a text file ({start[:30].decode(errors='replace').strip()!r} ...), no checkpoint"
-    return ""

@@ -1,6 +1,7 @@
 """Files as people have them: under any prefix, with other heads or none, in Hugging Face's names; or no checkpoints."""
 
 import gzip
+import io
 import json
 import pickle
 from argparse import Namespace
@@ -319,6 +320,8 @@ def test_a_folder_is_not_called_missing(tmp_path: Path) -> None:
         load_encoder(f"timm:{MODEL}@{tmp_path}")
 
 
+ARCHIVE = io.BytesIO()
+np.savez(ARCHIVE, a=np.ones(2))
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 344\n"
 NO_CHECKPOINTS = {
     "a.pth": (b"", "is empty."),
@@ -331,6 +334,7 @@ NO_CHECKPOINTS = {
     "f3-00001-of-00002.bin": (b"", "holds a part of the weights. Name their index: model.safetensors.index.json."),
     "g.pt": (b"PK\x05\x06" + bytes(18), "is a pickle of another kind than torch makes of weights."),
     "g2.pt": (b"PK\x03\x04" + bytes(18), "is incomplete: its end is missing. Fetch it again."),
+    "g4.npz": (ARCHIVE.getvalue(), "is a zip archive of something else."),
     "g3.pt": (pickle.dumps({"a": 1}, protocol=4), "is a pickle of another kind than torch makes of weights."),
     "h.safetensors": (b"\x10" + bytes(7) + b'{"a": 1}', "is damaged, or no checkpoint:"),
     "i.tar": (bytes(257) + b"ustar" + bytes(300), "is a tar archive: unpack it first."),
