@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
@@ -20,7 +20,7 @@ from pacl_bench.encoders.base import PatchFeatures, Preprocess
 from pacl_bench.encoders.open_clip import OpenClipVisionEncoder
 from pacl_bench.encoders.open_clip_weights import untrained_clip
 from pacl_bench.encoders.view import View
-from pacl_bench.evaluators.protocols import Rules, Scorer, read_pixels
+from pacl_bench.evaluators.protocols import PixelReading, Rules, Scorer, read_pixels
 from pacl_bench.evaluators.score_field import score_field
 from pacl_bench.evaluators.steps import SCALE, Steps
 from pacl_bench.image_sets import IGNORE_LABEL
@@ -70,52 +70,70 @@ def bench_segmentation(case: Case, repeats: int = 5) -> list[dict[str, Any]]:
     ]
 
 
-def _parts(case: Case) -> dict[str, Callable[[], object]]:
-    """Each part as a function of nothing; what one gives the next is made beforehand."""
-    encoder, view = random_clip_b16(), View(whole=True, short_side=case.size, stride=case.stride)
-    random = np.random.default_rng(0)
-    photo = Image.fromarray(random.integers(0, 256, (case.height, case.width, 3), dtype=np.uint8))
-    pixels = encoder.preprocess.whole(photo, case.size)[None]
-    features: PatchFeatures = encoder(pixels, case.stride)
-    classes = normalize(torch.randn(case.classes, encoder.projection_dim or 0), dim=-1)
-    # fields of equal size, a band of ignored pixels above
-    fields = np.sort(random.choice(case.classes, min(PRESENT, case.classes), replace=False))
-    label_map = np.repeat(np.resize(fields, case.width)[None], case.height, 0).astype(np.uint8)
-    label_map = np.sort(label_map, axis=1)
-    label_map[: case.height // 20] = IGNORE_LABEL
-    names = [str(label) for label in range(case.classes)]
+class _Image:
+    """An image of noise on its way through segmentation: what a part needs of the ones before it is made beforehand."""
 
-    def scores() -> Float[Tensor, "label row col"]:
-        return patch_similarity(encoder.project(features.patch_tokens), classes)[0].unflatten(-1, features.grid)
+    def __init__(self, case: Case):
+        self.case, self.shape = case, (case.height, case.width)
+        self.encoder, self.view = random_clip_b16(), View(whole=True, short_side=case.size, stride=case.stride)
+        random = np.random.default_rng(0)
+        photo = Image.fromarray(random.integers(0, 256, (*self.shape, 3), dtype=np.uint8))
+        self.pixels = self.encoder.preprocess.whole(photo, case.size)[None]
+        self.features = self.encode()
+        self.classes = normalize(torch.randn(case.classes, self.encoder.projection_dim or 0), dim=-1)
+        self.present = np.sort(random.choice(case.classes, min(PRESENT, case.classes), replace=False))
+        self.label_map = _fields(self.present, self.shape)
 
-    def read(given: Tensor, rules: Rules) -> Any:
-        shown, shape = view.shape(encoder, (case.height, case.width)), (case.height, case.width)
-        field = score_field(given, torch.arange(case.classes), Steps(), view, shown, encoder.patch_size, shape)
-        return read_pixels(field, case.classes, fields.tolist(), rules)
+    def encode(self) -> PatchFeatures:
+        return self.encoder(self.pixels, self.case.stride)
 
-    def after(rules: Rules) -> None:
-        Scorer(names, rules).add(read(scores(), rules), label_map, boundary=5)
+    def scores(self) -> Float[Tensor, "label row col"]:
+        patch_embeddings = self.encoder.project(self.features.patch_tokens)
+        return patch_similarity(patch_embeddings, self.classes)[0].unflatten(-1, self.features.grid)
 
-    def naive() -> None:
-        shape = (case.height, case.width)
-        logits = interpolate(scores()[None], shape, mode="bilinear", align_corners=False)[0]
-        present = torch.from_numpy(fields)
+    def read(self, scores: Float[Tensor, "label row col"], rules: Rules) -> PixelReading:
+        shown, labels = self.view.shape(self.encoder, self.shape), torch.arange(self.case.classes)
+        field = score_field(scores, labels, Steps(), self.view, shown, self.encoder.patch_size, self.shape)
+        return read_pixels(field, self.case.classes, self.present.tolist(), rules)
+
+    def count(self, reading: PixelReading, rules: Rules) -> None:
+        names = [str(label) for label in range(self.case.classes)]
+        Scorer(names, rules).add(reading, self.label_map, boundary=5)
+
+    def after(self, rules: Rules) -> None:
+        self.count(self.read(self.scores(), rules), rules)
+
+    def naive(self) -> None:
+        """As most code does it."""
+        logits = interpolate(self.scores()[None], self.shape, mode="bilinear", align_corners=False)[0]
+        present, truth = torch.from_numpy(self.present), torch.from_numpy(self.label_map)
         for predicted in (logits.argmax(0), present[logits[present].argmax(0)]):
-            confusion_matrix(predicted, torch.from_numpy(label_map), case.classes, IGNORE_LABEL)
+            confusion_matrix(predicted, truth, self.case.classes, IGNORE_LABEL)
 
-    scored, plain = scores(), Rules(None)
-    reading = read(scored, plain)
-    noise = torch.randn(scored.shape)
+
+def _parts(case: Case) -> dict[str, Callable[[], object]]:
+    """Each part as a function of nothing."""
+    image, plain, sweep = _Image(case), Rules(None), Rules(0, SWEEP, (1.5,), SCALE)
+    scores = image.scores()
+    reading, noise = image.read(scores, plain), torch.randn(scores.shape)
     return {
-        "encoder": partial(encoder, pixels, case.stride),
-        "all after it": partial(after, plain),
-        "- scores of patches": scores,
-        "- upsampling, best classes": partial(read, scored, plain),
-        "- the same where every patch is noise": partial(read, noise, plain),
-        "- counting": lambda: Scorer(names, plain).add(reading, label_map, boundary=5),
-        f"all after it, with {len(SWEEP)} thresholds and an entropy": partial(after, Rules(0, SWEEP, (1.5,), SCALE)),
-        "the naive way: all logits at full size": naive,
+        "encoder": image.encode,
+        "all after it": partial(image.after, plain),
+        "- scores of patches": image.scores,
+        "- upsampling, best classes": partial(image.read, scores, plain),
+        "- the same where every patch is noise": partial(image.read, noise, plain),
+        "- counting": partial(image.count, reading, plain),
+        f"all after it, with {len(SWEEP)} thresholds and an entropy": partial(image.after, sweep),
+        "the naive way: all logits at full size": image.naive,
     }
+
+
+def _fields(labels: Int[np.ndarray, " present"], shape: tuple[int, int]) -> UInt8[np.ndarray, "height width_px"]:
+    """A label map of upright fields of equal size, with a band of ignored pixels above."""
+    height, width = shape
+    label_map = np.repeat(np.sort(np.resize(labels, width))[None], height, 0).astype(np.uint8)
+    label_map[: height // 20] = IGNORE_LABEL
+    return label_map
 
 
 def random_clip_b16() -> OpenClipVisionEncoder:

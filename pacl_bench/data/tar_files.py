@@ -7,14 +7,24 @@ may stand (`cat a.tar b.tar > c.tar`). To whoever reads with it, such a file loo
 import bz2
 import gzip
 import lzma
-import tarfile
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-# the stubs of the standard library leave these out
-from tarfile import EmptyHeaderError, EOFHeaderError, InvalidHeaderError, TruncatedHeaderError  # type: ignore
 from typing import Any
+
+# stubs leave the errors out
+if sys.version_info >= (3, 11, 4):
+    import tarfile
+    from tarfile import EmptyHeaderError, EOFHeaderError, InvalidHeaderError, TruncatedHeaderError  # type: ignore
+else:  # Debian 12's own cannot keep what it unpacks in one folder
+    from backports import tarfile  # type: ignore
+    from backports.tarfile import (  # type: ignore
+        EmptyHeaderError,
+        EOFHeaderError,
+        InvalidHeaderError,
+        TruncatedHeaderError,
+    )
 
 COMPRESSED: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 # Members that say something of the member behind them, its long name for one. tarfile reads them to memory as a whole.

@@ -16,7 +16,7 @@ from pacl_bench.encoders.base import TextEncoder, frozen
 from pacl_bench.encoders.hub import hub_access
 from pacl_bench.encoders.open_clip_weights import activation, clip_of
 from pacl_bench.encoders.request import EncoderRequest
-from pacl_bench.encoders.weights_files import failed_download
+from pacl_bench.encoders.weights_files import not_on_this_machine
 
 
 class OpenClipTextEncoder(TextEncoder):
@@ -97,7 +97,7 @@ def load_open_clip_text(request: EncoderRequest) -> TextEncoder:
     try:
         tokenizer = tokenizer_of(arch)
     except OSError as error:  # some models keep their tokenizer on the hub
-        raise failed_download(name, f"the tokenizer of {arch}", error) from None
+        raise not_on_this_machine(name, f"the tokenizer of {arch}", error) from None
     return OpenClipTextEncoder(name, clip, tokenizer)
 
 

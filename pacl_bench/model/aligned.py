@@ -65,10 +65,17 @@ class AlignedModel:
         return normalize(self.vision.image_embedding(features), dim=-1) @ normalize(text_embeddings, dim=-1).T
 
     @torch.no_grad()
-    def class_embeddings(self, classnames: list[str], templates: list[str]) -> Float[Tensor, "class dim"]:
-        """One vector of unit norm a class: the mean of its prompts' embeddings (CLIP's prompt ensemble)."""
+    def class_embeddings(
+        self, classnames: list[str], templates: list[str], for_images: bool = False
+    ) -> Float[Tensor, "class dim"]:
+        """One vector of unit norm a class: the mean of its prompts' embeddings (CLIP's prompt ensemble).
+
+        Args:
+            for_images: whether `image_text_similarity` is given them, to compare whole images to; else patches are.
+        """
         prompts = [template.replace("{}", name) for name in classnames for template in templates]
-        per_prompt = cached_texts(self.text, prompts).reshape(len(classnames), len(templates), -1)
+        text = self.text.for_images if for_images and self.head is None else self.text
+        per_prompt = cached_texts(text, prompts).reshape(len(classnames), len(templates), -1)
         return normalize(per_prompt.mean(1), dim=-1).to(self.vision.device)
 
     def segment(
@@ -92,7 +99,8 @@ class AlignedModel:
     def classify(self, image: Photo, names: list[str], templates: str = "paper7") -> dict[str, float]:
         """How well each name fits the photo's centre square, the best first: cosines, or phi with a head."""
         features = self._features(self.vision.preprocess(_opened(image)))
-        scores = self.image_text_similarity(features, self.class_embeddings(names, load_templates(templates)))[0]
+        classes = self.class_embeddings(names, load_templates(templates), for_images=True)
+        scores = self.image_text_similarity(features, classes)[0]
         return dict(sorted(zip(names, scores.tolist(), strict=True), key=lambda pair: -pair[1]))
 
     def patch_similarity(

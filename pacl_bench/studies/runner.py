@@ -2,31 +2,27 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pacl_bench import processes, records
 from pacl_bench.data.catalog import is_declared
-from pacl_bench.encoders import load_encoder, load_every_block, load_text_encoder
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
 from pacl_bench.encoders.request import requested
-from pacl_bench.encoders.spec import parse_spec
-from pacl_bench.errors import NoTextSpace, RunError, UsageError
+from pacl_bench.errors import RunError, UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.evaluators.settings import Settings
 from pacl_bench.files import place_of, require_writable
 from pacl_bench.image_counts import Counts
 from pacl_bench.image_sets import contents_sample
-from pacl_bench.model.aligned import AlignedModel, load_aligned, load_before, load_part
-from pacl_bench.model.head_files import RESIDUAL, HeadCard, read_card
-from pacl_bench.model.locating import places_of
-from pacl_bench.progress import console, note, stage
+from pacl_bench.model.aligned import AlignedModel
+from pacl_bench.model.head_files import RESIDUAL, read_card
+from pacl_bench.progress import note, stage
 from pacl_bench.provenance import Stopwatch
 from pacl_bench.records import Key, Record
 from pacl_bench.registry import text_hash
+from pacl_bench.studies.candidates import Candidates, Model
 from pacl_bench.studies.keys import SAMPLE, own_key
 from pacl_bench.studies.study import Rerun, Study
 from pacl_bench.training.curves import keep_curves
@@ -35,16 +31,7 @@ from pacl_bench.validation.configs import defaults_of, differences
 from pacl_bench.validation.values import made
 
 LONGEST_VARIANT = 160  # characters; with the data set's name it is a file's name, and these end at 255
-Model = VisionEncoder | AlignedModel
 Failed = Callable[[Key, Exception], None]
-
-
-class Candidate:
-    """A model of a study, loaded when it is first needed. What a head is its card says before that."""
-
-    def __init__(self, name: str, load: Callable[[], Model], card: HeadCard | None = None):
-        self.name, self.card = name, card
-        self.model = cache(lambda: _finite(load()))
 
 
 @dataclass(frozen=True)
@@ -129,10 +116,11 @@ def study_cells(
     settings = settings_of(study, evaluator)
     _require_names(study)
     datasets = datasets_of(study, evaluator)
-    for candidate in _candidates(study, evaluator, device):
+    candidates = Candidates(study, evaluator.needs_text, device)
+    for candidate in candidates:
         for dataset in datasets:
-            model = _load(candidate, study) if rerun != "never" else None
-            described, data = _describe(candidate, model), describe_dataset(dataset)
+            model = candidates.load(candidate) if rerun != "never" else None
+            described, data = candidate.describe(model), describe_dataset(dataset)
             plain = Key(study.name, candidate.name, dataset.name, variant(settings))
             key = own_key(results / records.FOLDER, plain, described, data, is_declared(dataset.name))
             record = _read(results, key)
@@ -191,74 +179,6 @@ def _as_named(value: Any) -> str:
     if isinstance(value, tuple):
         return "+".join(map(_as_named, value))
     return f"{value:g}" if isinstance(value, float) else str(value).replace(",", "+")
-
-
-def _candidates(study: Study, evaluator: Evaluator, device: str) -> Iterator[Candidate]:
-    @cache
-    def encoder(spec: str) -> VisionEncoder:
-        return load_encoder(spec).to(device)
-
-    @cache
-    def text_encoder(spec: str) -> TextEncoder:
-        return load_text_encoder(spec).to(device)
-
-    def aligned(folder: Path, card: HeadCard) -> AlignedModel:
-        asked, places = study.encoder or by_name.get(card.encoder.name), places_of(folder)
-        vision = load_part(card.encoder, asked, encoder, "encoder", places.get("encoder"))
-        text = load_part(card.text, study.text, text_encoder, "text", places.get("text"))
-        return load_aligned(folder, vision, text).to(device)
-
-    names = [parse_spec(spec).name for spec in study.encoders]
-    by_name = {
-        name: spec
-        for name, spec in zip(names, study.encoders, strict=True)
-        if not _every_block(spec) and names.count(name) == 1
-    }
-    for spec in study.encoders:
-        name = parse_spec(spec).name
-        if _every_block(spec):
-            for one in load_every_block(spec):
-                model = load_before if evaluator.needs_text else (lambda encoder: encoder)
-                yield Candidate(one.name, lambda one=one, model=model: model(one.to(device)).to(device))
-            continue
-        if evaluator.needs_text:
-            yield Candidate(name, lambda spec=spec: load_before(encoder(spec)).to(device))
-        else:
-            yield Candidate(name, lambda spec=spec: encoder(spec))
-    for folder in map(Path, study.heads):
-        card = read_card(folder)
-        yield Candidate(card.name, partial(aligned, folder, card), card)
-
-
-def _every_block(spec: str) -> bool:
-    return parse_spec(spec).options.get("block") == "all"
-
-
-def _load(candidate: Candidate, study: Study) -> Model | None:
-    """The model; None for an encoder that has no text space, where heads are measured beside it."""
-    try:
-        return candidate.model()
-    except NoTextSpace as error:
-        if not study.heads:
-            raise
-        console.print(f"{error} It is measured through --heads alone.", style="dim", markup=False)
-        return None
-
-
-def _finite(model: Model) -> Model:
-    """The model; a UsageError where weights of it are NaN: what they say would be recorded as a number."""
-    parts = (model.vision, model.text, model.head) if isinstance(model, AlignedModel) else (model,)
-    for name, weight in chain.from_iterable(part.named_parameters() for part in parts if part is not None):
-        if not bool(weight.isfinite().all()):
-            raise UsageError(f"{model.name}: {name} holds NaN or infinite weights. Nothing is measured with them.")
-    return model
-
-
-def _describe(candidate: Candidate, model: Model | None) -> dict[str, Any] | None:
-    """What a record says of the model; None for an encoder that is not loaded."""
-    if model is not None:
-        return model.describe()
-    return candidate.card.describe_model() if candidate.card is not None else None
 
 
 def _read(results: Path, key: Key) -> Record | None:

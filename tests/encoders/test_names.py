@@ -53,7 +53,7 @@ def test_specs(text: str, name: str, library: str, model: str, file: str | None,
         ("tiny-clip@?block=1", "a file is wanted behind @."),
         ("clip-b16?tap=postnorm", "tap=postnorm must be one of pre-norm, post-norm"),
         ("transformers:bert-base-uncased", "Name a local folder: transformers:FOLDER"),
-        ("dino.txt", "dino.txt is code of facebookresearch/dinov3 with weights behind a form, and in no library"),
+        ("dino.txt", "Did you mean 'dinotxt-l16'?"),
         ("", "names no encoder"),
     ],
 )

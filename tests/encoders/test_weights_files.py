@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import pickle
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -68,8 +69,19 @@ FILES: dict[str, Callable[[Weights], object]] = {
         "model": weights
         | {"mask_token": torch.ones(1, 1, 8), "decoder_pred.bias": torch.ones(8), "decoder_blocks.0.x": torch.ones(1)}
     },
+    "a loop of one's own": lambda weights: {
+        "model_state_dict": weights,
+        "optimizer_state_dict": {"state": {0: {"exp_avg": torch.ones(2)}}},
+        "curve": np.ones(3),
+        "seen": {1, 2},
+    },
+    "timm with an average": lambda weights: {"state_dict": weights, "state_dict_ema": weights, "arch": MODEL},
+    "an average alone": lambda weights: {"model_ema": {"module": below("module.", weights)}},
 }  # fmt: skip
 TOLD = {
+    "a loop of one's own": "the weights are those of 'model_state_dict'",
+    "timm with an average": "the weights are those of 'state_dict', not their average 'state_dict_ema'",
+    "an average alone": "the weights are those of 'module'",
     "fine-tuned on other classes": "",
     "compiled": "the encoder's weights are those below '_orig_mod.'",
     "both": "those below '_orig_mod.'",
@@ -98,6 +110,8 @@ def test_a_vit_in_whatever_file(
     ("change", "line"),
     [
         (lambda weights: below("a.", weights) | below("b.", weights), "holds several encoders, below a., b.: save the"),
+        (lambda weights: {"online": weights, "target": weights}, "holds several sets of weights, online, target: save"),
+        (lambda weights: {"optimizer": {"a": torch.ones(2)}}, "holds no weights."),
         (lambda weights: below("a.", {k: v for k, v in weights.items() if k != "norm.bias"}), "does not fit timm's"),
         (lambda weights: weights | {"blocks.12.norm1.weight": torch.ones(192)}, "blocks.12.norm1.weight"),
         (lambda weights: {k.replace("norm.", "fc_norm."): v for k, v in weights.items()}, "does not fit timm's"),
@@ -228,6 +242,32 @@ def test_safetensors_by_content(tmp_path: Path) -> None:
     assert read_state_dict(tmp_path / "w.pth")["a"].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("ending", ["safetensors", "bin"])
+def test_weights_in_pieces(ending: str, weights: Weights, expected: torch.Tensor, tmp_path: Path) -> None:
+    places = {name: f"model-0000{number % 2 + 1}-of-00002.{ending}" for number, name in enumerate(weights)}
+    for piece in set(places.values()):
+        part = {name: weight for name, weight in weights.items() if places[name] == piece}
+        save_file(part, tmp_path / piece) if ending == "safetensors" else torch.save(part, tmp_path / piece)
+    index = tmp_path / f"model.{ending}.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    encoder = load_encoder(f"timm:{MODEL}@{index}")
+    torch.testing.assert_close(encoder(torch.ones(1, 3, 224, 224)).patch_tokens, expected)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_run_in_single(kind: torch.dtype, weights: Weights, tmp_path: Path) -> None:
+    save_file({name: weight.to(kind) for name, weight in weights.items()}, tmp_path / "half.safetensors")
+    encoder = load_encoder(f"timm:{MODEL}@{tmp_path / 'half.safetensors'}")
+    rounded = {f"trunk.{name}": weight.to(kind).float() for name, weight in weights.items()}
+    for name, weight in rounded.items():
+        assert torch.equal(encoder.state_dict()[name], weight)
+
+
+def test_a_folder_is_not_called_missing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is a folder\. Name the file of weights in it\."):
+        load_encoder(f"timm:{MODEL}@{tmp_path}")
+
+
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 344\n"
 NO_CHECKPOINTS = {
     "a.pth": (b"", "is empty."),
@@ -236,7 +276,11 @@ NO_CHECKPOINTS = {
     "d.bin": (POINTER, "is a pointer of git-lfs, not the weights: fetch them with `git lfs pull`."),
     "e.pth.tar": (gzip.compress(b"x" * 100), "is compressed by gzip: unpack it first."),
     "f.index.json": (b'{"metadata": {}, "weight_map": {}}', 'is a text file (\'{"metadata": {}'),
-    "g.pt": (b"PK\x05\x06" + bytes(18), "is damaged, or no checkpoint:"),
+    "f2.index.json": (b'{"weight_map": {"a": "gone.bin"}}', "names gone.bin, which is not beside it."),
+    "f3-00001-of-00002.bin": (b"", "holds a part of the weights. Name their index: model.safetensors.index.json."),
+    "g.pt": (b"PK\x05\x06" + bytes(18), "is a pickle of another kind than torch makes of weights."),
+    "g2.pt": (b"PK\x03\x04" + bytes(18), "is incomplete: its end is missing. Fetch it again."),
+    "g3.pt": (pickle.dumps({"a": 1}, protocol=4), "is a pickle of another kind than torch makes of weights."),
     "h.safetensors": (b"\x10" + bytes(7) + b'{"a": 1}', "is damaged, or no checkpoint:"),
     "i.tar": (bytes(257) + b"ustar" + bytes(300), "is a tar archive: unpack it first."),
     "j.pth": (b"\x80\x02]q\x00.", "is damaged, or no checkpoint:"),

@@ -20,7 +20,7 @@ from pacl_bench.evaluators.base import Result
 from pacl_bench.evaluators.settings import PatchSettings
 from pacl_bench.model.head_files import read_card
 from pacl_bench.records import Measurement
-from pacl_bench.studies import runner
+from pacl_bench.studies import candidates
 from pacl_bench.studies.experiment import load_study
 from pacl_bench.studies.runner import run_study, variant
 from pacl_bench.studies.study import Study
@@ -336,7 +336,7 @@ def test_weights_that_are_nan_are_not_measured(voc: Path, tmp_path: Path, monkey
     with torch.no_grad():
         broken = load_encoder("tiny-clip")
         broken.visual.proj[0] = float("nan")
-    monkeypatch.setattr(runner, "load_encoder", lambda spec: broken)
+    monkeypatch.setattr(candidates, "load_encoder", lambda spec: broken)
     for evaluator in ("coherence", "segment"):
         with pytest.raises(UsageError, match=r"tiny-clip: .*visual\.proj holds NaN"):
             run_study(Study(evaluator, evaluator, ["tiny-clip"], datasets=["voc20"]), tmp_path)

@@ -6,12 +6,11 @@ An archive of a few megabytes can be made to unpack to petabytes, or to millions
 
 import gzip
 import shutil
-import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from pacl_bench.data.tar_files import open_tar
+from pacl_bench.data.tar_files import open_tar, tarfile
 from pacl_bench.errors import RunError
 from pacl_bench.progress import track
 
