@@ -51,13 +51,22 @@ def open_image(file: Path | BytesIO) -> Image.Image:
         with Image.open(file, formats=photo_formats()) as image:
             if max(image.size) > MAX_ASPECT * min(image.size):
                 raise ValueError(f"{image.width} x {image.height} pixels, a strip")
-            white = _white(image)
-            return _rgb(ImageOps.exif_transpose(image), white)
+            return upright_rgb(image)
     except FileNotFoundError:
         raise BrokenImage(file, "no such file") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
         cause = str(error).partition("\n")[0].split(": '")[0] or type(error).__name__
         raise BrokenImage(file, cause) from None
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An image as every data set gives it: turned as its EXIF orientation says, 8 bits a channel.
+
+    Raises:
+        ValueError: grey of which it is not known what number is white.
+    """
+    white = _white(image)  # asked before the image is turned, since a copy has no format
+    return _rgb(ImageOps.exif_transpose(image), white)
 
 
 def _white(image: Image.Image) -> int:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
+from pacl_bench.data.images import upright_rgb
 from pacl_bench.encoders.base import VisionEncoder
 from pacl_bench.encoders.batched import encode_batch
 from pacl_bench.encoders.view import View
@@ -40,18 +41,19 @@ def predict_map(
     Args:
         encoder: one with a text space of its own, a CLIP for example; `from_open_clip` makes one of a model in hand.
             It stays as it is.
-        image: of any size and mode.
+        image: of any size and mode. It is turned as its EXIF orientation says, and of what is transparent the stored
+            colour is taken, as their readers of files do it.
         text_embeddings: one for each name a class goes by, of any norm.
         class_of_name: the class of each name, from 0. Where the data set has a background it is class 0.
         protocol: `sclip`, `naclip`, `naclip-pamr`, `clearclip`, `maskclip`, `tipsv2`, `dinotxt` ...: one of
             evaluators.presets.PRESETS.
         dataset: whose settings are taken: `voc20`, `voc21`, `context59`, `context60`, `coco_object`, `coco_stuff171`,
             `cityscapes19` or `ade150`.
-        label_size: (height, width) of the map in pixels; None is the image's own size.
+        label_size: (height, width) of the map in pixels; None is the image's own size, turned upright.
 
     Raises:
         UsageError: a protocol or data set that does not exist, names and classes that do not fit each other, an image
-            of which the protocol leaves less than one patch.
+            of which the protocol leaves less than one patch, or in grey of 32 bits.
     """
     preset = lookup(PRESETS, protocol, "protocol")
     if dataset not in EVERY_SET:
@@ -63,6 +65,7 @@ def predict_map(
     if not parse_background(steps.background).candidate and not classes.any():
         raise UsageError(f"{protocol} on {dataset}: class 0 is its background, and no name has another class.")
     encoder, view = encoder.set_up(replace(preset.setup, pos=steps.pos)), view_of(steps)
+    image = _photo(image)
     shown = view.shown(encoder, image)
     (features,) = encode_batch(encoder, [shown], view)
     patch_embeddings = encoder.project(features.patch_tokens)
@@ -122,6 +125,14 @@ def label_map(field: ScoreField, steps: Steps, background: int = 0) -> Int[Tenso
     if rule.entropy is not None and certainty.entropy is not None:
         found[certainty.entropy > rule.entropy] = background
     return found
+
+
+def _photo(image: Image.Image) -> Image.Image:
+    """The image as a data set would give it; a UsageError where it is not known what number is white in it."""
+    try:
+        return upright_rgb(image)
+    except ValueError as error:
+        raise UsageError(f"image: {error}.") from None
 
 
 def _classes(class_of_name: Sequence[int], names: int) -> Int[Tensor, " name"]:

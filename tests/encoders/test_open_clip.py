@@ -82,6 +82,7 @@ def test_text_embeddings_are_open_clips_own_of_unit_norm(small_clip, clip_spec: 
     torch.testing.assert_close(encoder(texts), expected, rtol=1e-5, atol=1e-5)
     assert encoder.dim == 24
     assert encoder([]).shape == (0, 24)
+    assert load_text_encoder(clip_spec).tokenizer is encoder.tokenizer  # its words are read once
 
 
 TOWERS: dict[str, dict] = {

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch.nn.functional import interpolate
 
 from pacl_bench import load_encoder, predict_map
@@ -180,6 +180,25 @@ def test_images_of_every_kind_and_texts_of_any_length() -> None:
     assert np.array_equal(predict_map(encoder, photo, 7 * texts.double(), [0, 1, 2], "sclip", "voc20"), expected)
 
 
+def test_an_image_is_read_as_their_reader_of_files_does() -> None:
+    """mmcv's, which is OpenCV's: upright by the EXIF orientation, 16 bits as 8, what is transparent in its colour."""
+    encoder = load_encoder("tiny-clip")
+    texts = torch.randn(9, encoder.projection_dim or 0, generator=torch.Generator().manual_seed(0))
+    grey = Image.fromarray(np.random.default_rng(1).integers(17, 256, (40, 51), dtype=np.uint8))
+
+    def found(image: Image.Image) -> np.ndarray:
+        return predict_map(encoder, image, texts, range(9), "sclip", "voc20")
+
+    expected = found(grey)
+    lying = grey.transpose(Image.Transpose.ROTATE_90)
+    lying.getexif()[ExifTags.Base.Orientation] = 6  # to be turned by 90 degrees clockwise
+    palette = grey.convert("P")
+    palette.info["transparency"] = bytes(range(256))
+    for same in (lying, palette, Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)):
+        assert np.array_equal(found(same), expected)
+    assert len(np.unique(expected)) > 3
+
+
 @pytest.mark.parametrize(
     ("given", "line"),
     [
@@ -191,6 +210,7 @@ def test_images_of_every_kind_and_texts_of_any_length() -> None:
         ({"class_of_name": [0, 0, 0], "protocol": "pacl-paper-guess"}, "and no name has another class"),
         ({"text_embeddings": torch.ones(3, 7)}, "text_embeddings: 7 numbers each; tiny-clip has 64"),
         ({"image": Image.new("RGB", (9000, 9))}, "smaller than one patch of tiny-clip"),
+        ({"image": Image.new("F", (20, 20))}, "image: grey of 32 bits, of which no one knows what number is white"),
     ],
 )
 def test_what_is_wrong_is_named(given: dict, line: str) -> None:
