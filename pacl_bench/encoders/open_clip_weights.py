@@ -38,6 +38,10 @@ def clip_of(request: EncoderRequest) -> Any:
 @lru_cache(maxsize=1)  # the two towers of one model are asked for one after the other
 def load_clip(name: str, arch: str, tag: str | None, weights: Path | None) -> Any:
     """An open_clip model with its weights; in float32, as all that is measured here."""
+    if ":" in arch:  # open_clip's hf-hub:ORG/MODEL and local-dir:FOLDER
+        raise UsageError(
+            f"{name}: name the architecture in place of {arch}: open_clip:ARCH/TAG or open_clip:ARCH@FILE."
+        )
     if open_clip.get_model_config(arch) is None:
         raise UsageError(f"{name}: {unknown_name(arch, open_clip.list_models(), 'open_clip architecture')}")
     return _from_file(name, arch, tag, weights) if weights else _from_hub(name, arch, tag)
