@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import itertools
 import math
 import os
 import signal
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # see pytest_collection
 
 SHARED = Path(__file__).parents[2] / "shared"
 CONFIGS = Path(__file__).parent / "open_clip_configs"
+HOMES = itertools.count()
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as does nohup this one, and both are inherited
@@ -72,7 +74,8 @@ def has_gpu() -> bool:
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the user's folders or the network."""
-    root = tmp_path_factory.mktemp("home")
+    root = tmp_path_factory.getbasetemp() / f"home{next(HOMES)}"  # mktemp reads the names of all that are there
+    root.mkdir()
     for variable in ("PACL_DATA", "PACL_WEIGHTS", "PACL_RESULTS", "PACL_CACHE"):
         monkeypatch.setenv(variable, str(root / variable.lower()))
     monkeypatch.setenv("PACL_OWN_CODE", "")
