@@ -1,31 +1,50 @@
 """Small real things for all tests: encoders in the official formats, data sets in the official layouts."""
 
 import csv
+import gc
+import itertools
+import math
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in several processes, a core each
 
 import numpy as np
-import open_clip
 import pytest
-import timm
-import torch
+import xdist
 from PIL import Image
-from safetensors.torch import save_file
 
 from pacl_bench import cli, progress, registry
 
+if TYPE_CHECKING:  # see pytest_collection
+    import torch
+
 SHARED = Path(__file__).parents[2] / "shared"
 CONFIGS = Path(__file__).parent / "open_clip_configs"
+HOMES = itertools.count()
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as does nohup this one, and both are inherited
+gc.disable()  # until all is imported: a million objects, of which none is garbage, would be gone through many times
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Large libraries come before the package: what is first imported by a module that jaxtyping's hook loads is
+    compiled anew, each time. The process that only hands out tests needs none of them.
+    """
+    if not xdist.is_xdist_controller(session):
+        import matplotlib.pyplot
+        import open_clip
+        import pandas
+        import sklearn.metrics
+        import timm
+
+        del matplotlib, open_clip, pandas, sklearn, timm
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,14 +55,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "shared" in item.keywords and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"the developers' folder {SHARED} is not here"))
-        if "gpu" in item.keywords and not torch.cuda.is_available():
+        if "gpu" in item.keywords and not has_gpu():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end, and is no garbage."""
+    gc.freeze()
+    gc.enable()
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the user's folders or the network."""
-    root = tmp_path_factory.mktemp("home")
+    root = tmp_path_factory.getbasetemp() / f"home{next(HOMES)}"  # mktemp reads the names of all that are there
+    root.mkdir()
     for variable in ("PACL_DATA", "PACL_WEIGHTS", "PACL_RESULTS", "PACL_CACHE"):
         monkeypatch.setenv(variable, str(root / variable.lower()))
     monkeypatch.setenv("PACL_OWN_CODE", "")
@@ -53,8 +85,8 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 @pytest.fixture(autouse=True)
 def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test is as a command that has just begun: it has said nothing for no time."""
-    monkeypatch.setattr(progress._PlainLines, "said", time.monotonic())
+    """No command says how far it is, however long it takes on a busy machine."""
+    monkeypatch.setattr(progress._PlainLines, "said", math.inf)
 
 
 @pytest.fixture(autouse=True)
@@ -87,16 +119,21 @@ def shared_data(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_clip() -> torch.nn.Module:
+def small_clip() -> "torch.nn.Module":
     """A random CLIP of open_clip's own class: ViT of width 32, 2 blocks, patch 16, 64 pixels; text space of 24."""
+    import open_clip
+    import torch
+
     torch.manual_seed(0)
     open_clip.add_model_config(CONFIGS)
     return open_clip.create_model("small-test-vit").eval()
 
 
 @pytest.fixture(scope="session")
-def clip_file(small_clip: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip_file(small_clip: "torch.nn.Module", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its weights as open_clip's training script saves them."""
+    import torch
+
     file = tmp_path_factory.mktemp("clip") / "epoch_1.pt"
     torch.save({"epoch": 1, "name": "small", "state_dict": small_clip.state_dict()}, file)
     return file
@@ -110,6 +147,10 @@ def clip_spec(clip_file: Path) -> str:
 @pytest.fixture(scope="session")
 def vit_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random ViT-Ti/16 of timm, as safetensors."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
     torch.manual_seed(1)
     file = tmp_path_factory.mktemp("vit") / "vit.safetensors"
     save_file(timm.create_model("vit_tiny_patch16_224").state_dict(), file)

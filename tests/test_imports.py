@@ -47,6 +47,8 @@ WITHOUT_TORCH = [
     "pacl_bench.training.recipe",
 ]
 
+WITHOUT_SCIKIT_LEARN = ["pacl_bench.evaluators.coherence", "pacl_bench.studies.orchestra", "pacl_bench.training.loop"]
+
 
 def room(module: str) -> str:
     """The room, or module of the root, that pacl_bench.ROOM.x.y lies in."""
@@ -78,10 +80,19 @@ def test_arrows_go_down_the_list() -> None:
     assert up == set(EXCEPTIONS)
 
 
-@pytest.mark.parametrize("module", WITHOUT_TORCH)
-def test_these_start_without_torch(module: str) -> None:
-    code = f"import sys, {module}; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+@pytest.mark.parametrize(
+    ("library", "modules"), [("torch", WITHOUT_TORCH), ("sklearn", WITHOUT_SCIKIT_LEARN)], ids=["torch", "sklearn"]
+)
+def test_these_start_without(library: str, modules: list[str]) -> None:
+    """In one process: the first that imports the library is named."""
+    code = f"""
+import importlib, sys
+for module in {modules}:
+    importlib.import_module(module)
+    assert {library!r} not in sys.modules, module
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.stderr == ""
 
 
 def test_every_public_name_is_there() -> None:

@@ -29,7 +29,7 @@ def writer(tmp_path: Path):
     begun = PROCESSES.Event()
     process = PROCESSES.Process(target=begin, args=(tmp_path / "a.json", begun), daemon=True)
     process.start()
-    assert begun.wait(60)
+    assert begun.wait(180)
     yield process
     process.kill()
     process.join()

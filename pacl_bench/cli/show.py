@@ -111,6 +111,8 @@ def show_segmentation(
 def show_gallery(
     heads: Annotated[str, typer.Option(help="Folders of trained heads, comma-separated, as they were measured.")],
     dataset: Annotated[str, typer.Option(help="The segmentation set they were measured on.")],
+    encoder: HeadEncoder = None,
+    text: HeadText = None,
     out: PictureOut = Path("gallery"),
     device: Device = "auto",
     data_root: DataRoot = None,
@@ -124,7 +126,7 @@ def show_gallery(
 
     require_writable(out.parent, "--out")
     [images] = segmentation_sets([dataset])
-    models = _models(None, heads, torch_device(device), None, None)
+    models = _models(None, heads, torch_device(device), encoder, text)
     _save_picture(gallery_rows(models, images, results_root()), out, list(images.classnames))
 
 

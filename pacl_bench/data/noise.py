@@ -6,6 +6,7 @@ A score that falls to chance when what is to be seen is destroyed was a score of
 from typing import Any, TypeVar
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from pacl_bench.errors import UsageError
@@ -21,6 +22,7 @@ class DrownedImages:
     def __init__(self, images: Any, share: float):
         self.images, self.share = images, share
         self.name = f"{images.name}{MARK}{share:g}"
+        self.classnames, self.official_images = images.classnames, images.official_images
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "images":  # which pickle and copy ask for before there are any
@@ -39,6 +41,22 @@ class DrownedImages:
     @property
     def fingerprint(self) -> str:
         return text_hash([self.images.fingerprint, f"noise {self.share:g}"])
+
+
+class DrownedLabelMaps(DrownedImages):
+    """Of images with the class of each pixel."""
+
+    def label_map(self, index: int) -> UInt8[np.ndarray, "height width_px"]:
+        """As in the set itself."""
+        return self.images.label_map(index)
+
+
+class DrownedLabelled(DrownedImages):
+    """Of images with one class each."""
+
+    def __init__(self, images: Any, share: float):
+        super().__init__(images, share)
+        self.labels, self.templates = images.labels, images.templates
 
 
 def noise_of(name: str) -> tuple[str, float]:
@@ -61,4 +79,7 @@ def noise_of(name: str) -> tuple[str, float]:
 
 def drowned(images: Images, share: float) -> Images:
     """The set with a share of noise in its images; with a share of 0 the set itself."""
-    return DrownedImages(images, share) if share else images  # type: ignore[return-value]
+    if not share:
+        return images
+    kind = DrownedLabelMaps if hasattr(images, "label_map") else DrownedLabelled
+    return kind(images, share)  # type: ignore[return-value]

@@ -297,6 +297,11 @@ class TextEncoder(nn.Module):
         """The adapter's part of `forward`: embeddings of any norm."""
         raise NotImplementedError
 
+    @property
+    def for_images(self) -> "TextEncoder":
+        """The encoder of what of a text whole images are compared to: this one, unless patches have a part alone."""
+        return self
+
     def lengths(self, texts: list[str]) -> list[int]:
         """How long each text is, so that texts of about the same length share a batch: in characters, or in tokens."""
         return [len(text) for text in texts]

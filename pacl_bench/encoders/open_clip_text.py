@@ -1,6 +1,7 @@
 """Text towers of open_clip's models."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import open_clip
@@ -15,7 +16,7 @@ from pacl_bench.encoders.base import TextEncoder, frozen
 from pacl_bench.encoders.hub import hub_access
 from pacl_bench.encoders.open_clip_weights import activation, clip_of
 from pacl_bench.encoders.request import EncoderRequest
-from pacl_bench.encoders.weights_files import failed_download
+from pacl_bench.encoders.weights_files import not_on_this_machine
 
 
 class OpenClipTextEncoder(TextEncoder):
@@ -93,9 +94,17 @@ def load_open_clip_text(request: EncoderRequest) -> TextEncoder:
     """The text tower that belongs to the same weights."""
     name, arch = request.weights_name, request.entry.model
     clip = clip_of(request)
-    with hub_access():
-        try:
-            tokenizer = open_clip.get_tokenizer(arch)
-        except OSError as error:  # some models keep their tokenizer on the hub
-            raise failed_download(name, f"the tokenizer of {arch}", error) from None
+    try:
+        tokenizer = tokenizer_of(arch)
+    except OSError as error:  # some models keep their tokenizer on the hub
+        raise not_on_this_machine(name, f"the tokenizer of {arch}", error) from None
     return OpenClipTextEncoder(name, clip, tokenizer)
+
+
+@lru_cache(maxsize=8)
+def tokenizer_of(arch: str) -> Callable[[list[str]], Tensor]:
+    """The tokenizer of an architecture. It is kept: to read its words takes 0.2 s, and a study loads a model anew for
+    each measurement.
+    """
+    with hub_access():
+        return open_clip.get_tokenizer(arch)

@@ -16,7 +16,13 @@ from torch import nn
 from pacl_bench.encoders.hub import hub_access
 from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.weight_names import below_prefix, clip_weights
-from pacl_bench.encoders.weights_files import failed_download, find_weights, load_strictly, read_state_dict
+from pacl_bench.encoders.weights_files import (
+    failed_download,
+    find_weights,
+    load_strictly,
+    not_on_this_machine,
+    read_state_dict,
+)
 from pacl_bench.errors import UsageError
 from pacl_bench.files import read_text
 from pacl_bench.progress import note
@@ -32,18 +38,17 @@ def clip_of(request: EncoderRequest) -> Any:
 @lru_cache(maxsize=1)  # the two towers of one model are asked for one after the other
 def load_clip(name: str, arch: str, tag: str | None, weights: Path | None) -> Any:
     """An open_clip model with its weights; in float32, as all that is measured here."""
+    if ":" in arch:  # open_clip's hf-hub:ORG/MODEL and local-dir:FOLDER
+        raise UsageError(
+            f"{name}: name the architecture in place of {arch}: open_clip:ARCH/TAG or open_clip:ARCH@FILE."
+        )
     if open_clip.get_model_config(arch) is None:
         raise UsageError(f"{name}: {unknown_name(arch, open_clip.list_models(), 'open_clip architecture')}")
-    return _from_file(arch, tag, weights) if weights else _from_hub(name, arch, tag)
+    return _from_file(name, arch, tag, weights) if weights else _from_hub(name, arch, tag)
 
 
-def _from_file(arch: str, tag: str | None, weights: Path) -> Any:
-    clip = untrained_clip(
-        arch,
-        pretrained_text=False,
-        force_quick_gelu=_quick_gelu(arch, tag),
-        force_preprocess_cfg=_trained_with(arch, tag, weights),
-    )
+def _from_file(name: str, arch: str, tag: str | None, weights: Path) -> Any:
+    clip = _made_for_file(name, arch, tag, weights)
     anchor = next(name for name in clip.state_dict() if name.startswith("visual."))
     state = read_state_dict(weights)
     renamed = clip_weights(state, weights)
@@ -57,6 +62,21 @@ def _from_file(arch: str, tag: str | None, weights: Path) -> Any:
             state[scalar] = state[scalar].reshape(getattr(clip, scalar).shape)
     load_strictly(clip, state, weights)
     return clip
+
+
+def _made_for_file(name: str, arch: str, tag: str | None, weights: Path) -> Any:
+    """The architecture, which some models have on the hub in part: that of a text tower of transformers."""
+    text_tower = (open_clip.get_model_config(arch) or {})["text_cfg"].get("hf_model_name")
+    with hub_access(wanted=text_tower is not None):
+        try:
+            return untrained_clip(
+                arch,
+                pretrained_text=False,
+                force_quick_gelu=_quick_gelu(arch, tag),
+                force_preprocess_cfg=_trained_with(arch, tag, weights),
+            )
+        except OSError as error:
+            raise not_on_this_machine(name, f"the configuration of its text tower, {text_tower},", error) from None
 
 
 def _refuse_other_activation(clip: Any, arch: str, weights: Path) -> None:

@@ -10,7 +10,6 @@ from pacl_bench.encoders.setup import MOST_PIXELS
 from pacl_bench.encoders.spec import EncoderSpec, VisionOptions, parse_spec
 from pacl_bench.encoders.table import (
     ATTENTIONS,
-    ELSEWHERE,
     ENCODERS,
     LIBRARIES,
     POSITIONS,
@@ -95,8 +94,6 @@ def requested(name: str) -> EncoderRequest:
         return EncoderRequest(spec, EncoderEntry("python", outside[spec.model].value))
     if spec.model in ENCODERS:
         return EncoderRequest(spec, ENCODERS[spec.model])
-    if spec.model.lower() in ELSEWHERE:
-        raise UsageError(f"{spec.model} {ELSEWHERE[spec.model.lower()]}")
     raise UsageError(unknown_name(spec.model, [*ENCODERS, *outside], "encoder"))
 
 

@@ -63,7 +63,7 @@ def import_function(place: str, name: str) -> OwnFunction:
     source = _sha256(sources)
     if known is None or known.source != source:
         _forget(asked, sources, changed=known is not None)
-        with _first_on_path(found.folder), one_line(f"{asked} does not import", files):
+        with first_on_path(found.folder), one_line(f"{asked} does not import", files):
             known = _imported[found] = _Imported(_import(found), source)
     if not hasattr(known.module, name):
         public = [found for found, value in vars(known.module).items() if callable(value) and not found.startswith("_")]
@@ -110,7 +110,7 @@ def _forget(asked: str, sources: Sources, changed: bool) -> None:
 
 
 @contextmanager
-def _first_on_path(folder: Path) -> Iterator[None]:
+def first_on_path(folder: Path) -> Iterator[None]:
     """Within the block imports are looked for in the folder first, and none of them leaves a compiled file.
 
     Python takes a compiled file for that of its source where size and second of the last change are equal.

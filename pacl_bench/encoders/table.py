@@ -24,6 +24,7 @@ class EncoderLibrary:
     needs_file: bool = True  # False where weights are shipped or there are none
     tagged: bool = False  # whether its models are written MODEL/TAG
     short_names_alone: bool = False  # True where LIBRARY:MODEL cannot be written
+    own_code: bool = False  # whether its names say which code of the user's own is to run
 
 
 _VIT_TAPS: tuple[Tap, ...] = ("pre-norm", "post-norm", "values")
@@ -63,6 +64,15 @@ LIBRARIES: dict[str, EncoderLibrary] = {
         text_options=None,
         takes_file=False,
         needs_file=False,
+        own_code=True,
+    ),
+    "dinotxt": EncoderLibrary(
+        "pacl_bench.encoders.dinotxt:load_dinotxt_vision",
+        "pacl_bench.encoders.dinotxt:load_dinotxt_text",
+        options=("clone", "size"),
+        text_options=("clone", "size"),
+        short_names_alone=True,
+        own_code=True,
     ),
     "built-in": EncoderLibrary(
         "pacl_bench.world.encoders:load_tiny_vision",
@@ -81,12 +91,6 @@ LIBRARIES: dict[str, EncoderLibrary] = {
         takes_file=False,
         needs_file=False,
         short_names_alone=True,
-    ),
-}
-ELSEWHERE = {  # asked for, and in no library: the end of the one line that answers
-    "dino.txt": (
-        "is code of facebookresearch/dinov3 with weights behind a form, and in no library. Load your clone in a "
-        "function that returns a VisionEncoder and a TextEncoder, and name that: python:FILE.py:FUNCTION."
     ),
 }
 ATTENTIONS = {  # what stands in the last block of a CLIP; their formulas are in encoders.attention
@@ -136,6 +140,10 @@ def _timm(model: str, patch: int, size: int, licence: str, note: str) -> Encoder
     return EncoderEntry("timm", model, None, patch, size, licence, note)
 
 
+def _dinotxt(model: str, patch: int, licence: str, note: str) -> EncoderEntry:
+    return EncoderEntry("dinotxt", model, None, patch, 224, licence, note, text=True)
+
+
 APACHE, BY_NC, DINOV3, NVIDIA = "apache-2.0", "cc-by-nc-4.0", "dinov3-license", "nvidia-open-model-license"
 FAIR = "fair-noncommercial-research-license"
 
@@ -181,6 +189,12 @@ ENCODERS: dict[str, EncoderEntry] = {
     "tipsv2-l14": _timm("vit_large_patch14_reg1_tipsv2.webli", 14, 448, APACHE, "TIPSv2 ViT-L/14"),
     "radio-v3-b16": _timm("vit_base_patch16_radio_v3.c_radio", 16, 512, NVIDIA, "C-RADIOv3 ViT-B/16"),
     "radio-v3-l16": _timm("vit_large_patch16_radio_v3.c_radio", 16, 512, NVIDIA, "C-RADIOv3 ViT-L/16"),
+    "dinotxt-l16": _dinotxt(
+        "dinov3_vitl16_dinotxt_tet1280d20h24l", 16, DINOV3, "dino.txt on DINOv3 ViT-L/16, with a clone of its code"
+    ),
+    "dinotxt-l14": _dinotxt(
+        "dinov2_vitl14_reg4_dinotxt_tet1280d20h24l", 14, APACHE, "dino.txt on DINOv2 ViT-L/14, with a clone of its code"
+    ),
     "mae-b16": _timm("vit_base_patch16_224.mae", 16, 224, BY_NC, "MAE ViT-B/16"),
     "tiny-clip": EncoderEntry(
         "built-in", "tiny-clip", None, 8, 64, "mit", "CLIP of the built-in world, shipped", text=True

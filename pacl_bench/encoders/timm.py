@@ -1,9 +1,11 @@
 """Vision transformers of timm: DINO, DINOv2, MAE and any other by its name. They know no text."""
 
+import inspect
+import io
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.setup import Setup
 from pacl_bench.encoders.spec import Tap, VisionOptions
 from pacl_bench.encoders.weight_names import Weights, below_prefix, vit_weights, without_top
-from pacl_bench.encoders.weights_files import failed_download, find_weights, read_state_dict
+from pacl_bench.encoders.weights_files import failed_download, find_weights, other_names, read_state_dict
 from pacl_bench.errors import UsageError
 from pacl_bench.registry import unknown_name
 
@@ -118,11 +120,13 @@ class TimmVisionEncoder(VisionEncoder):
         return [by_block[block] for block in blocks]
 
     def _asked(self, blocks: list[int]) -> dict[str, Any]:
-        """What the trunk is asked for: SAM's has no prefix tokens, and gives its tokens as a map."""
+        """What the trunk is asked for: SAM's gives its tokens as a map; CaiT and ConViT give patch tokens alone."""
         asked = {"indices": blocks, "norm": self.tap != "pre-norm", "stop_early": True, "intermediates_only": True}
         if isinstance(self.trunk, VisionTransformerSAM):
             return asked
-        return asked | {"output_fmt": "NLC", "return_prefix_tokens": self.trunk.num_prefix_tokens > 0}
+        if "return_prefix_tokens" in inspect.signature(self.trunk.forward_intermediates).parameters:
+            asked["return_prefix_tokens"] = self.trunk.num_prefix_tokens > 0
+        return asked | {"output_fmt": "NLC"}
 
     def _refuse_other_sizes(self, grid: tuple[int, int]) -> None:
         """A UsageError for a grid that a trunk of one size alone does not take."""
@@ -133,8 +137,8 @@ class TimmVisionEncoder(VisionEncoder):
         if grid != own:
             size = own[0] * self.patch_size
             raise UsageError(
-                f"{self.name} takes images of {size} x {size} pixels alone, since its positions are part of its "
-                f"attention: show it windows of that size (--size {size} --window {size})."
+                f"{self.name} takes images of {size} x {size} pixels alone in timm: show it windows of that size "
+                f"(--size {size} --window {size})."
             )
 
     def _position(self, grid: tuple[int, int]) -> Float[Tensor, "1 token width"]:
@@ -146,9 +150,7 @@ class TimmVisionEncoder(VisionEncoder):
             return None, out.flatten(2).mT if out.ndim == 4 else out
         patch_tokens, prefix_tokens = out
         # the CLS token comes first where there is one; a model may have registers alone
-        holder = self.trunk.embeds if isinstance(self.trunk, NaFlexVit) else self.trunk
-        has_cls = getattr(holder, "cls_token", None) is not None
-        return prefix_tokens[:, 0] if has_cls else None, patch_tokens
+        return prefix_tokens[:, 0] if _has_cls_token(self.trunk) else None, patch_tokens
 
     def _values(self, tokens: Tokens, block: int, given: list[Tensor]) -> Tokens:
         cls_token, patch_tokens = tokens
@@ -190,7 +192,12 @@ def _pooling(trunk: Any) -> Pooling | None:
     if getattr(trunk, "attn_pool", None) is None:
         return {"token": "token", "avg": "average"}.get(trunk.global_pool)  # type: ignore[return-value]
     # registers are not kept, so a pool that wants them has not all it wants
-    return "attention" if trunk.num_prefix_tokens == (trunk.cls_token is not None) else None
+    return "attention" if trunk.num_prefix_tokens == _has_cls_token(trunk) else None
+
+
+def _has_cls_token(trunk: Any) -> bool:
+    holder = trunk.embeds if isinstance(trunk, NaFlexVit) else trunk
+    return getattr(holder, "cls_token", None) is not None
 
 
 class _Intermediates(nn.Module):
@@ -319,15 +326,14 @@ def is_vit(trunk: Any) -> bool:
 def _from_file(model: str, weights: Path) -> Any:
     state, complete = _as_released(model, read_state_dict(weights), weights)
     try:
-        with warnings.catch_warnings():
+        # timm's conversions print, where a command's table or JSON goes
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             # the classifier keeps the size it was released with, so that timm loads strictly
             trunk = _create(model, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
     except (RuntimeError, KeyError) as error:
         first = " ".join(str(error).split())[:160]
-        raise UsageError(
-            f"{weights} does not fit timm's {model} ({first}). Name the model it was saved from."
-        ) from None
+        raise UsageError(f"{weights} does not fit timm's {model} ({first}). {other_names(weights)}") from None
     if not complete:
         trunk.reset_classifier(0)
     return trunk
@@ -349,9 +355,26 @@ def _as_released(model: str, state: Weights, file: Path) -> tuple[Weights, bool]
     names = (names,) if isinstance(names, str) else names or ()
     head = [name for name in own if name.startswith(tuple(f"{one}." for one in names))]
     state = without_top(state, own, file)
+    _refuse_lost_biases(model, own, state, file)
     if all(name in state and state[name].shape == own[name].shape for name in head):
         return state, True
     return state | {name: torch.zeros(own[name].shape) for name in head}, False
+
+
+def _refuse_lost_biases(model: str, own: Weights, state: Weights, file: Path) -> None:
+    """DINOv3's models have two architectures in timm, with and without biases of query and value.
+
+    The one leaves such biases out in silence, which changes nothing where they are zero, as in some releases.
+    """
+    for name, bias in state.items():
+        kept = name in own or name.replace("qkv.bias", "q_bias") in own
+        if name.endswith("attn.qkv.bias") and not kept:
+            query, _, value = bias.chunk(3)
+            if query.any() or value.any():
+                other = model.replace("_dinov3", "_dinov3_qkvb")
+                raise UsageError(
+                    f"{file} has biases ({name}) that timm's {model} leaves out. Name timm:{other}@{file}."
+                )
 
 
 def _from_hub(name: str, model: str) -> Any:

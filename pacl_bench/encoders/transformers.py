@@ -118,6 +118,11 @@ def load_transformers_text(request: EncoderRequest) -> TextEncoder:
         loaded = DualTextEncoder(name, encoder, tokenizer)
         loaded.architecture = f"transformers:{encoder.config.model_type}"
         return loaded
+    if encoder.config.model_type.endswith("_text_model"):  # CLIPTextModel and its like
+        raise UsageError(
+            f"{name}: a {type(encoder).__name__} is the text tower of a model, without its projection. Name the folder "
+            "of the whole model."
+        )
     if not hasattr(encoder.config, "vocab_size"):
         raise UsageError(f"{name}: a {type(encoder).__name__} reads no texts.")
     if encoder.config.is_encoder_decoder:  # T5: a text's embedding is of the encoder's states

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import isqrt
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ from pacl_bench.encoders.positions import at_grid
 from pacl_bench.encoders.request import EncoderRequest
 from pacl_bench.encoders.setup import Setup
 from pacl_bench.encoders.spec import Tap
-from pacl_bench.encoders.transformers_folder import from_pretrained, load_model
+from pacl_bench.encoders.transformers_folder import PROCESSORS, from_pretrained, load_model
 from pacl_bench.errors import UsageError
 
 
@@ -100,7 +101,9 @@ class TransformersVisionEncoder(VisionEncoder):
             raise UsageError(f"{name}: pos={pos} is for positional embeddings, and its positions rotate; leave it out.")
         if self.tap == "values":
             refuse_unless_alone(name, self.layers[self.block], self.width)
-        if hasattr(model, "text_model") and (self.family.pooling == "token" or tower.use_head):
+        # a ViT in a VisionTextDualEncoder leads its CLS token through a pooler, which is not for patches
+        pools = self.family.pooling == "token" or tower.use_head
+        if hasattr(model, "text_model") and pools and getattr(tower, "pooler", None) is None:
             self.pooling = self.family.pooling
             # SigLIP and TIPSv2 have none
             self.projection = frozen(getattr(model, "visual_projection", None) or nn.Identity())
@@ -238,6 +241,9 @@ def load_transformers_vision(request: EncoderRequest) -> TransformersVisionEncod
     name, options = request.spec.name, request.vision_options
     model = load_model(name, request.entry.model)
     _, tower = family_of(name, model)
+    folder = Path(request.entry.model)
+    if folder.is_dir() and not any((folder / file).is_file() for file in PROCESSORS):
+        raise UsageError(f"{name}: {folder} has no {PROCESSORS[0]}, which says how photos are shown to it.")
     processor = from_pretrained(name, request.entry.model, "AutoImageProcessor")
     preprocess = preprocessing(processor, tower.config.patch_size, options.size)
     given = request.spec.options

@@ -1,8 +1,10 @@
 """Reading other people's checkpoints, without ever running code that is in them."""
 
+import json
 import re
 import warnings
 from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PosixPath
 from typing import Any
@@ -13,25 +15,20 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from pacl_bench.encoders.file_kinds import fault
 from pacl_bench.errors import UsageError
 from pacl_bench.paths import weights_root
+from pacl_bench.progress import note
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".pth.tar")
 WRAPPERS = ("state_dict", "model", "teacher")  # keys under which training scripts keep the weights
-FILE_KINDS = {  # by their first bytes
-    b"version https://git-lfs": "a pointer of git-lfs, not the weights: fetch them with `git lfs pull`",
-    b"\x1f\x8b": "compressed by gzip: unpack it first",
-    b"BZh": "compressed by bzip2: unpack it first",
-    b"\xfd7zXZ": "compressed by xz: unpack it first",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it first",
-    b"\x89HDF": "an HDF5 file, no checkpoint of torch",
-    b"GGUF": "a GGUF file, no checkpoint of torch",
-    b"\x93NUMPY": "an array of NumPy, no checkpoint",
-}
-# what training scripts keep beside the weights, and no harm can come of: their arguments, numbers of NumPy
-_NUMBER = np.float64(0).__reduce__()[0]
+AVERAGE = re.compile(r"(^|_)ema(_|$)")  # of such keys: those of an average of the weights over the training
+PIECE = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.(safetensors|bin)$")  # of what save_pretrained has divided
+# what training scripts keep beside the weights, and no harm can come of: their arguments, numbers and arrays of NumPy
+_NUMBER, _ARRAY = np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0]
 HARMLESS: list[Any] = [
-    *(Namespace, PosixPath, np.dtype, _NUMBER, (_NUMBER, "numpy.core.multiarray.scalar")),
+    *(Namespace, PosixPath, set, list, defaultdict, np.dtype, np.ndarray),
+    *(_NUMBER, (_NUMBER, "numpy.core.multiarray.scalar"), _ARRAY, (_ARRAY, "numpy.core.multiarray._reconstruct")),
     *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)),
 ]
 # what OpenAI's archives hold beside the weights
@@ -41,6 +38,9 @@ NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 def find_weights(name: str, file: Path | None) -> Path | None:
     """The local checkpoint for an encoder: the file named, else PACL_WEIGHTS/<name>.<suffix>, else none."""
     if file is not None:
+        file = file.expanduser()  # a shell leaves "~" within a word as it is
+        if file.is_dir():
+            raise UsageError(f"{name}: {file} is a folder. Name the file of weights in it.")
         if not file.is_file():
             raise UsageError(f"{name}: the weights file {file} does not exist.")
         return file
@@ -58,30 +58,64 @@ def missing_weights(name: str, elsewhere: str) -> UsageError:
 
 def failed_download(name: str, hub_name: str, cause: Exception) -> UsageError:
     """The one line for an encoder whose weights are neither on this machine nor to be had from the hub."""
-    reason = str(cause).strip().splitlines()[0][:120] if str(cause).strip() else type(cause).__name__
-    return missing_weights(name, f"the download of {hub_name} failed ({reason})")
+    return missing_weights(name, f"the download of {hub_name} failed ({_first_line(cause)})")
+
+
+def not_on_this_machine(name: str, what: str, cause: Exception) -> UsageError:
+    """The one line for a part of an encoder, other than its weights, that is to be had from the hub alone."""
+    return UsageError(
+        f"{name}: {what} lies on the hub, and its download failed ({_first_line(cause)}). Load it once where there is "
+        "a network, and bring the hub's cache along (HF_HOME)."
+    )
+
+
+def _first_line(cause: Exception) -> str:
+    return str(cause).strip().splitlines()[0][:120] if str(cause).strip() else type(cause).__name__
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
     """The weights in a checkpoint file: safetensors, a pickle of tensors, or OpenAI's TorchScript archive.
 
-    What it is its content says, whatever it is called. Pickles are read with `weights_only`, which refuses anything but
-    tensors and plain values. The usual wrappers (`{"state_dict": ...}`, `module.` of DataParallel) are taken off.
+    What it is its content says, whatever it is called; an index (`model.safetensors.index.json`) stands for the files
+    that it names. Pickles are read with `weights_only`, which refuses anything but tensors and plain values. The usual
+    wrappers (`{"state_dict": ...}`, `module.` of DataParallel) are taken off.
 
     Raises:
         UsageError: says in one line what the file is, where it is no checkpoint.
     """
+    if PIECE.search(file.name):
+        raise UsageError(f"{file} holds a part of the weights. Name their index: model.safetensors.index.json.")
+    pieces = _pieces(file)
+    if pieces:
+        return {name: weight for piece in pieces for name, weight in _unwrapped(_content(piece), piece).items()}
+    return _unwrapped(_content(file), file)
+
+
+def _pieces(index: Path) -> list[Path]:
+    """The files that an index names; none where the file is no index."""
+    if not index.name.endswith(".index.json"):
+        return []
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
+    missing = next((name for name in names if not index.with_name(name).is_file()), None)
+    if missing is not None:
+        raise UsageError(f"{index} names {missing}, which is not beside it.")
+    return [index.with_name(name) for name in names]
+
+
+def _content(file: Path) -> object:
     try:
         if _is_safetensors(file):
-            state = load_file(file)
-        elif _is_torchscript(file):
-            state = _read_torchscript(file)
-        else:
-            with torch.serialization.safe_globals(HARMLESS):
-                state = torch.load(file, map_location="cpu", weights_only=True)
+            return load_file(file)
+        if _is_torchscript(file):
+            return _read_torchscript(file)
+        with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles of another protocol than torch's own
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make these readers raise anything
-        raise UsageError(f"{file} {_fault(file, error)}") from None
-    return _unwrapped(state, file)
+        raise UsageError(f"{file} {fault(file, error)}") from None
 
 
 def load_strictly(module: torch.nn.Module, state: Mapping[str, Tensor], file: Path | str) -> None:
@@ -95,10 +129,15 @@ def load_strictly(module: torch.nn.Module, state: Mapping[str, Tensor], file: Pa
         if keys
     ]
     if problems:
-        raise UsageError(
-            f"{file} does not fit this architecture: {', '.join(problems)}. Name the architecture it was saved from."
-        )
+        raise UsageError(f"{file} does not fit this architecture: {', '.join(problems)}. {other_names(Path(file))}")
     module.load_state_dict(dict(state))
+
+
+def other_names(file: Path) -> str:
+    """What to name in place of an architecture that a file does not fit, as the end of the one line."""
+    if (file.parent / "config.json").is_file():
+        return f"It may be of transformers, whose folders have a config.json: transformers:{file.parent}."
+    return "Name the architecture it was saved from."
 
 
 def _read_torchscript(file: Path) -> dict[str, Tensor]:
@@ -123,15 +162,37 @@ def _is_torchscript(file: Path) -> bool:
 
 
 def _unwrapped(state: object, file: Path) -> dict[str, Tensor]:
-    while isinstance(state, dict):
-        wrapper = next((key for key in WRAPPERS if isinstance(state.get(key), dict)), None)
-        if wrapper is None:
-            break
+    while isinstance(state, dict) and (wrapper := _wrapper(state, file)) is not None:
         state = state[wrapper]
     if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in state.values()):
         raise UsageError(f"{file} holds no weights.")
     weights = {key: value for key, value in state.items() if isinstance(value, Tensor) and key not in NOT_WEIGHTS}
     return _without_prefix(weights, "module.")
+
+
+def _wrapper(state: dict[Any, Any], file: Path) -> str | None:
+    """The key under which a training script has kept the weights; None where they lie no deeper."""
+    known = next((key for key in WRAPPERS if isinstance(state.get(key), dict)), None)
+    if known is not None:
+        averaged = next((key for key in state if AVERAGE.search(str(key)) and isinstance(state[key], dict)), None)
+        if averaged is not None:
+            note(f"{file}: the weights are those of {known!r}, not their average {averaged!r}")
+        return known
+    if any(isinstance(value, Tensor) for value in state.values()):
+        return None
+    holders = [key for key, value in state.items() if "optim" not in str(key) and _holds_weights(value)]
+    if len(holders) > 1:
+        raise UsageError(f"{file} holds several sets of weights, {', '.join(holders)}: save the one that is meant.")
+    if holders:
+        note(f"{file}: the weights are those of {holders[0]!r}")
+    return holders[0] if holders else None
+
+
+def _holds_weights(value: object) -> bool:
+    """Whether there are tensors with names below; an optimizer's have numbers."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        return False
+    return any(isinstance(below, Tensor) or _holds_weights(below) for below in value.values())
 
 
 def _without_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -142,36 +203,3 @@ def _without_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor
 
 def _all_start_with(names: Iterable[str], prefix: str) -> bool:
     return all(name.startswith(prefix) for name in names)
-
-
-def _fault(file: Path, error: Exception) -> str:
-    """What is wrong with a file that could not be read."""
-    unsafe = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
-    if unsafe:
-        return (
-            f"is a pickle of more than weights (of {unsafe[1]}), and nothing of that kind is loaded. Save its "
-            "state_dict() alone, as .safetensors for example."
-        )
-    what = _what_it_is(file)
-    if what:
-        return f"is {what}."
-    said = " ".join(str(error).split())
-    return f"is damaged, or no checkpoint: {said[:100] or type(error).__name__}."
-
-
-def _what_it_is(file: Path) -> str:
-    """What a file is that is no checkpoint, by its first bytes; empty where they do not tell."""
-    with file.open("rb") as handle:
-        start = handle.read(600)
-    if not start:
-        return "empty"
-    known = next((what for mark, what in FILE_KINDS.items() if start.startswith(mark)), "")
-    if known:
-        return known
-    if start[257:262] == b"ustar":
-        return "a tar archive: unpack it first"
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "a web page, no checkpoint: what the download gave in its place"
-    if all(byte >= 32 or byte in b"\t\n\r" for byte in start):
-        return f"a text file ({start[:30].decode(errors='replace').strip()!r} ...), no checkpoint"
-    return ""

@@ -22,7 +22,8 @@ PROTOCOL = "zero-shot"
 
 def evaluate_classification(model: AlignedModel, images: LabelledImages, settings: ClassificationSettings) -> Result:
     """Top-1 accuracy, mean per-class recall, and the recall of each class."""
-    classes = model.class_embeddings(images.classnames, templates_for(images, settings.templates))
+    templates = templates_for(images, settings.templates)
+    classes = model.class_embeddings(images.classnames, templates, for_images=True)
     scores = [
         model.image_text_similarity(features.to(classes.device), classes).cpu()
         for _, features in EncodedSet(model.vision, images, View(whole=False)).features()

@@ -12,7 +12,6 @@ from pacl_bench.encoders.base import PatchFeatures, VisionEncoder
 from pacl_bench.encoders.view import View
 from pacl_bench.errors import RunError
 from pacl_bench.evaluators.base import Result
-from pacl_bench.evaluators.correspondence import evaluate_correspondence
 from pacl_bench.evaluators.patches import counted_patches
 from pacl_bench.evaluators.settings import STEGO, CoherenceSettings
 from pacl_bench.image_counts import Counts, counts_name
@@ -30,6 +29,9 @@ def evaluate_coherence(
     embeddings; with the ROC and the curve of precision over recall. `protocol="stego"`: see evaluators.correspondence.
     """
     if settings.protocol == STEGO:
+        # with scikit-learn, 140 MB and a second that nothing else here has use for
+        from pacl_bench.evaluators.correspondence import evaluate_correspondence
+
         return evaluate_correspondence(model, images, settings)
     vision = model.vision if isinstance(model, AlignedModel) else model
     features, labels, image_ids = [], [], []

@@ -1,7 +1,7 @@
 """A vision encoder, a text encoder and what joins them: the model that every evaluator measures."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -65,14 +65,22 @@ class AlignedModel:
         return normalize(self.vision.image_embedding(features), dim=-1) @ normalize(text_embeddings, dim=-1).T
 
     @torch.no_grad()
-    def class_embeddings(self, classnames: list[str], templates: list[str]) -> Float[Tensor, "class dim"]:
-        """One vector of unit norm a class: the mean of its prompts' embeddings (CLIP's prompt ensemble)."""
+    def class_embeddings(
+        self, classnames: Sequence[str], templates: list[str], for_images: bool = False
+    ) -> Float[Tensor, "class dim"]:
+        """One vector of unit norm a class: the mean of its prompts' embeddings (CLIP's prompt ensemble).
+
+        Args:
+            for_images: whether `image_text_similarity` is given them, to compare whole images to; else patches are.
+        """
+        _refuse_no_list(classnames, "names")
         prompts = [template.replace("{}", name) for name in classnames for template in templates]
-        per_prompt = cached_texts(self.text, prompts).reshape(len(classnames), len(templates), -1)
+        text = self.text.for_images if for_images and self.head is None else self.text
+        per_prompt = cached_texts(text, prompts).reshape(len(classnames), len(templates), -1)
         return normalize(per_prompt.mean(1), dim=-1).to(self.vision.device)
 
     def segment(
-        self, image: Photo, names: list[str], templates: str = "paper7", size: int | None = None
+        self, image: Photo, names: Sequence[str], templates: str = "paper7", size: int | None = None
     ) -> Segmentation:
         """Which of the names is where: a photo of your own, shown whole, in its own size.
 
@@ -89,21 +97,23 @@ class AlignedModel:
         scores = interpolate(per_patch[None], (photo.height, photo.width), mode="bilinear", align_corners=False)[0]
         return Segmentation(scores.argmax(0), scores)
 
-    def classify(self, image: Photo, names: list[str], templates: str = "paper7") -> dict[str, float]:
+    def classify(self, image: Photo, names: Sequence[str], templates: str = "paper7") -> dict[str, float]:
         """How well each name fits the photo's centre square, the best first: cosines, or phi with a head."""
         features = self._features(self.vision.preprocess(_opened(image)))
-        scores = self.image_text_similarity(features, self.class_embeddings(names, load_templates(templates)))[0]
+        classes = self.class_embeddings(names, load_templates(templates), for_images=True)
+        scores = self.image_text_similarity(features, classes)[0]
         return dict(sorted(zip(names, scores.tolist(), strict=True), key=lambda pair: -pair[1]))
 
     def patch_similarity(
-        self, image: Photo, texts: list[str], size: int | None = None
+        self, image: Photo, texts: Sequence[str], size: int | None = None
     ) -> Float[Tensor, "text row col"]:
         """Cosine similarity of each patch of a photo, shown whole, with each text as it stands."""
         return self._similarity(_opened(image), self.embed_text(texts), size)
 
-    def embed_text(self, texts: list[str]) -> Float[Tensor, "text dim"]:
+    def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "text dim"]:
         """Text embeddings of unit norm, on the device of the model."""
-        return self.text(texts, show_progress=False).to(self.vision.device)
+        _refuse_no_list(texts, "texts")
+        return self.text(list(texts), show_progress=False).to(self.vision.device)
 
     def _similarity(
         self, photo: Image.Image, text_embeddings: Float[Tensor, "text dim"], size: int | None
@@ -139,6 +149,12 @@ class AlignedModel:
 
 def _opened(image: Photo) -> Image.Image:
     return open_image(Path(image)) if isinstance(image, str | Path) else image
+
+
+def _refuse_no_list(texts: Sequence[str], what: str) -> None:
+    """A UsageError for no texts, and for a text in place of a list, whose letters would be taken for texts."""
+    if isinstance(texts, str) or not texts:
+        raise UsageError(f"A list of {what} is wanted, ['cat', 'sofa'], not {texts!r}.")
 
 
 def load_before(encoder: VisionEncoder) -> AlignedModel:

@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 
 from pacl_bench.encoders.base import TextEncoder, VisionEncoder
-from pacl_bench.encoders.spec import PYTHON, EncoderSpec, parse_spec
+from pacl_bench.encoders.own_code import names_code
+from pacl_bench.encoders.spec import EncoderSpec, parse_spec
 from pacl_bench.encoders.weights_files import find_weights
 from pacl_bench.files import write_json
 from pacl_bench.model.head_files import FrozenPart
@@ -45,7 +46,7 @@ def portable(text: str) -> str:
     Code of one's own is named as it was: it is never looked for elsewhere.
     """
     spec = parse_spec(text)
-    if spec.library == PYTHON.rstrip(":"):
+    if names_code(spec):
         return text
     if spec.file is not None:
         return _with_file(text, spec, Path(spec.file.name))
@@ -56,15 +57,16 @@ def portable(text: str) -> str:
 
 def located(part: FrozenPart, place: str | None = None) -> str:
     """The text that loads an encoder of a card on this machine; `place` is where it lay in training."""
-    spec = parse_spec(place or part.spec)
-    if place is not None and (spec.file.is_file() if spec.file else Path(spec.model).is_dir()):
-        return place
     spec = parse_spec(part.spec)
+    if names_code(spec):
+        return part.spec
+    if place is not None and _lies_there(parse_spec(place)):
+        return place
     if spec.library == "transformers":
         folder = _in_weights_root(Path(spec.model).name)
         elsewhere = folder is not None and folder.is_dir() and not Path(spec.model).is_dir()
         return part.spec.replace(spec.model, str(folder), 1) if elsewhere else part.spec
-    if spec.file is None or spec.file.is_file():
+    if spec.file is None or spec.file.expanduser().is_file():
         return part.spec
     file = _in_weights_root(spec.file.name)
     found = file if file is not None and file.is_file() else find_weights(part.name, None)
@@ -72,9 +74,18 @@ def located(part: FrozenPart, place: str | None = None) -> str:
     return _with_file(part.spec, spec, found)
 
 
+def _lies_there(place: EncoderSpec) -> bool:
+    """Whether what a note beside a card names is there; code it cannot name, since it may come from anybody too."""
+    if names_code(place):
+        return False
+    return place.file.expanduser().is_file() if place.file else Path(place.model).is_dir()
+
+
 def ways(part: FrozenPart, option: str) -> str:
     """How the weights of an encoder of a card may be found, as the one line says where they are not."""
     spec = parse_spec(part.spec)
+    if names_code(spec):
+        return f"Name it beside --heads, with its places on this machine: --{option} {part.spec}."
     own = spec.file.name if spec.file else Path(spec.model).name if spec.library == "transformers" else ""
     name = own or f"{part.name}.safetensors"
     return (

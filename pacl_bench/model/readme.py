@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pacl_bench import records
+from pacl_bench.encoders.own_code import names_code
+from pacl_bench.encoders.spec import parse_spec
 from pacl_bench.files import write_text
 from pacl_bench.model.head_files import FrozenPart, HeadCard, read_card
 
@@ -36,7 +38,7 @@ def readme(card: HeadCard, results: Path) -> str:
         [
             f"{HEADER}\n# {card.name}\n\n{about}\n",
             _table(("part", "named", "sha256 of its weights"), _parts(card)),
-            f"## Use\n\n```sh\npacl-bench segment --heads {card.name} --datasets voc20\n```\n",
+            _use(card),
             "## Training\n",
             _table(("setting", "value"), _training(card)),
             "## Measured\n",
@@ -50,6 +52,21 @@ def _parts(card: HeadCard) -> list[tuple[str, ...]]:
         return name, f"`{part.spec}`", f"`{part.sha256}`"
 
     return [row("vision", card.encoder), row("text", card.text), ("head", f"`{card.kind}`", f"`{card.sha256}`")]
+
+
+def _use(card: HeadCard) -> str:
+    """The command, and how encoders are found whose weights no library has."""
+    command = f"## Use\n\n```sh\npacl-bench segment --heads {card.name} --datasets voc20\n```\n"
+    return "\n".join(filter(None, [command, _place("encoder", card.encoder), _place("text", card.text)]))
+
+
+def _place(option: str, part: FrozenPart) -> str:
+    spec = parse_spec(part.spec)
+    if names_code(spec):
+        return f"`{part.spec}` is code, which no card makes run: name it as `--{option}`.\n"
+    folder = spec.model if spec.library == "transformers" and "/" not in spec.model else ""
+    own = spec.file.name if spec.file else folder
+    return f"`{own}` is looked for in `PACL_WEIGHTS`; name it as `--{option}` where it lies elsewhere.\n" if own else ""
 
 
 def _training(card: HeadCard) -> list[tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """What one image, text, step or measurement takes on this machine: small pieces of the real work, timed."""
 
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -85,15 +86,18 @@ def text_seconds(text: TextEncoder) -> float:
 
 
 def step_seconds(vision: VisionEncoder, text: TextEncoder, config: TrainConfig, batch: int) -> float:
-    """Of a training step without its encoders: random tokens, in half precision as the cache holds them."""
+    """Of a training step without its encoders: random tokens, in half precision as the cache holds them.
+
+    No more steps are made than the training has: to foretell it would take longer than to do it.
+    """
     side = vision.image_size // vision.patch_size
     head = make_head(config.head, vision.width, text.dim).to(vision.device)
     optimizer = torch.optim.AdamW(head.parameters())
     temperature = torch.tensor(config.recipe.temperature, device=vision.device)
     tokens = torch.randn(batch, side * side, vision.width, dtype=torch.float16)
     texts = normalize(torch.randn(batch, text.dim, device=vision.device), dim=-1)
-    seconds = []
-    while sum(seconds) < LONG and (len(seconds) < 5 or sum(seconds) < SETTLED):
+    seconds, most = [], config.recipe.steps or math.inf
+    while len(seconds) < most and sum(seconds) < LONG and (len(seconds) < 5 or sum(seconds) < SETTLED):
         started = time.monotonic()
         phi = compatibility(head(tokens.float().to(vision.device)), texts, config.recipe.patch_scale)
         loss = info_nce(phi, temperature)
@@ -113,7 +117,7 @@ def segmenting_seconds(
     view, names = view_of(chosen.steps), load_vocabulary(chosen.steps.vocabulary, images.name, images.classnames)
     class_of = class_of_name([len(of_class) for of_class in names])
     refined, seconds = chosen.steps.refinement != "none", []
-    while sum(seconds) < LONG and (len(seconds) < 2 or sum(seconds) < SETTLED / 5):
+    while len(seconds) < len(images) and sum(seconds) < LONG and (len(seconds) < 2 or sum(seconds) < SETTLED / 5):
         started = time.monotonic()
         photo, label_map = images.image(0), images.label_map(0)
         shape = view.shape(vision, (photo.height, photo.width))

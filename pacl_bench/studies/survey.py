@@ -225,7 +225,7 @@ class Survey:
         """Of a step; of a large batch from two smaller ones: a part for each pair, and one for each two of them."""
 
         def seconds(pairs: int) -> float | None:
-            known = "step", vision.name, text.dim, config.head, pairs
+            known = "step", vision.name, text.dim, config.head, config.recipe.steps, pairs
             return self._probed(known, lambda: probes.step_seconds(vision, text, config, pairs))
 
         if batch <= 2 * PROBED_PAIRS:

@@ -82,6 +82,7 @@ def test_text_embeddings_are_open_clips_own_of_unit_norm(small_clip, clip_spec: 
     torch.testing.assert_close(encoder(texts), expected, rtol=1e-5, atol=1e-5)
     assert encoder.dim == 24
     assert encoder([]).shape == (0, 24)
+    assert load_text_encoder(clip_spec).tokenizer is encoder.tokenizer  # its words are read once
 
 
 TOWERS: dict[str, dict] = {
@@ -250,3 +251,21 @@ def test_a_file_keeps_the_preprocessing_of_its_tag(
     assert encoder.preprocess.mean == open_clip.OPENAI_DATASET_MEAN
     assert "resize" not in encoder.settings["preprocess"]
     assert f"name their tag: open_clip:small-test-vit/mine@{clip_file}" in capsys.readouterr().err
+
+
+def test_what_lies_on_the_hub_alone_is_told_apart_from_weights(
+    small_clip, clip_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration of some text towers, the tokenizers of others; the weights are there."""
+    with pytest.raises(UsageError) as error:
+        load_encoder(f"open_clip:roberta-ViT-B-32@{clip_file}")
+    line = "open_clip:roberta-ViT-B-32: the configuration of its text tower, roberta-base, lies on the hub, and its"
+    assert str(error.value).startswith(line)
+    config = open_clip.get_model_config("small-test-vit")
+    config["text_cfg"]["hf_tokenizer_name"] = "nobody/words"
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "words-on-the-hub", config)
+    with pytest.raises(UsageError) as error:
+        load_text_encoder(f"open_clip:words-on-the-hub@{clip_file}")
+    line = "open_clip:words-on-the-hub: the tokenizer of words-on-the-hub lies on the hub, and its download failed ("
+    assert str(error.value).startswith(line)
+    assert "no weights" not in str(error.value)

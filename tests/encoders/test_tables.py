@@ -37,7 +37,7 @@ def without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_every_library_has_loaders_and_known_options(name: str) -> None:
     library = LIBRARIES[name]
-    known = {field.name for field in fields(VisionOptions)}
+    known = {field.name for field in fields(VisionOptions)} | {"clone"}
     assert library.load_vision or library.load_text
     assert set(library.options or ()) <= known
     assert library.takes_file or not library.needs_file

@@ -240,7 +240,7 @@ def saved(folder: Path, kind: str, **options: Any) -> str:
 
 def test_one_line_for_what_is_not_there(tmp_path: Path) -> None:
     vit = saved(tmp_path / "vit", "Dinov2", **VISION)
-    with pytest.raises(UsageError, match=r"holds no preprocessor_config.json"):
+    with pytest.raises(UsageError, match=r"has no preprocessor_config.json, which says how photos are shown to it"):
         load_encoder(vit)
     bert = saved(tmp_path / "bert", "Bert", **TOWER, vocab_size=40)
     with pytest.raises(UsageError, match=r"a BertModel \(bert\) gives no patch tokens"):
@@ -259,6 +259,10 @@ def test_one_line_for_what_is_not_there(tmp_path: Path) -> None:
     tokenizer().save_pretrained(tmp_path / "vit")
     with pytest.raises(UsageError, match="a Dinov2Model reads no texts"):
         load_text_encoder(vit)
+    half = saved(tmp_path / "half", "CLIPText", **TEXT)
+    tokenizer().save_pretrained(tmp_path / "half")
+    with pytest.raises(UsageError, match="a CLIPTextModel is the text tower of a model, without its projection"):
+        load_text_encoder(half)
 
 
 @pytest.mark.parametrize("dual", ["clip"], indirect=True)
@@ -266,3 +270,48 @@ def test_the_pool_of_a_dual_encoder_is_its_own(dual: tuple[Any, str]) -> None:
     with pytest.raises(UsageError, match="pool is of sentence encoders"):
         load_text_encoder(f"{dual[1]}?pool=cls")
     assert isinstance(load_encoder(dual[1]), VisionEncoder)
+
+
+@pytest.mark.parametrize("dual", ["clip"], indirect=True)
+def test_a_processor_of_images_and_texts_in_one_file(dual: tuple[Any, str], tmp_path: Path) -> None:
+    """As version 5 of transformers saves a CLIPProcessor."""
+    expected = load_encoder(dual[1]).preprocess
+    images = transformers.AutoImageProcessor.from_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+    transformers.CLIPProcessor(images, tokenizer()).save_pretrained(tmp_path)
+    assert load_encoder(dual[1]).preprocess == expected
+
+
+def test_a_dual_encoder_without_some_of_its_weights_is_refused(tmp_path: Path) -> None:
+    """Which transformers would draw at random: a classifier saved without text tower and projection."""
+    config = transformers.CLIPConfig(text_config=TEXT, vision_config=VISION)
+    transformers.CLIPForImageClassification(config).save_pretrained(tmp_path)
+    transformers.CLIPImageProcessor().save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match=r"lacks \d+ of the weights of a CLIPModel \(text_model"):
+        load_encoder(f"transformers:{tmp_path}")
+
+
+def test_a_vit_whose_pooler_leads_to_the_text_space_has_none_for_patches(tmp_path: Path) -> None:
+    config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(
+        transformers.ViTConfig(**VISION), transformers.BertConfig(**TEXT)
+    )
+    transformers.VisionTextDualEncoderModel(config).save_pretrained(tmp_path)
+    transformers.ViTImageProcessor().save_pretrained(tmp_path)
+    encoder = load_encoder(f"transformers:{tmp_path}")
+    assert encoder.projection_dim is None
+    with pytest.raises(NoTextSpace):
+        encoder.project(torch.zeros(1, 32))
+
+
+def test_folders_are_told_what_is_wrong_with_them(tmp_path: Path) -> None:
+    name = saved(tmp_path / "vit", "Dinov2", **VISION)
+    transformers.BitImageProcessor().save_pretrained(tmp_path / "vit")
+    weights = tmp_path / "vit" / "model.safetensors"
+    with pytest.raises(UsageError, match=r"model.safetensors is a file. Name the folder it lies in"):
+        load_encoder(f"transformers:{weights}")
+    weights.write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(UsageError, match=r"model.safetensors is a pointer of git-lfs, not the weights"):
+        load_encoder(name)
+    weights.rename(tmp_path / "vit" / "pytorch_model.bin")
+    with pytest.raises(UsageError, match=r"pytorch_model.bin is a pickle; folders are read from safetensors"):
+        load_encoder(name)

@@ -1,7 +1,9 @@
 """Files as people have them: under any prefix, with other heads or none, in Hugging Face's names; or no checkpoints."""
 
 import gzip
+import io
 import json
+import pickle
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -68,8 +70,19 @@ FILES: dict[str, Callable[[Weights], object]] = {
         "model": weights
         | {"mask_token": torch.ones(1, 1, 8), "decoder_pred.bias": torch.ones(8), "decoder_blocks.0.x": torch.ones(1)}
     },
+    "a loop of one's own": lambda weights: {
+        "model_state_dict": weights,
+        "optimizer_state_dict": {"state": {0: {"exp_avg": torch.ones(2)}}},
+        "curve": np.ones(3),
+        "seen": {1, 2},
+    },
+    "timm with an average": lambda weights: {"state_dict": weights, "state_dict_ema": weights, "arch": MODEL},
+    "an average alone": lambda weights: {"model_ema": {"module": below("module.", weights)}},
 }  # fmt: skip
 TOLD = {
+    "a loop of one's own": "the weights are those of 'model_state_dict'",
+    "timm with an average": "the weights are those of 'state_dict', not their average 'state_dict_ema'",
+    "an average alone": "the weights are those of 'module'",
     "fine-tuned on other classes": "",
     "compiled": "the encoder's weights are those below '_orig_mod.'",
     "both": "those below '_orig_mod.'",
@@ -98,6 +111,8 @@ def test_a_vit_in_whatever_file(
     ("change", "line"),
     [
         (lambda weights: below("a.", weights) | below("b.", weights), "holds several encoders, below a., b.: save the"),
+        (lambda weights: {"online": weights, "target": weights}, "holds several sets of weights, online, target: save"),
+        (lambda weights: {"optimizer": {"a": torch.ones(2)}}, "holds no weights."),
         (lambda weights: below("a.", {k: v for k, v in weights.items() if k != "norm.bias"}), "does not fit timm's"),
         (lambda weights: weights | {"blocks.12.norm1.weight": torch.ones(192)}, "blocks.12.norm1.weight"),
         (lambda weights: {k.replace("norm.", "fc_norm."): v for k, v in weights.items()}, "does not fit timm's"),
@@ -228,6 +243,85 @@ def test_safetensors_by_content(tmp_path: Path) -> None:
     assert read_state_dict(tmp_path / "w.pth")["a"].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("ending", ["safetensors", "bin"])
+def test_weights_in_pieces(ending: str, weights: Weights, expected: torch.Tensor, tmp_path: Path) -> None:
+    places = {name: f"model-0000{number % 2 + 1}-of-00002.{ending}" for number, name in enumerate(weights)}
+    for piece in set(places.values()):
+        part = {name: weight for name, weight in weights.items() if places[name] == piece}
+        save_file(part, tmp_path / piece) if ending == "safetensors" else torch.save(part, tmp_path / piece)
+    index = tmp_path / f"model.{ending}.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    encoder = load_encoder(f"timm:{MODEL}@{index}")
+    torch.testing.assert_close(encoder(torch.ones(1, 3, 224, 224)).patch_tokens, expected)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_run_in_single(kind: torch.dtype, weights: Weights, tmp_path: Path) -> None:
+    save_file({name: weight.to(kind) for name, weight in weights.items()}, tmp_path / "half.safetensors")
+    encoder = load_encoder(f"timm:{MODEL}@{tmp_path / 'half.safetensors'}")
+    rounded = {f"trunk.{name}": weight.to(kind).float() for name, weight in weights.items()}
+    for name, weight in rounded.items():
+        assert torch.equal(encoder.state_dict()[name], weight)
+
+
+def as_dinov3_is_released(weights: Weights) -> Weights:
+    """Under the names of facebookresearch/dinov3, which keeps one bias for query, key (always 0) and value."""
+    released = {}
+    for name, weight in weights.items():
+        for timms, theirs in (("reg_token", "storage_tokens"), ("gamma_1", "ls1.gamma"), ("gamma_2", "ls2.gamma")):
+            name = name.replace(timms, theirs)
+        released[name] = weight
+    for name in [name for name in released if name.endswith("attn.q_bias")]:
+        query, value = released.pop(name), released.pop(name.replace("q_bias", "v_bias"))
+        released[name.replace("q_bias", "qkv.bias")] = torch.cat([query, torch.zeros_like(query), value])
+    return released
+
+
+def test_dinov3s_biases_are_never_lost(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    torch.manual_seed(0)
+    trunk = timm.create_model("vit_small_patch16_dinov3_qkvb", num_classes=0).eval()
+    for name, weight in trunk.named_parameters():
+        if name.endswith(("q_bias", "v_bias")):
+            weight.data.normal_()
+    file, image = tmp_path / "dinov3.pth", torch.randn(1, 3, 64, 64)
+    torch.save(as_dinov3_is_released(trunk.state_dict()), file)
+    with torch.no_grad():
+        expected = trunk.forward_features(image)[:, 5:]
+    found = load_encoder(f"timm:vit_small_patch16_dinov3_qkvb.lvd1689m@{file}")(image).patch_tokens
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(UsageError, match=rf"leaves out\. Name timm:vit_small_patch16_dinov3_qkvb.lvd1689m@{file}"):
+        load_encoder(f"dinov3-s16@{file}")
+    plain = timm.create_model("vit_small_patch16_dinov3", num_classes=0).eval()
+    zeros = {
+        name.replace("qkv.weight", "qkv.bias"): torch.zeros(3 * 384) for name in plain.state_dict() if "qkv.w" in name
+    }
+    torch.save(as_dinov3_is_released(plain.state_dict()) | zeros, file)
+    with torch.no_grad():
+        expected = plain.forward_features(image)[:, 5:]
+    torch.testing.assert_close(load_encoder(f"dinov3-s16@{file}")(image).patch_tokens, expected, rtol=1e-5, atol=1e-5)
+    assert capsys.readouterr().out == ""  # where timm's conversion prints
+
+
+def test_a_file_of_a_folder_of_transformers_is_told_so(hugging_clip: Path) -> None:
+    with pytest.raises(UsageError, match=rf"It may be of transformers, .*: transformers:{hugging_clip.parent}\."):
+        load_encoder(f"timm:{MODEL}@{hugging_clip}")
+    with pytest.raises(UsageError, match=rf": transformers:{hugging_clip.parent}\."):
+        load_encoder(f"open_clip:ViT-S-16@{hugging_clip}?size=64")
+
+
+def test_a_file_in_the_home_folder(weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_file(weights, tmp_path / "w.safetensors")
+    assert load_encoder(f"timm:{MODEL}@~/w.safetensors").width == 192
+
+
+def test_a_folder_is_not_called_missing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is a folder\. Name the file of weights in it\."):
+        load_encoder(f"timm:{MODEL}@{tmp_path}")
+
+
+ARCHIVE = io.BytesIO()
+np.savez(ARCHIVE, a=np.ones(2))
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 344\n"
 NO_CHECKPOINTS = {
     "a.pth": (b"", "is empty."),
@@ -236,7 +330,12 @@ NO_CHECKPOINTS = {
     "d.bin": (POINTER, "is a pointer of git-lfs, not the weights: fetch them with `git lfs pull`."),
     "e.pth.tar": (gzip.compress(b"x" * 100), "is compressed by gzip: unpack it first."),
     "f.index.json": (b'{"metadata": {}, "weight_map": {}}', 'is a text file (\'{"metadata": {}'),
-    "g.pt": (b"PK\x05\x06" + bytes(18), "is damaged, or no checkpoint:"),
+    "f2.index.json": (b'{"weight_map": {"a": "gone.bin"}}', "names gone.bin, which is not beside it."),
+    "f3-00001-of-00002.bin": (b"", "holds a part of the weights. Name their index: model.safetensors.index.json."),
+    "g.pt": (b"PK\x05\x06" + bytes(18), "is a pickle of another kind than torch makes of weights."),
+    "g2.pt": (b"PK\x03\x04" + bytes(18), "is incomplete: its end is missing. Fetch it again."),
+    "g4.npz": (ARCHIVE.getvalue(), "is a zip archive of something else."),
+    "g3.pt": (pickle.dumps({"a": 1}, protocol=4), "is a pickle of another kind than torch makes of weights."),
     "h.safetensors": (b"\x10" + bytes(7) + b'{"a": 1}', "is damaged, or no checkpoint:"),
     "i.tar": (bytes(257) + b"ustar" + bytes(300), "is a tar archive: unpack it first."),
     "j.pth": (b"\x80\x02]q\x00.", "is damaged, or no checkpoint:"),

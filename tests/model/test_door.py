@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 
 from pacl_bench import load_aligned
 from pacl_bench.data.vocabulary import load_templates
+from pacl_bench.errors import UsageError
 from pacl_bench.model.aligned import AlignedModel
 from pacl_bench.model.compatibility import patch_similarity
 from pacl_bench.paths import cache_root, data_root, folders, weights_root
@@ -42,6 +43,15 @@ def test_a_photo_is_segmented_as_the_command_does(model: AlignedModel, photo: Im
     smaller = model.segment(photo, NAMES, templates="simple", size=32)
     assert smaller.scores.shape == (3, 96, 150)
     assert not torch.equal(smaller.scores, found.scores)
+
+
+@pytest.mark.parametrize("names", ["cat", []])
+def test_a_text_in_place_of_a_list_is_refused(model: AlignedModel, photo: Image.Image, names: str | list[str]) -> None:
+    """Its letters would be taken for names."""
+    for ask in (model.segment, model.classify, model.patch_similarity):
+        with pytest.raises(UsageError, match=r"A list of (names|texts) is wanted, \['cat', 'sofa'\], not "):
+            ask(photo, names)
+    assert model.classify(photo, ("zebra", "grass")).keys() == {"zebra", "grass"}
 
 
 def test_patches_beside_texts(model: AlignedModel, photo: Image.Image) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,27 @@ def test_the_model_card_says_what_records_do() -> None:
     assert "| steps done | 8 |" in text
     assert text.startswith("---\nlibrary_name: pacl-bench\n")
     assert "No records of it were at hand" in readme(card, Path("nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "line"),
+    [
+        ("clip-b16", ""),
+        (
+            "timm:vit@mine.pt",
+            "`mine.pt` is looked for in `PACL_WEIGHTS`; name it as `--encoder` where it lies elsewhere.",
+        ),
+        (
+            "transformers:clip",
+            "`clip` is looked for in `PACL_WEIGHTS`; name it as `--encoder` where it lies elsewhere.",
+        ),
+        ("transformers:google/clip", ""),
+        ("python:a.py:f", "`python:a.py:f` is code, which no card makes run: name it as `--encoder`."),
+        ("dinotxt-l16?clone=c", "`dinotxt-l16?clone=c` is code, which no card makes run: name it as `--encoder`."),
+    ],
+)
+def test_the_model_card_says_how_encoders_are_found(spec: str, line: str) -> None:
+    card = read_card(FROZEN / "heads" / "trained")
+    text = readme(replace(card, encoder=replace(card.encoder, spec=spec)), Path("nowhere"))
+    use = text.partition("```sh\n")[2].partition("## Training")[0].partition("```\n")[2].strip()
+    assert use == line

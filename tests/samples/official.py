@@ -2,6 +2,9 @@
 
     python tests/samples/official.py [NAME ...]     all of them, in minutes and 6 GB, or those named
 
+dino.txt is made by a clone of facebookresearch/dinov3 or facebookresearch/dinov2, which PACL_DINOV3_CLONE or
+PACL_DINOV2_CLONE names.
+
 The results go to pacl_bench/encoders/checked.csv, which `pacl-bench list encoders` shows.
 
 Base models and smaller ones are whole, but for the vocabulary of text towers, which is cut to 1,000 words. Of larger
@@ -11,20 +14,28 @@ since tokenizers lie on the hub.
 
 import csv
 import gc
+import importlib
+import os
 import sys
+import warnings
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import open_clip
 import timm
 import torch
-from torch import Tensor
+from open_clip.tokenizer import default_bpe
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from pacl_bench.encoders.base import VisionEncoder
+from pacl_bench.encoders.base import Preprocess, VisionEncoder
+from pacl_bench.encoders.dinotxt import DinoTxtTextEncoder, DinoTxtVisionEncoder
 from pacl_bench.encoders.open_clip import _adapted
 from pacl_bench.encoders.open_clip_text import OpenClipTextEncoder
 from pacl_bench.encoders.open_clip_weights import untrained_clip
+from pacl_bench.encoders.source import first_on_path
 from pacl_bench.encoders.spec import VisionOptions
 from pacl_bench.encoders.table import ENCODERS, EncoderEntry
 from pacl_bench.encoders.timm import TimmVisionEncoder, _create, _encoder
@@ -32,7 +43,7 @@ from pacl_bench.encoders.timm import TimmVisionEncoder, _create, _encoder
 FILE = Path(__file__).parents[2] / "pacl_bench" / "encoders" / "checked.csv"
 WORDS = 1000
 OF_LIBRARIES = [
-    name for name, entry in ENCODERS.items() if entry.library in ("timm", "open_clip") and not entry.weights
+    name for name, entry in ENCODERS.items() if entry.library in ("timm", "open_clip", "dinotxt") and not entry.weights
 ]
 TOLERANCE = 1e-5
 LARGE, FEW = 1024, 4  # the width from which a model is large, and how many of its blocks are run
@@ -60,7 +71,53 @@ def check(name: str) -> Checked:
     """One image and four texts through an encoder of the table and through its library's model."""
     torch.manual_seed(0)
     entry = ENCODERS[name]
-    return _check_timm(name, entry) if entry.library == "timm" else _check_open_clip(name, entry)
+    return {"timm": _check_timm, "open_clip": _check_open_clip, "dinotxt": _check_dinotxt}[entry.library](name, entry)
+
+
+def _check_dinotxt(name: str, entry: EncoderEntry) -> Checked:
+    assert entry.patch is not None
+    package = entry.model.partition("_")[0]
+    clone = Path(os.environ[f"PACL_{package.upper()}_CLONE"])
+    model, tokenizer = untrained_dinotxt(clone, entry.model)
+    tower = model.visual_model
+    trunk = getattr(tower.backbone, "model", tower.backbone)  # DINOv2's is wrapped
+    whole = len(trunk.blocks)
+    trunk.blocks, model.text_model.backbone.blocks = trunk.blocks[:FEW], model.text_model.backbone.blocks[:FEW]
+    encoder = DinoTxtVisionEncoder(name, tower, Preprocess(224, entry.patch, (0.5,) * 3, (0.5,) * 3))
+    images = torch.randn(1, 3, 224, 224)
+    features = encoder(images)
+    texts = ["one", "of a few more", "two words", "and a text that is rather long beside the others"]
+    halves = normalize(model.encode_text(tokenizer.tokenize(texts)).unflatten(1, (2, -1))[:, 1], dim=-1)
+    return Checked(
+        name,
+        entry.model,
+        f"facebookresearch/{package}",
+        f"{FEW} of {whole}",
+        _difference(features.patch_tokens, tower.get_class_and_patch_tokens(images)[1]),
+        _difference(encoder.image_embedding(features), model.encode_image(images)),
+        _difference(DinoTxtTextEncoder(name, model.text_model)(texts, show_progress=False), halves),
+    )
+
+
+def untrained_dinotxt(clone: Path, function: str) -> tuple[Any, Any]:
+    """What a clone's function makes where nothing is downloaded, its weights drawn at random; and its tokenizer."""
+    package = function.partition("_")[0]
+    with (
+        first_on_path(clone),
+        warnings.catch_warnings(),
+        mock.patch.object(torch.hub, "load_state_dict_from_url", return_value={}),
+        mock.patch.object(nn.Module, "load_state_dict"),
+    ):
+        warnings.simplefilter("ignore")
+        hub = importlib.import_module(f"{package}.hub.dinotxt")
+        made = getattr(hub, function)(**{"bpe_path_or_url": default_bpe()} if package == "dinov3" else {})
+        model = made[0] if isinstance(made, tuple) else made
+        model.init_weights()
+        text = "eval.text" if package == "dinov3" else "hub.text"
+        tokenizer = importlib.import_module(f"{package}.{text}.tokenizer").Tokenizer(default_bpe())
+    for weight in model.parameters():  # those it begins with scale the additional blocks by 0.00001
+        weight.data.add_(torch.randn_like(weight), alpha=0.02)
+    return model.eval(), tokenizer
 
 
 def _check_timm(name: str, entry: EncoderEntry) -> Checked:

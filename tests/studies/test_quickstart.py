@@ -1,9 +1,9 @@
 """The quickstart in small: the paper's effects are there, the report is filled, a second run measures nothing."""
 
 import json
+import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,26 +12,37 @@ from quickstart_frozen import in_short
 
 from pacl_bench import records
 from pacl_bench.data.noise import MARK
+
+FROZEN = Path(__file__).parents[1] / "frozen" / "quickstart.json"
+AGAIN = """
+import sys
+from dataclasses import replace
+from pathlib import Path
 from pacl_bench.studies.experiment import load_experiment
 from pacl_bench.studies.orchestra import run_experiment
 from pacl_bench.studies.plan import Setting
 from pacl_bench.studies.quickstart import with_noise
 
-FROZEN = Path(__file__).parents[1] / "frozen" / "quickstart.json"
+out = Path(sys.argv[1])
+experiment = replace(with_noise(load_experiment(Path("quickstart-smoke")), [0.0, 1.0]), report=False)
+outcome = run_experiment(experiment, Setting(out / "heads", out / "results"))
+print(len(outcome.records), outcome.failures)
+"""
 
 
-NOISE = [0.0, 0.5, 1.0]
+def python(*words: str, **environment: str) -> str:
+    """What a process of its own prints, which draws the world much faster: without the shape checks of the tests."""
+    ran = subprocess.run([sys.executable, *words], env=os.environ | environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command as a newcomer gives it; in a process of its own, without the shape checks of the tests."""
+    """The command as a newcomer gives it."""
     out = tmp_path_factory.mktemp("quickstart")
-    command = [sys.executable, "-m", "pacl_bench.cli", "quickstart", "--smoke", "--json", "--out", str(out)]
-    command += ["--noise", ",".join(map(str, NOISE))]
-    ran = subprocess.run(command, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    assert len(json.loads(ran.stdout)) > 100
+    told = python("-m", "pacl_bench.cli", "quickstart", "--smoke", "--json", "--out", str(out), "--noise", "0,1")
+    assert len(json.loads(told)) > 100
     return out
 
 
@@ -113,13 +124,11 @@ def test_the_report_is_filled(smoke: Path) -> None:
     assert HEAD in page
 
 
-def test_a_second_run_measures_nothing(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PACL_CACHE", str(smoke / "cache"))
+def test_a_second_run_measures_nothing(smoke: Path) -> None:
     made = [*(smoke / "results" / "records").rglob("*.json"), *(smoke / "heads").rglob("head.json")]
     before = {file: file.stat().st_mtime_ns for file in made}
-    again = replace(with_noise(load_experiment(Path("quickstart-smoke")), NOISE), report=False)
-    outcome = run_experiment(again, Setting(smoke / "heads", smoke / "results"))
-    assert (len(outcome.records), outcome.failures) == (len(before) - 3, [])  # of all files, three are heads
+    told = python("-c", AGAIN, str(smoke), PACL_CACHE=str(smoke / "cache"))
+    assert told == f"{len(before) - 3} []\n"  # of all files, three are heads
     assert {file: file.stat().st_mtime_ns for file in made} == before
 
 
@@ -131,13 +140,11 @@ def test_numbers_fall_to_chance_as_images_drown(smoke: Path) -> None:
         ("miou", "dataset-miou, background=none", "world-things"),
         ("top1", "zero-shot", "world-clean"),
     ):
-        clear, half, gone = (
-            value(table, dataset=f"{dataset}{noise}", metric=metric, protocol=protocol)
-            for noise in ("", "?noise=0.5", "?noise=1")
+        clear, gone = (
+            value(table, dataset=f"{dataset}{noise}", metric=metric, protocol=protocol) for noise in ("", "?noise=1")
         )
-        assert clear.value > half.value > gone.value
         assert clear.value > 4 * clear.chance
         assert gone.value < 2 * gone.chance
     report = smoke / "results" / "report"
     assert (report / "noise.svg").stat().st_size > 5_000
-    assert "50 % noise" in (report / "report.html").read_text()
+    assert "100 % noise" in (report / "report.html").read_text()

@@ -1,7 +1,9 @@
 """What a plan counts, where one can reckon it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -44,6 +46,19 @@ def test_a_step_of_a_large_batch_is_linear_and_quadratic_in_its_pairs(monkeypatc
     assert look._step_seconds(*given, 4096) == pytest.approx(40.96 + 0.001 * 4096**2)
     assert look._step_seconds(*given, 96) == pytest.approx(0.96 + 0.001 * 96**2)
     assert max(asked) == 128
+
+
+def test_no_more_steps_and_images_are_probed_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, scored = Mock(wraps=probes.info_nce), Mock(wraps=probes.score_field)
+    monkeypatch.setattr(probes, "info_nce", steps)
+    monkeypatch.setattr(probes, "score_field", scored)
+    (images,) = segmentation_sets(["world-scenes"])
+    monkeypatch.setattr(type(images), "__len__", lambda images: 3)
+    short, settings = replace(CONFIG, recipe=replace(RECIPES["small"], steps=7)), SegmentationSettings()
+    encoder, text = load_encoder("tiny-clip"), load_text_encoder("tiny-clip")
+    probes.step_seconds(encoder, text, short, batch=4)
+    probes.segmenting_seconds(encoder, images, settings, settings.chosen(images)[0])
+    assert (steps.call_count, scored.call_count) == (7, 3)
 
 
 def test_what_is_not_probed_has_no_time() -> None:

@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(how)
             return
         if how == "silent":
-            self.server.release.wait(20)
+            self.server.release.wait(120)
             return
         content = self.server.content
         start = int(span.removeprefix("bytes=").partition("-")[0]) if span and how != "ignore range" else 0
@@ -77,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         self.server.half_sent.set()
         if how == "stall":
-            self.server.release.wait(20)
+            self.server.release.wait(120)
 
     def do_CONNECT(self) -> None:
         """As a proxy, whose tunnel leads to this server itself."""
@@ -182,7 +182,7 @@ def test_a_server_that_never_answers_is_given_up_in_the_time_that_is_said(
     started = time.monotonic()
     with pytest.raises(RunError, match=r"the server does not answer; given up after 3 attempts"):
         get(server, tmp_path)
-    assert QUICK.longest < time.monotonic() - started < QUICK.longest + 5
+    assert QUICK.longest < time.monotonic() - started < QUICK.longest + 20
     assert "trying again in 0.01 s, giving up after 1 s without a byte at the latest" in capsys.readouterr().err
 
 
@@ -409,19 +409,19 @@ def test_ctrl_c_keeps_what_has_arrived(server: Server, tmp_path: Path) -> None:
         f"sys.argv = ['pacl-bench', 'data', 'fetch', 'dtd', '--data-root', {str(tmp_path)!r}]\ncli.main()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as running:
-        assert server.half_sent.wait(20)
+        assert server.half_sent.wait(120)
         partial = tmp_path / FOLDER / "dtd.zip.partial"
         while not partial.exists() or partial.stat().st_size < len(server.content) // 2:
             assert running.poll() is None
             time.sleep(0.01)
         running.send_signal(signal.SIGINT)
-        _, complaint = running.communicate(timeout=20)
+        _, complaint = running.communicate(timeout=120)
     assert running.returncode == 1
     assert complaint.count("\n") == 1
     assert "the same command goes on from there" in complaint
     assert partial.stat().st_size == len(server.content) // 2
     assert not (tmp_path / "dtd").exists()
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
     assert server.asked[1] == f"bytes={len(server.content) // 2}-"
     assert "fetched." in ran.stdout
