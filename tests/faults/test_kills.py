@@ -12,7 +12,7 @@ from pathlib import Path
 import kills
 import pytest
 
-KILLS = 3
+KILLS = 2
 
 
 @pytest.fixture(scope="module")
