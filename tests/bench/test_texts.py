@@ -8,4 +8,4 @@ def test_texts_run_at_their_own_length() -> None:
     assert captions.texts > 795
     assert classes.texts == 80_000
     assert 5 < classes.tokens < 20
-    assert 0 < classes.share
+    assert classes.share > 0
