@@ -1,6 +1,7 @@
 """From a study to records: its cells, what is recorded already, one evaluator call for each that is not."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pacl_bench.errors import RunError, UsageError
 from pacl_bench.evaluators import find_evaluator
 from pacl_bench.evaluators.base import Evaluator
 from pacl_bench.evaluators.settings import Settings
-from pacl_bench.files import place_of, require_writable
+from pacl_bench.files import WriteError, place_of, require_writable
 from pacl_bench.image_counts import Counts
 from pacl_bench.image_sets import contents_sample
 from pacl_bench.model.aligned import AlignedModel
@@ -98,9 +99,11 @@ def _run_cells(
                 continue
         if record is not None:
             found[cell.key] = record
-    if measured and processes.is_first():  # else nothing is written, as on a disk that may only be read
-        for folder in study.heads:
-            keep_curves(Path(folder), results)
+    if rerun != "never" and processes.is_first():
+        # where nothing was measured they may still be missing, since a run was killed here, or the disk be read-only
+        with nullcontext() if measured else suppress(WriteError):
+            for folder in study.heads:
+                keep_curves(Path(folder), results)
     return list(found.values())
 
 

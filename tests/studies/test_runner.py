@@ -103,8 +103,11 @@ def test_another_head_or_other_data_is_measured_again(
     run_study(study, tmp_path)
     assert len(measured) == len(curves_files(tmp_path)) == 2
     (tmp_path / "training").rename(tmp_path / "away")
-    run_study(study, tmp_path)
-    assert curves_files(tmp_path) == {}  # where nothing is measured nothing is written
+    run_study(study, tmp_path, rerun="never")
+    assert curves_files(tmp_path) == {}
+    run_study(study, tmp_path)  # measures nothing, as where it was killed behind its last record
+    assert len(measured) == 2
+    assert len(curves_files(tmp_path)) == 1
     ids = (voc / "ImageSets/Segmentation/val.txt").read_text().split()
     (voc / "ImageSets/Segmentation/val.txt").write_text("\n".join(ids[:4]))
     (found,) = run_study(study, tmp_path)
